@@ -1,0 +1,26 @@
+# docker build -t symbolon .
+# The base images are arguments, for registries of one's own: --build-arg RUST_IMAGE=…
+ARG RUST_IMAGE=docker.io/library/rust:1.95-bookworm
+ARG RUNTIME_IMAGE=docker.io/library/debian:bookworm-slim
+
+FROM ${RUST_IMAGE} AS build
+WORKDIR /symbolon
+COPY Cargo.toml Cargo.lock ./
+# Dependencies change less often than the source: their build is a layer of its own.
+RUN mkdir src && echo '' > src/lib.rs && echo 'fn main() {}' > src/main.rs \
+    && cargo build --release --locked && rm -rf src
+COPY migrations migrations
+COPY src src
+RUN touch src/lib.rs src/main.rs && cargo build --release --locked
+
+FROM ${RUNTIME_IMAGE}
+RUN useradd --system --uid 10001 --no-create-home symbolon \
+    && install --directory --owner=symbolon --group=symbolon --mode=0700 /data
+COPY --from=build /symbolon/target/release/symbolon /usr/local/bin/symbolon
+USER 10001:10001
+ENV SYMBOLON_LISTEN=0.0.0.0:8080 SYMBOLON_DATA=/data SYMBOLON_LOG_FORMAT=json
+VOLUME /data
+EXPOSE 8080
+HEALTHCHECK --interval=10s --timeout=6s --start-period=10s CMD ["symbolon", "healthcheck"]
+ENTRYPOINT ["symbolon"]
+CMD ["serve"]

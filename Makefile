@@ -1,0 +1,41 @@
+# make run    the service on embedded storage
+# make test   every test
+# make check  everything that CI checks: format, lints, docs, spec drift, dependencies, tests
+# make bench  benchmarks beside what a user would run instead
+.PHONY: run test check bench openapi format lint docs deny
+
+CARGO ?= cargo
+DENY := target/tools/bin/cargo-deny
+DENY_VERSION := 0.20.2
+
+run:
+	$(CARGO) run --locked
+
+test:
+	scripts/test
+
+check: format lint docs deny test
+
+format:
+	$(CARGO) fmt --all --check
+
+lint:
+	$(CARGO) clippy --locked --all-targets -- --deny warnings
+
+docs:
+	RUSTDOCFLAGS="--deny warnings" $(CARGO) doc --locked --no-deps --document-private-items
+
+deny: $(DENY)
+	$(CARGO) fetch --locked
+	$(DENY) --offline --all-features check bans licenses sources
+
+$(DENY):
+	$(CARGO) install --locked --root target/tools --version $(DENY_VERSION) cargo-deny
+
+# The document that the drift test compares with.
+openapi:
+	$(CARGO) run --locked --quiet -- openapi > openapi/openapi.json.new
+	mv openapi/openapi.json.new openapi/openapi.json
+
+bench:
+	scripts/bench

@@ -1,0 +1,90 @@
+//! The running service: everything that requests need, in one handle.
+
+mod embedded;
+mod readiness;
+mod run;
+mod supervisor;
+
+use std::sync::Arc;
+
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+pub use embedded::StartError;
+pub use readiness::{Dependency, Readiness};
+pub use run::Server;
+
+use crate::{
+    config::{OperatorTokens, Settings},
+    fleet::Fleet,
+    monitor::Monitor,
+    passwords::Passwords,
+    sessions::Sessions,
+    shards::Shards,
+    shared_store::SharedStore,
+    users::Users,
+};
+
+/// The service's state; clones share it.
+#[derive(Clone)]
+pub struct App(Arc<Inner>);
+
+struct Inner {
+    settings: Settings,
+    operator_tokens: OperatorTokens,
+    shards: Shards,
+    shared: Arc<dyn SharedStore>,
+    passwords: Arc<Passwords>,
+    sessions: Sessions,
+    users: Users,
+    fleet: Fleet,
+    monitor: Monitor,
+    draining: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl App {
+    /// The settings it was started with.
+    pub fn settings(&self) -> &Settings {
+        &self.0.settings
+    }
+
+    /// The tokens that open the operator endpoints.
+    pub fn operator_tokens(&self) -> &OperatorTokens {
+        &self.0.operator_tokens
+    }
+
+    /// The shards in force.
+    pub fn shards(&self) -> &Shards {
+        &self.0.shards
+    }
+
+    /// What hashes passwords.
+    pub fn passwords(&self) -> &Passwords {
+        &self.0.passwords
+    }
+
+    /// What makes, checks and ends sessions.
+    pub fn sessions(&self) -> &Sessions {
+        &self.0.sessions
+    }
+
+    /// What can be done with users.
+    pub fn users(&self) -> &Users {
+        &self.0.users
+    }
+
+    /// The fleet as this instance sees it.
+    pub fn fleet(&self) -> &Fleet {
+        &self.0.fleet
+    }
+
+    /// The machine's resources.
+    pub fn monitor(&self) -> &Monitor {
+        &self.0.monitor
+    }
+
+    /// Requests that must be finished before the service ends.
+    pub fn tasks(&self) -> &TaskTracker {
+        &self.0.tasks
+    }
+}

@@ -1,0 +1,161 @@
+//! From settings to a service that listens, and from a stop signal to its end.
+
+use std::{net::SocketAddr, num::NonZero, path::PathBuf, sync::Arc};
+
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{
+    App, Inner,
+    embedded::{self, StartError},
+    supervisor::supervise,
+};
+use crate::{
+    balancer::{Node, NodeSpec},
+    config::Settings,
+    fleet::Fleet,
+    http::{self, ConnectionLimits, Listener},
+    monitor::Monitor,
+    passwords::{PasswordPolicy, Passwords},
+    reaper,
+    sessions::{SessionPolicy, Sessions},
+    shared_store::SharedStore,
+    throttle::{Throttle, ThrottleLimits},
+    users::Users,
+};
+
+/// A service that listens but does not serve yet.
+pub struct Server {
+    app: App,
+    listeners: Vec<Listener>,
+    token_file: Option<PathBuf>,
+}
+
+impl Server {
+    /// Opens the stores and binds the addresses. Other processes can connect from here on; they are served by
+    /// [`Self::run`].
+    ///
+    /// # Errors
+    /// [`StartError`] names the setting at fault where there is one.
+    pub async fn start(settings: Settings) -> Result<Self, StartError> {
+        let listener = bind("listen", settings.listen).await?;
+        let operator_listener = match settings.operator_listen {
+            Some(address) => Some(bind("operator_listen", address).await?),
+            None => None,
+        };
+        let stores = embedded::open(&settings).await?;
+        let passwords = Arc::new(Passwords::start(&password_policy(&settings))?);
+        let sessions = Sessions::new(stores.shared.clone(), session_policy(&settings));
+        let throttle = Throttle::new(stores.shared.clone(), throttle_limits(&settings));
+        let users = Users::new(stores.shards.clone(), sessions.clone(), passwords.clone(), throttle);
+        let draining = CancellationToken::new();
+        let node = Node::new(node_spec(&settings, listener.local_addr().unwrap_or(settings.listen)));
+        let app = App(Arc::new(Inner {
+            fleet: Fleet::new(stores.shared.clone(), node, draining.clone()),
+            monitor: Monitor::new(settings.monitor_interval),
+            operator_tokens: stores.operator_tokens,
+            shards: stores.shards,
+            shared: stores.shared,
+            passwords,
+            sessions,
+            users,
+            draining,
+            tasks: TaskTracker::new(),
+            settings,
+        }));
+        let routers = http::routers(&app);
+        let mut listeners = vec![Listener::new(listener, routers.public)];
+        listeners
+            .extend(operator_listener.zip(routers.operator).map(|(listener, router)| Listener::new(listener, router)));
+        Ok(Self { app, listeners, token_file: stores.token_file })
+    }
+
+    /// The address that the service got.
+    pub fn address(&self) -> std::io::Result<SocketAddr> {
+        self.listeners[0].address()
+    }
+
+    /// The file that holds the operator token, if one was made.
+    pub fn token_file(&self) -> Option<&PathBuf> {
+        self.token_file.as_ref()
+    }
+
+    /// Serves until `stop`; then lets requests under way end, leaves the fleet and closes the stores.
+    pub async fn run(self, stop: CancellationToken) {
+        let app = self.app;
+        let settings = app.settings();
+        let (background, end_background) = (TaskTracker::new(), CancellationToken::new());
+        start_background(&app, &background, &end_background);
+        let limits =
+            ConnectionLimits { header_timeout: settings.header_timeout, drain_timeout: settings.drain_timeout };
+        let serving = futures_util::future::join_all(
+            self.listeners.into_iter().map(|listener| http::serve(listener, limits, app.0.draining.clone())),
+        );
+        let draining = async {
+            stop.cancelled().await;
+            tracing::info!("stopping: requests under way are finished first");
+            app.0.draining.cancel();
+        };
+        futures_util::future::join(serving, draining).await;
+        app.tasks().close();
+        if tokio::time::timeout(settings.drain_timeout, app.tasks().wait()).await.is_err() {
+            tracing::warn!(left = app.tasks().len(), "changes were still under way when the drain timeout ended");
+        }
+        end_background.cancel();
+        background.close();
+        background.wait().await;
+        app.shards().close().await;
+        app.0.shared.close().await;
+        tracing::info!("stopped");
+    }
+}
+
+async fn bind(setting: &'static str, address: SocketAddr) -> Result<tokio::net::TcpListener, StartError> {
+    tokio::net::TcpListener::bind(address).await.map_err(|source| StartError::Listen { setting, address, source })
+}
+
+fn start_background(app: &App, tracker: &TaskTracker, stop: &CancellationToken) {
+    let fleet = app.fleet().clone();
+    supervise(tracker, stop, "fleet", move |stop| fleet.clone().run(stop));
+    let (shared, instance): (Arc<dyn SharedStore>, _) = (app.0.shared.clone(), app.fleet().own().spec().id.clone());
+    supervise(tracker, stop, "reaper", move |stop| reaper::run(shared.clone(), instance.clone(), stop));
+    let (monitor, interval, data) =
+        (app.monitor().clone(), app.settings().monitor_interval, app.settings().data.clone());
+    supervise(tracker, stop, "monitor", move |stop| monitor.clone().run(interval, data.clone(), stop));
+}
+
+fn node_spec(settings: &Settings, address: SocketAddr) -> NodeSpec {
+    NodeSpec {
+        id: settings.instance_id.clone().unwrap_or_else(|| uuid::Uuid::now_v7().to_string()),
+        url: settings.advertise_url.clone().unwrap_or_else(|| format!("http://{address}")),
+        weight: settings.weight,
+        max_connections: settings.max_connections,
+        region: settings.region.clone(),
+        zone: settings.zone.clone(),
+    }
+}
+
+fn password_policy(settings: &Settings) -> PasswordPolicy {
+    let cores = || std::thread::available_parallelism().map_or(1, NonZero::get);
+    PasswordPolicy {
+        memory_kib: settings.hash_memory_kib,
+        passes: settings.hash_passes,
+        lanes: settings.hash_lanes,
+        threads: if settings.hash_threads == 0 { cores() } else { settings.hash_threads as usize },
+        deadline: settings.hash_deadline,
+    }
+}
+
+fn session_policy(settings: &Settings) -> SessionPolicy {
+    SessionPolicy { idle: settings.session_idle, lifetime: settings.session_lifetime, limit: settings.session_limit }
+}
+
+fn throttle_limits(settings: &Settings) -> Option<ThrottleLimits> {
+    if !settings.throttle {
+        tracing::warn!("throttle is off: passwords can be guessed without limit");
+    }
+    settings.throttle.then_some(ThrottleLimits {
+        name_and_address: settings.throttle_name_address,
+        address: settings.throttle_address,
+        name: settings.throttle_name,
+    })
+}

@@ -1,0 +1,198 @@
+//! Settings: defaults < `symbolon.toml` < `SYMBOLON_*` < flags, under one flat name each, checked once at start.
+//!
+//! The table below is the only place that knows a setting: its documentation is the help text of its flag, and its type
+//! says what is accepted. A wrong value stops the start with a message that names the setting and where it came from.
+
+mod layers;
+mod value;
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+pub use layers::{FILE, Layers, PREFIX};
+pub use value::{List, OperatorTokens, Pairs, Registration, SettingValue};
+
+use crate::{log::LogFormat, partitioner::Strategy, throttle::Limit};
+
+/// A setting as `--help` and the README know it.
+#[derive(Debug, Clone, Copy)]
+pub struct SettingInfo {
+    /// Its flat name; `SYMBOLON_` + upper case in the environment, dashes for underscores as a flag.
+    pub name: &'static str,
+    /// What it does.
+    pub help: &'static str,
+    /// Its default, as text; empty where there is none.
+    pub default: &'static str,
+}
+
+/// One or more settings that are wrong.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.join("\n"))]
+pub struct ConfigError(pub Vec<String>);
+
+macro_rules! settings {
+    ($($(#[doc = $doc:literal])* $name:ident: $type:ty = $default:literal;)*) => {
+        /// Every setting, checked.
+        #[derive(Debug, Clone)]
+        pub struct Settings {
+            $($(#[doc = $doc])* pub $name: $type,)*
+        }
+
+        /// Every setting in the order of the documentation.
+        pub static SETTINGS: &[SettingInfo] = &[
+            $(SettingInfo { name: stringify!($name), help: concat!($($doc),*), default: $default },)*
+        ];
+
+        impl Settings {
+            /// Reads every setting from its topmost layer, and checks those that depend on each other.
+            ///
+            /// # Errors
+            /// [`ConfigError`] lists everything that is wrong.
+            pub fn read(layers: &Layers) -> Result<Self, ConfigError> {
+                let mut errors = Vec::new();
+                $(let $name = layers.read::<$type>(stringify!($name), $default, &mut errors);)*
+                match ($($name,)*) {
+                    ($(Some($name),)*) if errors.is_empty() => Self { $($name,)* }.checked(),
+                    _ => Err(ConfigError(errors)),
+                }
+            }
+        }
+    };
+}
+
+settings! {
+    /// The address that the service listens on.
+    listen: SocketAddr = "127.0.0.1:8080";
+    /// An address of its own for the operator endpoints. Unset: they share the service's.
+    operator_listen: Option<SocketAddr> = "";
+    /// Tokens that open the operator endpoints, separated by commas. Unset on embedded storage: one is made in the data directory.
+    operator_token: OperatorTokens = "";
+    /// Where others reach this instance. Unset: http:// and the listening address.
+    advertise_url: Option<String> = "";
+    /// The name of this instance, unique in the fleet. Unset: a random one.
+    instance_id: Option<String> = "";
+    /// The region that this instance runs in.
+    region: String = "default";
+    /// The zone that this instance runs in.
+    zone: String = "default";
+    /// This instance's share of the traffic relative to others.
+    weight: u32 = "1";
+    /// The most requests that this instance takes at a time, for balancing.
+    max_connections: u32 = "1000";
+
+    /// The directory of embedded storage.
+    data: PathBuf = "./symbolon-data";
+    /// How keys are placed on new storage: consistent_hash, hash, range or directory. Embedded storage keeps what it started with.
+    strategy: Strategy = "consistent_hash";
+    /// For strategy range: the keys at which the second and further shards begin, separated by commas.
+    split_points: List = "";
+    /// For strategy directory: key=shard, separated by commas.
+    pins: Pairs = "";
+
+    /// How long a session lives without use.
+    session_idle: Duration = "1h";
+    /// How long a session lives at most.
+    session_lifetime: Duration = "30d";
+    /// How many sessions a user has at most; the oldest give way.
+    session_limit: u32 = "100";
+    /// Who may register users: public, or operator.
+    registration: Registration = "public";
+
+    /// Memory of one password hash, in KiB (argon2id m).
+    hash_memory_kib: u32 = "19456";
+    /// Passes of one password hash (argon2id t).
+    hash_passes: u32 = "2";
+    /// Lanes of one password hash (argon2id p).
+    hash_lanes: u32 = "1";
+    /// How many passwords are hashed at a time. 0: one for each core.
+    hash_threads: u32 = "0";
+    /// How long a login may wait for its password to be hashed.
+    hash_deadline: Duration = "2s";
+    /// Whether password checks are throttled: on or off.
+    throttle: bool = "on";
+    /// Password checks for one name from one address, as tries/time.
+    throttle_name_address: Limit = "10/15m";
+    /// Password checks from one address (IPv6: one /64), as tries/time.
+    throttle_address: Limit = "100/15m";
+    /// Password checks for one name from anywhere, as tries/time.
+    throttle_name: Limit = "1000/15m";
+
+    /// How long a request may take.
+    request_timeout: Duration = "30s";
+    /// How long a client may take to send the head of a request.
+    header_timeout: Duration = "10s";
+    /// How long requests under way may take to end after a stop signal.
+    drain_timeout: Duration = "30s";
+    /// The largest request body, in bytes.
+    body_limit: u32 = "65536";
+    /// Origins whose pages may call the API, separated by commas; * for all. Unset: none.
+    cors_origins: List = "";
+
+    /// How often the machine's resources are measured.
+    monitor_interval: Duration = "5s";
+    /// What is logged, such as info or symbolon=debug,warn.
+    log: String = "info";
+    /// How it is logged: text or json.
+    log_format: LogFormat = "text";
+}
+
+impl Settings {
+    fn checked(self) -> Result<Self, ConfigError> {
+        let mut errors = Vec::new();
+        let mut require = |holds: bool, message: &str| {
+            if !holds {
+                errors.push(message.to_owned());
+            }
+        };
+        let second = Duration::from_secs(1);
+        require(self.session_idle >= second, "session_idle: must be at least 1s");
+        require(self.session_lifetime >= self.session_idle, "session_lifetime: must be at least session_idle");
+        require(self.session_limit >= 1, "session_limit: must be at least 1");
+        require(self.weight >= 1, "weight: must be at least 1");
+        require(self.max_connections >= 1, "max_connections: must be at least 1");
+        require(!self.request_timeout.is_zero(), "request_timeout: must be more than 0");
+        require(!self.header_timeout.is_zero(), "header_timeout: must be more than 0");
+        require(!self.hash_deadline.is_zero(), "hash_deadline: must be more than 0");
+        require(self.hash_threads <= 1024, "hash_threads: must be at most 1024");
+        require(self.monitor_interval >= second, "monitor_interval: must be at least 1s");
+        require(self.body_limit >= 1024, "body_limit: must be at least 1024");
+        require(
+            self.operator_listen.is_none_or(|operator| operator != self.listen || operator.port() == 0),
+            "operator_listen: must differ from listen",
+        );
+        if let Some(origin) = self.cors_origins.0.iter().find(|origin| !self.is_origin(origin)) {
+            errors
+                .push(format!("cors_origins: {origin:?} must be an origin such as https://example.com, or a single *"));
+        }
+        if let Err(error) = self.placement_spec().check_servable() {
+            errors.push(format!("strategy, split_points, pins: {error}"));
+        }
+        if let Err(error) = crate::passwords::check_parameters(self.hash_memory_kib, self.hash_passes, self.hash_lanes)
+        {
+            errors.push(format!("hash_memory_kib, hash_passes, hash_lanes: {error}"));
+        }
+        if let Err(error) = crate::log::check(&self.log) {
+            errors.push(format!("log: {error}"));
+        }
+        if errors.is_empty() { Ok(self) } else { Err(ConfigError(errors)) }
+    }
+
+    fn is_origin(&self, text: &str) -> bool {
+        let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+        (text == "*" && self.cors_origins.0.len() == 1)
+            || host.is_some_and(|host| {
+                !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'/')
+            })
+    }
+
+    /// How keys are placed on embedded storage that does not exist yet.
+    pub fn placement_spec(&self) -> crate::partitioner::PartitionerSpec {
+        crate::partitioner::PartitionerSpec {
+            splits: self.split_points.0.clone(),
+            pins: self.pins.0.clone(),
+            ..crate::partitioner::PartitionerSpec::new(self.strategy, crate::topology::EMBEDDED_SHARDS)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

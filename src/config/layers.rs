@@ -1,0 +1,134 @@
+//! Where settings come from, lowest first: the file, the environment, the command line.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use super::{ConfigError, SETTINGS, SettingValue};
+
+/// What the names of environment variables begin with.
+pub const PREFIX: &str = "SYMBOLON_";
+/// The file that is read if it is there and no other is named.
+pub const FILE: &str = "symbolon.toml";
+/// The variable that names another file.
+const FILE_VARIABLE: &str = "SYMBOLON_CONFIG";
+
+/// The settings that were given, as text, the topmost layer winning.
+#[derive(Debug, Default)]
+pub struct Layers {
+    given: BTreeMap<&'static str, Given>,
+    warnings: Vec<String>,
+}
+
+#[derive(Debug)]
+struct Given {
+    text: String,
+    /// As a person would look for it: a variable, a flag, a file.
+    source: String,
+}
+
+impl Layers {
+    /// Collects all layers. `file` is the one named on the command line.
+    ///
+    /// # Errors
+    /// An unreadable file, or one with settings that don't exist.
+    pub fn collect(
+        file: Option<PathBuf>,
+        environment: impl IntoIterator<Item = (String, String)>,
+        flags: impl IntoIterator<Item = (&'static str, String)>,
+    ) -> Result<Self, ConfigError> {
+        let environment: BTreeMap<String, String> =
+            environment.into_iter().filter(|(name, _)| name.starts_with(PREFIX)).collect();
+        let mut layers = Self::default();
+        match file.or_else(|| environment.get(FILE_VARIABLE).map(PathBuf::from)) {
+            Some(path) => layers.add_file(&path)?,
+            None if Path::new(FILE).exists() => layers.add_file(Path::new(FILE))?,
+            None => {}
+        }
+        for (variable, text) in environment {
+            let name = variable[PREFIX.len()..].to_ascii_lowercase();
+            match known(&name) {
+                Some(name) if variable == variable_of(name) => layers.set(name, text, variable),
+                _ if variable == FILE_VARIABLE => {}
+                _ => layers.warnings.push(format!("the environment variable {variable} is no setting, and ignored")),
+            }
+        }
+        for (name, text) in flags {
+            layers.set(name, text, format!("--{}", name.replace('_', "-")));
+        }
+        Ok(layers)
+    }
+
+    /// What is odd but does not stop the start.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    fn set(&mut self, name: &'static str, text: String, source: String) {
+        self.given.insert(name, Given { text, source });
+    }
+
+    fn add_file(&mut self, path: &Path) -> Result<(), ConfigError> {
+        let shown = path.display();
+        let fail = |message: String| ConfigError(vec![message]);
+        let text = std::fs::read_to_string(path).map_err(|error| fail(format!("cannot read {shown}: {error}")))?;
+        let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
+            let line = error.span().map_or(1, |span| text[..span.start].lines().count().max(1));
+            fail(format!("{shown}, line {line}: {}", error.message()))
+        })?;
+        let mut errors = Vec::new();
+        for (key, value) in table {
+            match (known(&key), plain(&value)) {
+                (Some(name), Some(text)) => self.set(name, text, shown.to_string()),
+                (Some(name), None) => {
+                    errors.push(format!("{name} (from {shown}): must be a text, number, on/off or a list of texts"))
+                }
+                (None, _) => errors.push(format!("{key} (from {shown}): there is no such setting")),
+            }
+        }
+        if errors.is_empty() { Ok(()) } else { Err(ConfigError(errors)) }
+    }
+
+    /// The value of a setting from its topmost layer; otherwise adds to `errors`.
+    pub(super) fn read<T: SettingValue>(
+        &self,
+        name: &'static str,
+        default: &str,
+        errors: &mut Vec<String>,
+    ) -> Option<T> {
+        let given = self.given.get(name);
+        match T::from_text(given.map_or(default, |given| &given.text)) {
+            Ok(value) => Some(value),
+            Err(detail) => {
+                errors.push(match given {
+                    Some(given) if T::SECRET => format!("{name} (from {}): {detail}", given.source),
+                    Some(given) => format!("{name} (from {}): {:?}: {detail}", given.source, given.text),
+                    None => format!("{name}: {detail}"),
+                });
+                None
+            }
+        }
+    }
+}
+
+/// The variable that sets `name`.
+fn variable_of(name: &str) -> String {
+    format!("{PREFIX}{}", name.to_ascii_uppercase())
+}
+
+fn known(name: &str) -> Option<&'static str> {
+    SETTINGS.iter().map(|setting| setting.name).find(|known| *known == name)
+}
+
+fn plain(value: &toml::Value) -> Option<String> {
+    match value {
+        toml::Value::String(text) => Some(text.clone()),
+        toml::Value::Integer(number) => Some(number.to_string()),
+        toml::Value::Boolean(value) => Some(value.to_string()),
+        toml::Value::Array(items) => {
+            items.iter().map(toml::Value::as_str).collect::<Option<Vec<_>>>().map(|items| items.join(","))
+        }
+        _ => None,
+    }
+}

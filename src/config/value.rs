@@ -1,0 +1,178 @@
+//! How a setting's text becomes a value.
+
+use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, time::Duration};
+
+use crate::{log::LogFormat, partitioner::Strategy, secret, throttle::Limit};
+
+/// The fewest characters of an operator token.
+const MIN_TOKEN_CHARS: usize = 16;
+
+/// A type that a setting can have.
+pub trait SettingValue: Sized {
+    /// Whether the text must not be shown in messages.
+    const SECRET: bool = false;
+
+    /// The value of `text`, or the end of a sentence that says what is wrong with it.
+    ///
+    /// # Errors
+    /// What would have been accepted.
+    fn from_text(text: &str) -> Result<Self, String>;
+}
+
+impl<T: SettingValue> SettingValue for Option<T> {
+    const SECRET: bool = T::SECRET;
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        if text.is_empty() { Ok(None) } else { T::from_text(text).map(Some) }
+    }
+}
+
+impl SettingValue for String {
+    fn from_text(text: &str) -> Result<Self, String> {
+        if text.is_empty() { Err("must not be empty".into()) } else { Ok(text.to_owned()) }
+    }
+}
+
+impl SettingValue for SocketAddr {
+    fn from_text(text: &str) -> Result<Self, String> {
+        text.parse().map_err(|_| "must be an address and port, such as 127.0.0.1:8080".into())
+    }
+}
+
+impl SettingValue for PathBuf {
+    fn from_text(text: &str) -> Result<Self, String> {
+        String::from_text(text).map(Self::from)
+    }
+}
+
+impl SettingValue for u32 {
+    fn from_text(text: &str) -> Result<Self, String> {
+        text.parse().map_err(|_| "must be a whole number".into())
+    }
+}
+
+impl SettingValue for Duration {
+    fn from_text(text: &str) -> Result<Self, String> {
+        /// Far beyond any sensible time, and safe to add to any moment.
+        const MAX: Duration = Duration::from_secs(10 * 366 * 24 * 3600);
+        let duration = humantime::parse_duration(text).map_err(|_| "must be a time, such as 500ms, 30s or 1h")?;
+        if duration > MAX { Err("must be at most ten years".into()) } else { Ok(duration) }
+    }
+}
+
+impl SettingValue for bool {
+    fn from_text(text: &str) -> Result<Self, String> {
+        match text {
+            "on" | "true" => Ok(true),
+            "off" | "false" => Ok(false),
+            _ => Err("must be on or off".into()),
+        }
+    }
+}
+
+impl SettingValue for Strategy {
+    fn from_text(text: &str) -> Result<Self, String> {
+        text.parse().map_err(|error: crate::partitioner::UnknownStrategy| error.to_string())
+    }
+}
+
+impl SettingValue for Limit {
+    fn from_text(text: &str) -> Result<Self, String> {
+        text.parse().map_err(|error: crate::throttle::InvalidLimit| error.to_string())
+    }
+}
+
+impl SettingValue for LogFormat {
+    fn from_text(text: &str) -> Result<Self, String> {
+        match text {
+            "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            _ => Err("must be text or json".into()),
+        }
+    }
+}
+
+/// Who may register users.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Registration {
+    /// Anybody.
+    Public,
+    /// Operators only.
+    Operator,
+}
+
+impl SettingValue for Registration {
+    fn from_text(text: &str) -> Result<Self, String> {
+        match text {
+            "public" => Ok(Self::Public),
+            "operator" => Ok(Self::Operator),
+            _ => Err("must be public or operator".into()),
+        }
+    }
+}
+
+/// Texts separated by commas.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct List(pub Vec<String>);
+
+impl SettingValue for List {
+    fn from_text(text: &str) -> Result<Self, String> {
+        Ok(Self(items(text).map(str::to_owned).collect()))
+    }
+}
+
+/// `key=value` pairs separated by commas.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Pairs(pub BTreeMap<String, String>);
+
+impl SettingValue for Pairs {
+    fn from_text(text: &str) -> Result<Self, String> {
+        let mut pairs = BTreeMap::new();
+        for item in items(text) {
+            let (key, value) =
+                item.rsplit_once('=').ok_or_else(|| format!("must be key=value pairs, and {item:?} has no ="))?;
+            if pairs.insert(key.to_owned(), value.to_owned()).is_some() {
+                return Err(format!("names {key:?} twice"));
+            }
+        }
+        Ok(Self(pairs))
+    }
+}
+
+/// Tokens that open the operator endpoints, kept as digests: nothing that prints settings shows them.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct OperatorTokens(Vec<[u8; 32]>);
+
+impl OperatorTokens {
+    /// Whether none is configured.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether `token` is one of them, in time that depends only on how many there are.
+    pub fn accept(&self, token: &str) -> bool {
+        let digest = secret::digest(token.as_bytes());
+        self.0.iter().fold(false, |found, known| found | secret::same(known, &digest))
+    }
+}
+
+impl fmt::Debug for OperatorTokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "OperatorTokens({})", self.0.len())
+    }
+}
+
+impl SettingValue for OperatorTokens {
+    const SECRET: bool = true;
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        if items(text).any(|token| token.chars().count() < MIN_TOKEN_CHARS) {
+            return Err(format!("every token must have at least {MIN_TOKEN_CHARS} characters"));
+        }
+        Ok(Self(items(text).map(|token| secret::digest(token.as_bytes())).collect()))
+    }
+}
+
+fn items(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',').map(str::trim).filter(|item| !item.is_empty())
+}

@@ -1,0 +1,143 @@
+//! The REST API: routes, what surrounds them, and the OpenAPI document made from them.
+
+pub mod auth;
+pub mod body;
+pub mod conditional;
+mod docs;
+mod health;
+mod listener;
+mod middleware;
+mod openapi;
+mod operator;
+mod password;
+mod path;
+mod preferences;
+mod problem;
+pub mod query;
+mod registration;
+mod sessions;
+mod users;
+mod views;
+
+use axum::{
+    Router,
+    http::{HeaderName, HeaderValue, Method, Request, header},
+    middleware::{from_fn, from_fn_with_state},
+};
+use tower_http::{
+    catch_panic::CatchPanicLayer,
+    cors::{AllowOrigin, CorsLayer},
+    request_id::{MakeRequestUuid, PropagateRequestIdLayer, RequestId, SetRequestIdLayer},
+    set_header::SetResponseHeaderLayer,
+    trace::TraceLayer,
+};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::app::App;
+pub use listener::{ConnectionLimits, Listener, serve};
+pub use problem::{Problem, ProblemKind, TYPE_PREFIX};
+
+/// The listeners' routers.
+#[derive(Debug)]
+pub struct Routers {
+    /// What `listen` serves.
+    pub public: Router,
+    /// What `operator_listen` serves, if it is set.
+    pub operator: Option<Router>,
+}
+
+/// The routers of a running service.
+pub fn routers(app: &App) -> Routers {
+    let (public, operator) = (public_routes(), operator::router());
+    let document = self::document();
+    let health = health_routes();
+    let finish =
+        |router: OpenApiRouter<App>| surround(router.split_for_parts().0.merge(docs::router(document.clone())), app);
+    if app.settings().operator_listen.is_some() {
+        Routers { public: finish(public.merge(health.clone())), operator: Some(finish(operator.merge(health))) }
+    } else {
+        Routers { public: finish(public.merge(health).merge(operator)), operator: None }
+    }
+}
+
+/// The OpenAPI document of all endpoints.
+pub fn document() -> utoipa::openapi::OpenApi {
+    let routes = public_routes().merge(health_routes()).merge(operator::router());
+    let (_, mut document) = OpenApiRouter::with_openapi(openapi::document()).merge(routes).split_for_parts();
+    openapi::complete(&mut document);
+    document
+}
+
+fn health_routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(health::live)).routes(routes!(health::ready))
+}
+
+fn public_routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(registration::register))
+        .routes(routes!(sessions::login))
+        .routes(routes!(sessions::logout))
+        .routes(routes!(sessions::who_am_i))
+        .routes(routes!(sessions::list, sessions::end_all))
+        .routes(routes!(sessions::end))
+        .routes(routes!(users::read, users::change, users::delete))
+        .routes(routes!(users::export))
+        .routes(routes!(preferences::read, preferences::change))
+        .routes(routes!(password::change))
+        .routes(routes!(password::reset))
+}
+
+/// Puts around the routes what every request passes, innermost first.
+fn surround(routes: Router<App>, app: &App) -> Router {
+    let routes = routes
+        .fallback(middleware::not_found)
+        .method_not_allowed_fallback(middleware::method_not_allowed)
+        .layer(from_fn_with_state(app.clone(), middleware::finish_changes))
+        .layer(from_fn_with_state(app.clone(), middleware::time_out));
+    let origins = &app.settings().cors_origins.0;
+    let routes = if origins.is_empty() { routes } else { routes.layer(cors(origins)) };
+    routes
+        .layer(CatchPanicLayer::custom(middleware::panicked))
+        .layer(default_header(header::CACHE_CONTROL, "no-store"))
+        .layer(default_header(header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"))
+        .layer(default_header(header::REFERRER_POLICY, "no-referrer"))
+        .layer(default_header(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .layer(default_header(header::X_FRAME_OPTIONS, "DENY"))
+        .layer(PropagateRequestIdLayer::x_request_id())
+        .layer(TraceLayer::new_for_http().make_span_with(span).on_failure(()))
+        .layer(from_fn_with_state(app.clone(), middleware::measure))
+        .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid))
+        .layer(from_fn(middleware::check_request_id))
+        .with_state(app.clone())
+}
+
+fn default_header(name: HeaderName, value: &'static str) -> SetResponseHeaderLayer<HeaderValue> {
+    SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value))
+}
+
+/// The span of a request: its path without the query, which may hold a login name.
+fn span<B>(request: &Request<B>) -> tracing::Span {
+    let id = request.extensions().get::<RequestId>().and_then(|id| id.header_value().to_str().ok()).unwrap_or_default();
+    tracing::info_span!("request", method = %request.method(), path = request.uri().path(), request_id = id)
+}
+
+fn cors(origins: &[String]) -> CorsLayer {
+    let origin = match origins.first() {
+        Some(origin) if origin == "*" => AllowOrigin::any(),
+        _ => AllowOrigin::list(origins.iter().filter_map(|origin| HeaderValue::from_str(origin).ok())),
+    };
+    let name = HeaderName::from_static;
+    CorsLayer::new()
+        .allow_origin(origin)
+        .allow_methods([Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
+        .allow_headers([
+            header::AUTHORIZATION,
+            header::CONTENT_TYPE,
+            header::IF_MATCH,
+            header::IF_NONE_MATCH,
+            name("idempotency-key"),
+            name("x-request-id"),
+        ])
+        .expose_headers([header::ETAG, header::LOCATION, header::RETRY_AFTER, name("x-request-id")])
+        .max_age(std::time::Duration::from_secs(3600))
+}

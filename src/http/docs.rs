@@ -1,0 +1,26 @@
+//! The API's documentation, served from the binary: Swagger UI needs no network.
+
+use axum::{
+    Json, Router,
+    http::{HeaderValue, header},
+};
+use tower_http::set_header::SetResponseHeaderLayer;
+use utoipa::openapi::OpenApi;
+use utoipa_swagger_ui::SwaggerUi;
+
+use crate::app::App;
+
+/// Swagger UI runs scripts and styles of its own; everything else comes from this origin or not at all.
+const POLICY: &str = "default-src 'none'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; \
+    img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// `/docs` and `/openapi.json`.
+pub(super) fn router(document: OpenApi) -> Router<App> {
+    let policy = HeaderValue::from_static(POLICY);
+    Router::new()
+        .merge(
+            SwaggerUi::new("/docs").config(utoipa_swagger_ui::Config::from("/openapi.json").try_it_out_enabled(true)),
+        )
+        .layer(SetResponseHeaderLayer::overriding(header::CONTENT_SECURITY_POLICY, policy))
+        .route("/openapi.json", axum::routing::get(async move || Json(document)))
+}

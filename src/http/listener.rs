@@ -1,0 +1,103 @@
+//! Accepts connections and serves a router on them until told to stop.
+//!
+//! axum's own `serve` bounds neither the time for a request's head nor the time to drain, so the loop is ours.
+
+use std::{io, net::SocketAddr, time::Duration};
+
+use axum::{Router, body::Body, extract::ConnectInfo, http::Request};
+use hyper::body::Incoming;
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::{
+        conn::auto::Builder,
+        graceful::{GracefulShutdown, Watcher},
+    },
+    service::TowerToHyperService,
+};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+use tower::{ServiceExt, service_fn};
+
+/// How long to wait after a failed accept: it fails when descriptors run out, and would fail again at once.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// A bound address and what is served there.
+#[derive(Debug)]
+pub struct Listener {
+    listener: TcpListener,
+    router: Router,
+}
+
+/// How connections are treated.
+#[derive(Debug, Clone, Copy)]
+pub struct ConnectionLimits {
+    /// How long the head of a request may take.
+    pub header_timeout: Duration,
+    /// How long requests under way may take once told to stop.
+    pub drain_timeout: Duration,
+}
+
+impl Listener {
+    /// Serves `router` on what `listener` accepts.
+    pub fn new(listener: TcpListener, router: Router) -> Self {
+        Self { listener, router }
+    }
+
+    /// The address that it got.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+}
+
+/// Serves until `stop`, then lets requests under way end, but not longer than the drain timeout.
+pub async fn serve(listener: Listener, limits: ConnectionLimits, stop: CancellationToken) {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(limits.header_timeout);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(200)
+        .keep_alive_interval(Some(Duration::from_secs(30)));
+    let graceful = GracefulShutdown::new();
+    loop {
+        let accepted = tokio::select! {
+            () = stop.cancelled() => break,
+            accepted = listener.listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                tokio::spawn(converse(builder.clone(), stream, peer, listener.router.clone(), graceful.watcher()));
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+    drop(listener.listener);
+    if tokio::time::timeout(limits.drain_timeout, graceful.shutdown()).await.is_err() {
+        tracing::warn!("requests were still under way when the drain timeout ended");
+    }
+}
+
+/// Serves one connection to its end.
+async fn converse(
+    builder: Builder<TokioExecutor>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    router: Router,
+    watcher: Watcher,
+) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "TCP_NODELAY was refused");
+    }
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(ConnectInfo(peer));
+        router.clone().oneshot(request.map(Body::new))
+    });
+    let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+    // A client that breaks off or sends no HTTP is its own affair.
+    if let Err(error) = watcher.watch(connection).await {
+        tracing::debug!(error = &*error as &dyn std::error::Error, %peer, "a connection ended early");
+    }
+}

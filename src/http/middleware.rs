@@ -1,0 +1,128 @@
+//! What happens to every request around its handler.
+
+use std::{
+    any::Any,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Instant,
+};
+
+use axum::{
+    body::{Body, Bytes},
+    extract::{Request, State},
+    http::Method,
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use http_body::{Frame, SizeHint};
+use tracing::Instrument;
+
+use super::problem::{Problem, ProblemKind};
+use crate::{
+    app::App,
+    balancer::{Lease, Outcome},
+};
+
+/// Measures a request from its arrival to the end of its response body on this instance's node.
+pub async fn measure(State(app): State<App>, request: Request, next: Next) -> Response {
+    let mut lease = app.fleet().own().lease(Instant::now());
+    let head = request.method() == Method::HEAD;
+    let response = next.run(request).await;
+    let outcome = if response.status().is_server_error() { Outcome::Failure } else { Outcome::Success };
+    if head || http_body::Body::is_end_stream(response.body()) {
+        // Such a body is never read to its end, because there is none.
+        lease.finish(outcome);
+    }
+    response.map(|body| Body::new(Measured { body, lease, outcome }))
+}
+
+/// A body that holds its request's lease until it is sent or dropped.
+struct Measured {
+    body: Body,
+    lease: Lease,
+    outcome: Outcome,
+}
+
+impl http_body::Body for Measured {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let frame = Pin::new(&mut self.body).poll_frame(cx);
+        let outcome = self.outcome;
+        match &frame {
+            Poll::Ready(Some(Err(_))) => self.lease.finish(Outcome::Failure),
+            Poll::Ready(None) => self.lease.finish(outcome),
+            Poll::Ready(Some(Ok(_))) if self.body.is_end_stream() => self.lease.finish(outcome),
+            _ => {}
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// Runs a request that may change something to its end even if the client goes away or the time is up: an operation
+/// that spans two stores must not stop in the middle because somebody closed a laptop.
+pub async fn finish_changes(State(app): State<App>, request: Request, next: Next) -> Response {
+    if request.method().is_safe() {
+        return next.run(request).await;
+    }
+    match app.tasks().spawn(next.run(request).in_current_span()).await {
+        Ok(response) => response,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => panicked(panic),
+            Err(_) => ProblemKind::Internal.into_response(),
+        },
+    }
+}
+
+/// Answers 503 once the time is up.
+pub async fn time_out(State(app): State<App>, request: Request, next: Next) -> Response {
+    match tokio::time::timeout(app.settings().request_timeout, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => ProblemKind::Timeout.into_response(),
+    }
+}
+
+/// What a client gets when a handler panics.
+pub fn panicked(panic: Box<dyn Any + Send>) -> Response {
+    let message = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    tracing::error!(panic = message.unwrap_or("unknown"), "a request panicked");
+    ProblemKind::Internal.into_response()
+}
+
+/// Drops request ids that are not fit to be repeated in logs and responses; one is made in their place.
+pub async fn check_request_id(mut request: Request, next: Next) -> Response {
+    const NAME: &str = "x-request-id";
+    let fit = |value: &[u8]| {
+        (1..=128).contains(&value.len())
+            && value.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(byte))
+    };
+    if request.headers().get(NAME).is_some_and(|value| !fit(value.as_bytes())) {
+        request.headers_mut().remove(NAME);
+    }
+    next.run(request).await
+}
+
+impl IntoResponse for ProblemKind {
+    fn into_response(self) -> Response {
+        Problem::from(self).into_response()
+    }
+}
+
+/// The answer for paths that nothing is at.
+pub async fn not_found() -> Response {
+    ProblemKind::NotFound.into_response()
+}
+
+/// The answer for paths that don't have the method.
+pub async fn method_not_allowed() -> Response {
+    ProblemKind::MethodNotAllowed.into_response()
+}

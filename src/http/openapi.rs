@@ -1,0 +1,133 @@
+//! The OpenAPI document: generated from the handlers, completed from the table of problems.
+//!
+//! A handler lists the problems of its own by slug, in the description of their status. What every operation shares is
+//! added here: what a body, a token or a path can be wrong in, and what can fail anywhere.
+
+use utoipa::{
+    Modify, OpenApi,
+    openapi::{
+        ContentBuilder, Ref, RefOr, Response, ResponseBuilder,
+        example::ExampleBuilder,
+        path::{Operation, PathItem},
+        security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+    },
+};
+
+use super::problem::{FieldError, Problem, ProblemBody, ProblemKind};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Symbolon",
+        description = "Login, sessions and preferences on sharded storage.\n\nErrors are `application/problem+json` (RFC 9457); \
+            their `type` stays the same. Unknown and duplicate members are refused. Every response has an `x-request-id`.",
+        license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
+    ),
+    servers((url = "/", description = "This instance")),
+    tags(
+        (name = "users", description = "Accounts"),
+        (name = "preferences", description = "A JSON document for each user"),
+        (name = "sessions", description = "Login and sessions"),
+        (name = "health", description = "For load balancers and orchestrators"),
+        (name = "operator", description = "For those who run the service: with an operator token, or a session that has the permission admin"),
+    ),
+    components(schemas(ProblemBody, FieldError)),
+)]
+struct Document;
+
+/// The document without paths; the router adds them.
+pub(super) fn document() -> utoipa::openapi::OpenApi {
+    Document::openapi()
+}
+
+/// Adds what the handlers don't say themselves. To be called once all paths are there.
+pub(super) fn complete(document: &mut utoipa::openapi::OpenApi) {
+    SecuritySchemes.modify(document);
+    Problems.modify(document);
+}
+
+struct SecuritySchemes;
+
+impl Modify for SecuritySchemes {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let bearer = |description: &str| {
+            let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(description));
+            SecurityScheme::Http(scheme.build())
+        };
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme("session", bearer("A session token, from login."));
+        components.add_security_scheme("operator_token", bearer("An operator token, from the settings."));
+    }
+}
+
+struct Problems;
+
+impl Modify for Problems {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        for (path, item) in &mut document.paths.paths {
+            for operation in operations(item) {
+                complete_operation(path, operation);
+            }
+        }
+    }
+}
+
+fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
+    [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch]
+        .into_iter()
+        .filter_map(Option::as_mut)
+}
+
+fn complete_operation(path: &str, operation: &mut Operation) {
+    if path.starts_with("/v1/health") {
+        return;
+    }
+    let mut kinds: Vec<ProblemKind> = operation.responses.responses.values().filter_map(listed).flatten().collect();
+    kinds.extend(shared(path, operation));
+    operation.responses.responses.retain(|_, response| listed(response).is_none());
+    for status in kinds.iter().map(|kind| kind.status()) {
+        let of_status = ProblemKind::ALL.iter().copied().filter(|kind| kind.status() == status && kinds.contains(kind));
+        operation.responses.responses.insert(status.as_u16().to_string(), RefOr::T(response(of_status)));
+    }
+}
+
+/// The problems that a response's description lists by slug, if it is made of nothing else.
+fn listed(response: &RefOr<Response>) -> Option<Vec<ProblemKind>> {
+    let RefOr::T(response) = response else { return None };
+    let find = |slug: &str| ProblemKind::ALL.iter().copied().find(|kind| kind.slug() == slug);
+    response.description.split(", ").map(find).collect()
+}
+
+/// The problems that follow from what an operation takes.
+fn shared(path: &str, operation: &Operation) -> Vec<ProblemKind> {
+    use ProblemKind::{
+        BodyTimeout, Forbidden, Internal, Invalid, Malformed, OperatorOnly, Timeout, TooLarge, Unauthenticated,
+        Unavailable, UnsupportedType,
+    };
+    let mut kinds = vec![Internal, Unavailable, Timeout];
+    if operation.request_body.is_some() {
+        kinds.extend([Malformed, BodyTimeout, TooLarge, UnsupportedType, Invalid]);
+    }
+    if operation.parameters.is_some() {
+        kinds.push(Malformed);
+    }
+    if path.starts_with("/v1/operator") {
+        kinds.extend([OperatorOnly, Forbidden]);
+    } else if operation.security.is_some() && path != "/v1/users" {
+        kinds.push(Unauthenticated);
+    }
+    kinds
+}
+
+/// One response for all problems of a status, each with its example.
+fn response(kinds: impl Iterator<Item = ProblemKind>) -> Response {
+    let kinds: Vec<ProblemKind> = kinds.collect();
+    let mut content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem")));
+    for kind in &kinds {
+        let value = serde_json::to_value(Problem::example(*kind)).ok();
+        let example = ExampleBuilder::new().summary(kind.title()).value(value).build();
+        content = content.examples_from_iter([(kind.slug(), example)]);
+    }
+    let description = kinds.iter().map(|kind| format!("{}.", kind.title())).collect::<Vec<_>>().join(" ");
+    ResponseBuilder::new().description(description).content("application/problem+json", content.build()).build()
+}

@@ -1,0 +1,59 @@
+//! The resources of the machine that this instance runs on.
+
+use std::time::Duration;
+
+use axum::{
+    Json,
+    extract::{RawQuery, State},
+};
+use serde::Serialize;
+
+use crate::{
+    app::App,
+    clock::Timestamp,
+    http::{
+        auth::Operator,
+        problem::{Problem, ProblemKind},
+        query,
+    },
+    monitor::{HISTORY, ResourceMetrics},
+};
+
+/// The newest measurement, and the mean over a window if one was asked for.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct Resources {
+    /// The newest measurement; null before the first.
+    current: Option<ResourceMetrics>,
+    /// The mean over the window; null without one, or without measurements in it.
+    average: Option<ResourceMetrics>,
+}
+
+/// Shows the machine's resources.
+#[utoipa::path(
+    get, path = "/v1/operator/resources", tag = "operator", operation_id = "resources",
+    security(("operator_token" = []), ("session" = [])),
+    params(("window" = Option<String>, Query, description = "Average over this time, such as 5m; at most 24h.", example = "5m")),
+    responses(
+        (status = 200, description = "The measurements.", body = Resources),
+        (status = 422, description = "invalid-value"),
+    )
+)]
+pub(in crate::http) async fn resources(
+    State(app): State<App>,
+    _: Operator,
+    RawQuery(text): RawQuery,
+) -> Result<Json<Resources>, Problem> {
+    let [window] = query::read(text.as_deref(), ["window"])?;
+    let window = window.as_deref().map(parse_window).transpose()?;
+    Ok(Json(Resources {
+        current: app.monitor().current(),
+        average: window.and_then(|window| app.monitor().average(window, Timestamp::now())),
+    }))
+}
+
+fn parse_window(text: &str) -> Result<Duration, Problem> {
+    match humantime::parse_duration(text) {
+        Ok(window) if !window.is_zero() && window <= HISTORY => Ok(window),
+        _ => Err(Problem::field(ProblemKind::Invalid, "window", "must be a time such as 5m, up to 24h")),
+    }
+}

@@ -1,0 +1,165 @@
+//! What operators do with users.
+
+use axum::{
+    Json,
+    extract::{RawQuery, State},
+    http::StatusCode,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    app::App,
+    clock::Timestamp,
+    http::{
+        auth::{Operator, parse_user_id},
+        body::JsonBody,
+        path::Segment,
+        problem::{Problem, ProblemKind},
+        query,
+        views::{IssuedView, UserView},
+    },
+    shared_store::Client,
+    users::{Permission, Permissions},
+};
+
+/// Finds a user by login name.
+#[utoipa::path(
+    get, path = "/v1/operator/users", tag = "operator", operation_id = "find_user",
+    security(("operator_token" = []), ("session" = [])),
+    params(("login_name" = String, Query, description = "The login name, in any case.", example = "ada")),
+    responses(
+        (status = 200, description = "The user.", body = UserView),
+        (status = 404, description = "not-found"),
+    )
+)]
+pub(in crate::http) async fn find(
+    State(app): State<App>,
+    _: Operator,
+    RawQuery(text): RawQuery,
+) -> Result<Json<UserView>, Problem> {
+    let [login_name] = query::read(text.as_deref(), ["login_name"])?;
+    let login_name = login_name.ok_or_else(|| Problem::field(ProblemKind::Malformed, "login_name", "is missing"))?;
+    Ok(Json(UserView::new(&app, app.users().find_by_name(&login_name).await?)))
+}
+
+/// No members.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Empty {}
+
+/// Makes a session for a user who signed on elsewhere; answers as a login.
+#[utoipa::path(
+    post, path = "/v1/operator/users/{user_id}/sessions", tag = "operator", operation_id = "issue_session",
+    security(("operator_token" = []), ("session" = [])),
+    params(("user_id" = String, Path, description = "The user's id.", format = Uuid, example = "01938d5e-7b2a-7c41-9f0e-3c5d8a1b2f60")),
+    request_body = Empty,
+    responses(
+        (status = 200, description = "The session and its token.", body = IssuedView),
+        (status = 404, description = "not-found"),
+        (status = 409, description = "suspended"),
+        (status = 503, description = "overloaded"),
+    )
+)]
+pub(in crate::http) async fn issue_session(
+    State(app): State<App>,
+    _: Operator,
+    Segment(user_id): Segment,
+    JsonBody(Empty {}): JsonBody<Empty>,
+) -> Result<Json<IssuedView>, Problem> {
+    // The session is the user's, and the request's address and client are the operator's.
+    let issued = app.users().issue_session(parse_user_id(&user_id)?, Client::default()).await?;
+    Ok(Json(IssuedView::new(&app, issued)))
+}
+
+/// A token to set a password with.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct ResetToken {
+    /// Shown this once, for `POST /v1/password-reset`.
+    #[schema(example = "symr_AZONXnsqfEGfDjxdihsvYJc1bq0mC1cWQxYc1b0kJm8hQ2Yl9d4uXwqk0v3n1y2E")]
+    token: String,
+    /// When it stops working.
+    #[schema(value_type = String, format = DateTime, example = "2026-11-22T13:00:00Z")]
+    expires_at: Timestamp,
+}
+
+/// Makes a one-time token to set the password with, in the place of an earlier one.
+#[utoipa::path(
+    post, path = "/v1/operator/users/{user_id}/password-reset", tag = "operator", operation_id = "start_password_reset",
+    security(("operator_token" = []), ("session" = [])),
+    params(("user_id" = String, Path, description = "The user's id.", format = Uuid, example = "01938d5e-7b2a-7c41-9f0e-3c5d8a1b2f60")),
+    responses(
+        (status = 200, description = "The token.", body = ResetToken),
+        (status = 404, description = "not-found"),
+        (status = 503, description = "overloaded"),
+    )
+)]
+pub(in crate::http) async fn start_reset(
+    State(app): State<App>,
+    _: Operator,
+    Segment(user_id): Segment,
+) -> Result<Json<ResetToken>, Problem> {
+    let (token, expires_at) = app.users().start_reset(parse_user_id(&user_id)?).await?;
+    Ok(Json(ResetToken { token: token.reveal(), expires_at }))
+}
+
+/// Permissions to have from now on.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PermissionsChange {
+    /// All of them; what is not listed is taken away.
+    #[schema(example = json!(["read", "write", "admin"]))]
+    permissions: Vec<Permission>,
+}
+
+/// Gives and takes permissions. In force in all of the user's sessions when this answers.
+#[utoipa::path(
+    put, path = "/v1/operator/users/{user_id}/permissions", tag = "operator", operation_id = "set_permissions",
+    security(("operator_token" = []), ("session" = [])),
+    params(("user_id" = String, Path, description = "The user's id.", format = Uuid, example = "01938d5e-7b2a-7c41-9f0e-3c5d8a1b2f60")),
+    request_body = PermissionsChange,
+    responses(
+        (status = 200, description = "The user as changed.", body = UserView),
+        (status = 404, description = "not-found"),
+        (status = 503, description = "overloaded"),
+    )
+)]
+pub(in crate::http) async fn set_permissions(
+    State(app): State<App>,
+    _: Operator,
+    Segment(user_id): Segment,
+    JsonBody(body): JsonBody<PermissionsChange>,
+) -> Result<Json<UserView>, Problem> {
+    let permissions = Permissions::from_list(&body.permissions);
+    Ok(Json(UserView::new(&app, app.users().set_permissions(parse_user_id(&user_id)?, permissions).await?)))
+}
+
+/// Whether to keep a user from logging in.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Suspension {
+    /// Whether to.
+    #[schema(example = true)]
+    suspended: bool,
+}
+
+/// Suspends a user, which ends all its sessions, or lets it log in again.
+#[utoipa::path(
+    put, path = "/v1/operator/users/{user_id}/suspended", tag = "operator", operation_id = "set_suspended",
+    security(("operator_token" = []), ("session" = [])),
+    params(("user_id" = String, Path, description = "The user's id.", format = Uuid, example = "01938d5e-7b2a-7c41-9f0e-3c5d8a1b2f60")),
+    request_body = Suspension,
+    responses(
+        (status = 204, description = "Done; all sessions have ended if the user is suspended."),
+        (status = 404, description = "not-found"),
+        (status = 503, description = "overloaded"),
+    )
+)]
+pub(in crate::http) async fn set_suspended(
+    State(app): State<App>,
+    _: Operator,
+    Segment(user_id): Segment,
+    JsonBody(body): JsonBody<Suspension>,
+) -> Result<StatusCode, Problem> {
+    app.users().set_suspended(parse_user_id(&user_id)?, body.suspended).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,83 @@
+//! Changing a password, with the old one or with a reset token.
+
+use axum::{extract::State, http::StatusCode};
+use serde::Deserialize;
+
+use super::{
+    auth::{Access, Caller, Origin},
+    body::JsonBody,
+    path::Segment,
+    problem::Problem,
+};
+use crate::{app::App, passwords::Password};
+
+/// The old password and the new one.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PasswordChange {
+    /// The password as it is.
+    #[schema(value_type = String, format = Password, example = "correct horse battery")]
+    current_password: Password,
+    /// 8 to 256 characters, not equal to the login name.
+    #[schema(value_type = String, format = Password, min_length = 8, max_length = 256, example = "staple battery horse")]
+    new_password: Password,
+}
+
+/// Changes the password and ends all sessions but the one that asks.
+#[utoipa::path(
+    put, path = "/v1/users/{user_id}/password", tag = "users", operation_id = "change_password", security(("session" = [])),
+    params(("user_id" = String, Path, description = "A user's id, or me.", example = "me")),
+    request_body = PasswordChange,
+    responses(
+        (status = 204, description = "The password is changed."),
+        (status = 403, description = "forbidden, wrong-password"),
+        (status = 404, description = "not-found"),
+        (status = 429, description = "too-many-attempts"),
+        (status = 503, description = "overloaded"),
+    )
+)]
+pub(super) async fn change(
+    State(app): State<App>,
+    origin: Origin,
+    caller: Caller,
+    Segment(user_id): Segment,
+    JsonBody(body): JsonBody<PasswordChange>,
+) -> Result<StatusCode, Problem> {
+    let user_id = caller.target(&user_id, Access::Write)?;
+    let keep = (user_id == caller.user_id()).then_some(caller.0.session.session_id);
+    let users = app.users();
+    users.change_password(user_id, &body.current_password, &body.new_password, keep, origin.address).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// A reset token and the new password.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PasswordResetRequest {
+    /// The token that an operator had made.
+    #[schema(value_type = String, format = Password, example = "symr_AZONXnsqfEGfDjxdihsvYJc1bq0mC1cWQxYc1b0kJm8hQ2Yl9d4uXwqk0v3n1y2E")]
+    token: Password,
+    /// 8 to 256 characters, not equal to the login name.
+    #[schema(value_type = String, format = Password, min_length = 8, max_length = 256, example = "staple battery horse")]
+    new_password: Password,
+}
+
+/// Sets the password by a one-time token and ends all sessions.
+#[utoipa::path(
+    post, path = "/v1/password-reset", tag = "users", operation_id = "reset_password",
+    request_body = PasswordResetRequest,
+    responses(
+        (status = 204, description = "The password is set."),
+        (status = 422, description = "invalid-reset-token"),
+        (status = 429, description = "too-many-attempts"),
+        (status = 503, description = "overloaded"),
+    )
+)]
+pub(super) async fn reset(
+    State(app): State<App>,
+    origin: Origin,
+    JsonBody(body): JsonBody<PasswordResetRequest>,
+) -> Result<StatusCode, Problem> {
+    app.users().finish_reset(body.token.reveal(), &body.new_password, origin.address).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,324 @@
+//! Errors as clients see them: RFC 9457 `application/problem+json`, with types that stay.
+//!
+//! [`ProblemKind`] is the table of all of them: the OpenAPI document and the responses are both made from it. A 5xx body
+//! is the same whatever the cause; the cause is logged here, once.
+
+use std::{error::Error, time::Duration};
+
+use axum::{
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+
+use crate::{
+    json::JsonError,
+    passwords::PasswordError,
+    sessions::SessionError,
+    store_error::StoreError,
+    users::{UserError, Violation},
+};
+
+/// What problem types begin with.
+pub const TYPE_PREFIX: &str = "urn:symbolon:problem:";
+
+macro_rules! problem_kinds {
+    ($($(#[doc = $doc:literal])* $kind:ident = $slug:literal, $status:ident, $title:literal;)*) => {
+        /// Every problem that a response can tell of.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum ProblemKind {
+            $($(#[doc = $doc])* $kind,)*
+        }
+
+        impl ProblemKind {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$kind,)*];
+
+            /// The end of its `type`.
+            pub fn slug(self) -> &'static str {
+                match self { $(Self::$kind => $slug,)* }
+            }
+
+            /// Its HTTP status.
+            pub fn status(self) -> StatusCode {
+                match self { $(Self::$kind => StatusCode::$status,)* }
+            }
+
+            /// What it is, in short.
+            pub fn title(self) -> &'static str {
+                match self { $(Self::$kind => $title,)* }
+            }
+        }
+    };
+}
+
+problem_kinds! {
+    /// Not JSON, or not the shape that the endpoint takes.
+    Malformed = "malformed-request", BAD_REQUEST, "The request is malformed";
+    /// A value breaks a rule; `errors` names the fields.
+    Invalid = "invalid-value", UNPROCESSABLE_ENTITY, "A value breaks a rule";
+    /// No token, or one that opens nothing.
+    Unauthenticated = "unauthenticated", UNAUTHORIZED, "A valid session token is needed";
+    /// No operator token and no session with the permission admin.
+    OperatorOnly = "operator-only", UNAUTHORIZED, "An operator token is needed";
+    /// Unknown name or wrong password.
+    InvalidCredentials = "invalid-credentials", UNAUTHORIZED, "The login name or the password is wrong";
+    /// The session may not do this.
+    Forbidden = "forbidden", FORBIDDEN, "The session has no permission for this";
+    /// The current password that came with a change is wrong.
+    WrongPassword = "wrong-password", FORBIDDEN, "The current password is wrong";
+    /// Registration is not open to the public.
+    RegistrationClosed = "registration-closed", FORBIDDEN, "Only operators register users here";
+    /// Nothing is there.
+    NotFound = "not-found", NOT_FOUND, "There is no such resource";
+    /// The path exists, but not for this method.
+    MethodNotAllowed = "method-not-allowed", METHOD_NOT_ALLOWED, "The resource has no such method";
+    /// The body did not arrive in time.
+    BodyTimeout = "request-timeout", REQUEST_TIMEOUT, "The request body did not arrive in time";
+    /// Someone has the login name.
+    NameTaken = "login-name-taken", CONFLICT, "The login name is taken";
+    /// The user is suspended.
+    Suspended = "suspended", CONFLICT, "The user is suspended";
+    /// `If-Match` names another version.
+    PreconditionFailed = "precondition-failed", PRECONDITION_FAILED, "The resource has changed";
+    /// The body is too large.
+    TooLarge = "payload-too-large", PAYLOAD_TOO_LARGE, "The request body is too large";
+    /// The body's content type is not taken.
+    UnsupportedType = "unsupported-media-type", UNSUPPORTED_MEDIA_TYPE, "The content type is not JSON";
+    /// The reset token is unknown, used or expired.
+    InvalidResetToken = "invalid-reset-token", UNPROCESSABLE_ENTITY, "The reset token is not valid";
+    /// Too many password checks.
+    TooManyAttempts = "too-many-attempts", TOO_MANY_REQUESTS, "Too many password checks";
+    /// A mistake in the service.
+    Internal = "internal", INTERNAL_SERVER_ERROR, "The service failed";
+    /// A store that the request needs does not answer.
+    Unavailable = "unavailable", SERVICE_UNAVAILABLE, "A store does not answer";
+    /// The request waits behind too many others.
+    Overloaded = "overloaded", SERVICE_UNAVAILABLE, "Too many requests wait";
+    /// The request took too long.
+    Timeout = "timeout", SERVICE_UNAVAILABLE, "The request took too long";
+}
+
+/// The body of an error response (RFC 9457).
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = Problem)]
+pub struct ProblemBody {
+    /// Tells the kind of problem; it stays the same.
+    #[serde(rename = "type")]
+    #[schema(example = "urn:symbolon:problem:invalid-value")]
+    type_: String,
+    /// The kind in words.
+    title: &'static str,
+    /// The HTTP status.
+    status: u16,
+    /// What is wrong with this request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<String>,
+    /// The fields that are wrong.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    errors: Vec<FieldError>,
+}
+
+/// One field that is wrong.
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
+pub struct FieldError {
+    /// The field, dotted, or the header or parameter.
+    #[schema(example = "profile.email")]
+    field: String,
+    /// What is wrong with it.
+    #[schema(example = "must be an e-mail address, such as ada@example.com")]
+    detail: String,
+}
+
+/// An error response under way.
+#[derive(Debug)]
+pub struct Problem {
+    kind: ProblemKind,
+    detail: Option<String>,
+    errors: Vec<FieldError>,
+    retry_after: Option<Duration>,
+    cause: Option<Box<dyn Error + Send + Sync>>,
+}
+
+impl From<ProblemKind> for Problem {
+    fn from(kind: ProblemKind) -> Self {
+        Self { kind, detail: None, errors: Vec::new(), retry_after: None, cause: None }
+    }
+}
+
+impl Problem {
+    /// A problem with one field, header or parameter.
+    pub fn field(kind: ProblemKind, field: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self::fields(kind, vec![Violation::new(field, detail)])
+    }
+
+    fn fields(kind: ProblemKind, violations: Vec<Violation>) -> Self {
+        let detail = violations.iter().map(|violation| sentence(&violation.field, &violation.detail));
+        let detail = Some(detail.collect::<Vec<_>>().join("; "));
+        let errors = violations.into_iter().map(|Violation { field, detail }| FieldError { field, detail }).collect();
+        Self { detail, errors, ..kind.into() }
+    }
+
+    /// Whether it only says that the caller lacks a permission.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self.kind, ProblemKind::OperatorOnly | ProblemKind::Forbidden)
+    }
+
+    /// Adds what is wrong, in words.
+    pub fn with_detail(mut self, detail: impl Into<String>) -> Self {
+        self.detail = Some(detail.into());
+        self
+    }
+
+    fn retry_after(mut self, after: Duration) -> Self {
+        self.retry_after = Some(after);
+        self
+    }
+
+    fn caused_by(mut self, cause: impl Error + Send + Sync + 'static) -> Self {
+        self.cause = Some(Box::new(cause));
+        self
+    }
+
+    fn log(&self) {
+        let kind = self.kind.slug();
+        match &self.cause {
+            Some(cause) => tracing::error!(kind, error = cause.as_ref() as &dyn Error, "a request failed"),
+            None => tracing::warn!(kind, "a request was not served"),
+        }
+    }
+
+    /// The body for a kind, as documented.
+    pub(super) fn example(kind: ProblemKind) -> ProblemBody {
+        let problem = match kind {
+            ProblemKind::Malformed => Self::field(kind, "password", "is missing"),
+            ProblemKind::Invalid => {
+                Self::field(kind, "profile.email", "must be an e-mail address, such as ada@example.com")
+            }
+            _ => kind.into(),
+        };
+        problem.body()
+    }
+
+    fn body(self) -> ProblemBody {
+        ProblemBody {
+            type_: format!("{TYPE_PREFIX}{}", self.kind.slug()),
+            title: self.kind.title(),
+            status: self.kind.status().as_u16(),
+            detail: self.detail,
+            errors: self.errors,
+        }
+    }
+}
+
+fn sentence(field: &str, detail: &str) -> String {
+    if field.is_empty() { format!("the body {detail}") } else { format!("{field} {detail}") }
+}
+
+/// Retrying a request that overload refused makes sense after this long, unless more is known.
+const RETRY_SOON: Duration = Duration::from_secs(1);
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = self.kind.status();
+        if status.is_server_error() {
+            self.log();
+        }
+        let retry_after = match status {
+            StatusCode::SERVICE_UNAVAILABLE => Some(self.retry_after.unwrap_or(RETRY_SOON)),
+            _ => self.retry_after,
+        };
+        let operator = self.kind == ProblemKind::OperatorOnly;
+        let body = serde_json::to_vec(&self.body()).unwrap_or_default();
+        let mut response = (status, [(header::CONTENT_TYPE, "application/problem+json")], body).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some(after) = retry_after {
+            // Rounded up: a client that waits this long is not refused again.
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(after.as_millis().div_ceil(1000) as u64));
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            let challenge = if operator { "Bearer realm=\"symbolon operator\"" } else { "Bearer realm=\"symbolon\"" };
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        }
+        response
+    }
+}
+
+impl From<JsonError> for Problem {
+    fn from(error: JsonError) -> Self {
+        Self::field(ProblemKind::Malformed, error.field, error.detail)
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        let kind = match error {
+            StoreError::Unavailable { .. } | StoreError::StaleEpoch { .. } => ProblemKind::Unavailable,
+            StoreError::Corrupt { .. } => ProblemKind::Internal,
+        };
+        Self::from(kind).caused_by(error)
+    }
+}
+
+impl From<SessionError> for Problem {
+    fn from(error: SessionError) -> Self {
+        match error {
+            SessionError::Invalid => ProblemKind::Unauthenticated.into(),
+            SessionError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<UserError> for Problem {
+    fn from(error: UserError) -> Self {
+        match error {
+            UserError::Invalid(violations) => Self::fields(ProblemKind::Invalid, violations),
+            UserError::Unknown => ProblemKind::NotFound.into(),
+            UserError::NameTaken => Self::field(ProblemKind::NameTaken, "login_name", "is taken"),
+            UserError::InvalidCredentials => ProblemKind::InvalidCredentials.into(),
+            UserError::WrongPassword => Self::field(ProblemKind::WrongPassword, "current_password", "is wrong"),
+            UserError::InvalidResetToken => {
+                Self::field(ProblemKind::InvalidResetToken, "token", "is unknown, used or expired")
+            }
+            UserError::Suspended => ProblemKind::Suspended.into(),
+            UserError::PreconditionFailed => {
+                Self::field(ProblemKind::PreconditionFailed, "If-Match", "names another version")
+            }
+            UserError::Contended => ProblemKind::Overloaded.into(),
+            UserError::Throttled { retry_after } => Self::from(ProblemKind::TooManyAttempts).retry_after(retry_after),
+            UserError::Password(PasswordError::Saturated(saturated)) => {
+                Self::from(ProblemKind::Overloaded).retry_after(saturated.retry_after)
+            }
+            UserError::Password(error) => Self::from(ProblemKind::Internal).caused_by(error),
+            UserError::Store(error) => error.into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_has_a_type_of_its_own() {
+        let mut slugs: Vec<&str> = ProblemKind::ALL.iter().map(|kind| kind.slug()).collect();
+        slugs.sort_unstable();
+        slugs.dedup();
+        assert_eq!(slugs.len(), ProblemKind::ALL.len());
+    }
+
+    #[test]
+    fn the_cause_of_a_failure_stays_inside() {
+        let source: Box<dyn Error + Send + Sync> = "postgres://user:secret@host refused".into();
+        let problem = Problem::from(StoreError::Unavailable { store: "db-node-0".into(), source });
+        let body = serde_json::to_string(&problem.body()).expect("JSON");
+        assert!(!body.contains("secret") && !body.contains("db-node-0"), "{body}");
+    }
+
+    #[test]
+    fn retry_after_is_rounded_up_to_whole_seconds() {
+        let response = Problem::from(UserError::Throttled { retry_after: Duration::from_millis(1001) }).into_response();
+        assert_eq!(response.headers()[header::RETRY_AFTER], "2");
+    }
+}

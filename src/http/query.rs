@@ -1,0 +1,20 @@
+//! Query strings, read strictly: a parameter that is unknown or given twice is refused.
+
+use super::problem::{Problem, ProblemKind};
+
+/// The values of the parameters `names`, in their order.
+///
+/// # Errors
+/// 400 names the parameter that is unknown or there twice.
+pub fn read<const N: usize>(query: Option<&str>, names: [&str; N]) -> Result<[Option<String>; N], Problem> {
+    let mut values = [const { None }; N];
+    for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
+        let index = names.iter().position(|known| *known == name).ok_or_else(|| {
+            Problem::field(ProblemKind::Malformed, name.as_ref(), "is not a parameter of this request")
+        })?;
+        if values[index].replace(value.into_owned()).is_some() {
+            return Err(Problem::field(ProblemKind::Malformed, name.as_ref(), "is there twice"));
+        }
+    }
+    Ok(values)
+}

@@ -1,0 +1,114 @@
+//! `POST /v1/users`.
+
+use axum::{
+    extract::{FromRequestParts, State},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde::Deserialize;
+
+use super::{
+    auth::{Operator, Origin},
+    body::JsonBody,
+    conditional::Versioned,
+    problem::{Problem, ProblemKind},
+    views::UserView,
+};
+use crate::{
+    app::App,
+    config,
+    json::{DocumentObject, object},
+    passwords::Password,
+    users::{Profile, Registration},
+};
+
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+const MAX_KEY_BYTES: usize = 255;
+
+/// A registration.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RegistrationRequest {
+    /// The name to log in with: visible characters without white space; case and compatibility forms don't matter.
+    #[schema(min_length = 1, max_length = 254, example = "ada")]
+    login_name: String,
+    /// 8 to 256 characters, not equal to the login name.
+    #[schema(value_type = String, format = Password, min_length = 8, max_length = 256, example = "correct horse battery")]
+    password: Password,
+    /// Name and e-mail address.
+    #[serde(deserialize_with = "object")]
+    profile: Profile,
+    /// The first preferences: a JSON object of up to 64 KiB and 32 levels.
+    #[serde(default)]
+    #[schema(value_type = Object, required = false, example = json!({"theme": "light"}))]
+    preferences: DocumentObject,
+}
+
+/// Registers a user.
+///
+/// Of racing registrations of one name exactly one succeeds. With an `Idempotency-Key`, a repeat with the same key, name
+/// and password gets the same answer instead of 409. Where registration is closed to the public, only operators register.
+#[utoipa::path(
+    post, path = "/v1/users", tag = "users", operation_id = "register",
+    security((), ("operator_token" = [])),
+    params(("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255, description = "Makes a repeat of this request recognisable.")),
+    request_body = RegistrationRequest,
+    responses(
+        (status = 201, description = "The user.", body = UserView, headers(("ETag" = String, description = "The version."), ("Location" = String, description = "The user's path."))),
+        (status = 403, description = "registration-closed"),
+        (status = 409, description = "login-name-taken"),
+        (status = 429, description = "too-many-attempts"),
+        (status = 503, description = "overloaded"),
+    )
+)]
+pub(super) async fn register(
+    State(app): State<App>,
+    origin: Origin,
+    _: Permitted,
+    headers: HeaderMap,
+    JsonBody(body): JsonBody<RegistrationRequest>,
+) -> Result<Response, Problem> {
+    let registration = Registration {
+        login_name: body.login_name,
+        password: body.password,
+        profile: body.profile,
+        preferences: body.preferences.0,
+        idempotency_key: idempotency_key(&headers)?,
+        address: origin.address,
+    };
+    let user = app.users().register(registration).await?;
+    let location = HeaderValue::try_from(format!("/v1/users/{}", user.user_id))
+        .map_err(|_| Problem::from(ProblemKind::Internal))?;
+    let versioned = Versioned { version: user.version, body: UserView::new(&app, user) };
+    Ok((StatusCode::CREATED, [(header::LOCATION, location)], versioned).into_response())
+}
+
+/// A request that may register users.
+pub(super) struct Permitted;
+
+impl FromRequestParts<App> for Permitted {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut axum::http::request::Parts, app: &App) -> Result<Self, Problem> {
+        match app.settings().registration {
+            config::Registration::Public => Ok(Self),
+            config::Registration::Operator => match Operator::from_request_parts(parts, app).await {
+                Ok(Operator) => Ok(Self),
+                Err(problem) if problem.is_refusal() => Err(ProblemKind::RegistrationClosed.into()),
+                Err(problem) => Err(problem),
+            },
+        }
+    }
+}
+
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    let Some(value) = headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
+    match value.to_str() {
+        Ok(key) if (1..=MAX_KEY_BYTES).contains(&key.len()) => Ok(Some(key.to_owned())),
+        _ => Err(Problem::field(
+            ProblemKind::Malformed,
+            "Idempotency-Key",
+            format!("must have 1 to {MAX_KEY_BYTES} visible ASCII characters"),
+        )),
+    }
+}

@@ -1,0 +1,193 @@
+//! Reading, changing, exporting and deleting an account.
+
+use axum::{Json, extract::State, http::StatusCode, response::Response};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    auth::{Access, Caller},
+    body::MergePatch,
+    conditional::{IfMatch, IfNoneMatch, Versioned},
+    path::Segment,
+    problem::{Problem, ProblemKind},
+    views::{SessionListItem, UserView},
+};
+use crate::{app::App, clock::Timestamp, json::nullable, users::UserChange};
+
+/// Shows a user: oneself, or for an admin anyone.
+#[utoipa::path(
+    get, path = "/v1/users/{user_id}", tag = "users", operation_id = "read_user", security(("session" = [])),
+    params(
+        ("user_id" = String, Path, description = "A user's id, or me.", example = "me"),
+        ("If-None-Match" = Option<String>, Header, description = "A version that the reader has.", example = "\"1\""),
+    ),
+    responses(
+        (status = 200, description = "The user.", body = UserView, headers(("ETag" = String, description = "The version."))),
+        (status = 304, description = "The reader has this version."),
+        (status = 403, description = "forbidden"),
+        (status = 404, description = "not-found"),
+    )
+)]
+pub(super) async fn read(
+    State(app): State<App>,
+    caller: Caller,
+    Segment(user_id): Segment,
+    if_none_match: IfNoneMatch,
+) -> Result<Response, Problem> {
+    let user = app.users().find(caller.target(&user_id, Access::Read)?).await?;
+    Ok(if_none_match.respond(Versioned { version: user.version, body: UserView::new(&app, user) }))
+}
+
+/// A change of profile and login name; absent members stay.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UserPatch {
+    /// A new login name.
+    #[serde(default, deserialize_with = "nullable")]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 254, example = "lovelace")]
+    login_name: Option<Option<String>>,
+    /// New parts of the profile.
+    #[serde(default, deserialize_with = "nullable_profile")]
+    #[schema(value_type = Option<ProfilePatch>)]
+    profile: Option<Option<ProfilePatch>>,
+}
+
+/// A change of the profile; absent members stay.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ProfilePatch {
+    /// A new name.
+    #[serde(default, deserialize_with = "nullable")]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 200, example = "Ada King")]
+    name: Option<Option<String>>,
+    /// A new e-mail address.
+    #[serde(default, deserialize_with = "nullable")]
+    #[schema(value_type = Option<String>, min_length = 3, max_length = 254, example = "ada@example.org")]
+    email: Option<Option<String>>,
+}
+
+fn nullable_profile<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Option<ProfilePatch>>, D::Error> {
+    struct Profile(ProfilePatch);
+
+    impl<'de> Deserialize<'de> for Profile {
+        fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            crate::json::object(deserializer).map(Self)
+        }
+    }
+
+    Ok(nullable::<D, Profile>(deserializer)?.map(|profile| profile.map(|Profile(profile)| profile)))
+}
+
+impl UserPatch {
+    /// A null means removal (RFC 7396), and nothing here can be removed.
+    fn into_change(self) -> Result<UserChange, Problem> {
+        let present = |field: &str| Problem::field(ProblemKind::Invalid, field, "must not be removed");
+        let text = |field: &str, member: Option<Option<String>>| {
+            member.map(|value| value.ok_or_else(|| present(field))).transpose()
+        };
+        let profile = self.profile.map(|profile| profile.ok_or_else(|| present("profile"))).transpose()?;
+        let profile = profile.unwrap_or(ProfilePatch { name: None, email: None });
+        Ok(UserChange {
+            login_name: text("login_name", self.login_name)?,
+            name: text("profile.name", profile.name)?,
+            email: text("profile.email", profile.email)?,
+        })
+    }
+}
+
+/// Changes profile and login name by JSON Merge Patch (RFC 7396).
+#[utoipa::path(
+    patch, path = "/v1/users/{user_id}", tag = "users", operation_id = "change_user", security(("session" = [])),
+    params(
+        ("user_id" = String, Path, description = "A user's id, or me.", example = "me"),
+        ("If-Match" = Option<String>, Header, description = "The version that the change is meant for.", example = "\"1\""),
+    ),
+    request_body(content((UserPatch = "application/merge-patch+json"), (UserPatch = "application/json"))),
+    responses(
+        (status = 200, description = "The user as changed.", body = UserView, headers(("ETag" = String, description = "The version."))),
+        (status = 403, description = "forbidden"),
+        (status = 404, description = "not-found"),
+        (status = 409, description = "login-name-taken"),
+        (status = 412, description = "precondition-failed"),
+        (status = 503, description = "overloaded"),
+    )
+)]
+pub(super) async fn change(
+    State(app): State<App>,
+    caller: Caller,
+    Segment(user_id): Segment,
+    IfMatch(precondition): IfMatch,
+    MergePatch(patch): MergePatch<UserPatch>,
+) -> Result<Versioned<UserView>, Problem> {
+    let user_id = caller.target(&user_id, Access::Write)?;
+    let user = app.users().change(user_id, &precondition, patch.into_change()?).await?;
+    Ok(Versioned { version: user.version, body: UserView::new(&app, user) })
+}
+
+/// Deletes an account and ends its sessions. The login name is free again.
+#[utoipa::path(
+    delete, path = "/v1/users/{user_id}", tag = "users", operation_id = "delete_user", security(("session" = [])),
+    params(
+        ("user_id" = String, Path, description = "A user's id, or me.", example = "me"),
+        ("If-Match" = Option<String>, Header, description = "The version that is meant.", example = "\"1\""),
+    ),
+    responses(
+        (status = 204, description = "The account is gone."),
+        (status = 403, description = "forbidden"),
+        (status = 404, description = "not-found"),
+        (status = 412, description = "precondition-failed"),
+        (status = 503, description = "overloaded"),
+    )
+)]
+pub(super) async fn delete(
+    State(app): State<App>,
+    caller: Caller,
+    Segment(user_id): Segment,
+    IfMatch(precondition): IfMatch,
+) -> Result<StatusCode, Problem> {
+    app.users().delete(caller.target(&user_id, Access::Write)?, &precondition).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// All data held about a user. The password is held as a hash only, and left out.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct Export {
+    /// The user.
+    user: UserView,
+    /// The user's live sessions.
+    sessions: Vec<SessionListItem>,
+    /// Until when a password reset is open, if one is.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    password_reset_expires_at: Option<Timestamp>,
+    /// When this was put together.
+    #[schema(value_type = String, format = DateTime, example = "2026-11-22T12:00:00Z")]
+    exported_at: Timestamp,
+}
+
+/// Shows all data held about a user.
+#[utoipa::path(
+    get, path = "/v1/users/{user_id}/export", tag = "users", operation_id = "export_user", security(("session" = [])),
+    params(("user_id" = String, Path, description = "A user's id, or me.", example = "me")),
+    responses(
+        (status = 200, description = "The data.", body = Export),
+        (status = 403, description = "forbidden"),
+        (status = 404, description = "not-found"),
+    )
+)]
+pub(super) async fn export(
+    State(app): State<App>,
+    caller: Caller,
+    Segment(user_id): Segment,
+) -> Result<Json<Export>, Problem> {
+    let user_id = caller.target(&user_id, Access::Read)?;
+    let user = app.users().find(user_id).await?;
+    let current = Some(caller.0.session.session_id);
+    let sessions = app.sessions().list(user_id).await?;
+    Ok(Json(Export {
+        password_reset_expires_at: user.reset.as_ref().map(|reset| reset.expires_at),
+        user: UserView::new(&app, user),
+        sessions: sessions.into_iter().map(|session| SessionListItem::new(session, current)).collect(),
+        exported_at: Timestamp::now(),
+    }))
+}

@@ -1,0 +1,201 @@
+//! Users and sessions as responses show them.
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::{
+    app::App,
+    clock::Timestamp,
+    partitioner::Partition,
+    sessions::LiveSession,
+    shared_store::StoredSession,
+    users::{Permission, Profile, User},
+};
+
+/// A user.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = User)]
+pub struct UserView {
+    /// The user's id, a UUIDv7.
+    #[schema(format = Uuid, example = "01938d5e-7b2a-7c41-9f0e-3c5d8a1b2f60")]
+    pub user_id: String,
+    /// The login name in canonical form.
+    #[schema(example = "ada")]
+    pub login_name: String,
+    /// Name and e-mail address.
+    pub profile: Profile,
+    /// The preferences document.
+    #[schema(value_type = Object, example = json!({"theme": "dark"}))]
+    pub preferences: Map<String, Value>,
+    /// What the user may do.
+    #[schema(example = json!(["read", "write"]))]
+    pub permissions: Vec<Permission>,
+    /// Whether the user is kept from logging in.
+    pub suspended: bool,
+    /// Where the user's data lives.
+    pub partition: PartitionView,
+    /// Rises with every change; the `ETag`.
+    #[schema(example = 1)]
+    pub version: i64,
+    /// When the user was registered.
+    #[schema(value_type = String, format = DateTime, example = "2026-11-22T12:00:00Z")]
+    pub created_at: Timestamp,
+    /// When the user last changed.
+    #[schema(value_type = String, format = DateTime, example = "2026-11-22T12:00:00Z")]
+    pub updated_at: Timestamp,
+}
+
+/// Where a key lives.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[schema(as = Partition)]
+pub struct PartitionView {
+    /// The part of the key space.
+    #[schema(example = "consistent_db-node-1_42")]
+    pub partition_id: String,
+    /// The shard.
+    #[schema(example = "db-node-1")]
+    pub node_id: String,
+}
+
+/// A session and what it shows of its user.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = Session)]
+pub struct SessionView {
+    /// Names the session; opens nothing.
+    #[schema(example = "9f86d081884c7d659a2feaa0c55ad015")]
+    pub session_id: String,
+    /// Whose it is.
+    #[schema(format = Uuid, example = "01938d5e-7b2a-7c41-9f0e-3c5d8a1b2f60")]
+    pub user_id: String,
+    /// The user's login name.
+    #[schema(example = "ada")]
+    pub login_name: String,
+    /// What the user may do.
+    #[schema(example = json!(["read", "write"]))]
+    pub permissions: Vec<Permission>,
+    /// The user's preferences.
+    #[schema(value_type = Object, example = json!({"theme": "dark"}))]
+    pub preferences: Map<String, Value>,
+    /// The session itself.
+    #[serde(flatten)]
+    pub times: SessionTimes,
+}
+
+/// When and where a session was made, and when it ends.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct SessionTimes {
+    /// When it was made.
+    #[schema(value_type = String, format = DateTime, example = "2026-11-22T12:00:00Z")]
+    pub created_at: Timestamp,
+    /// When it ends if it is not used before.
+    #[schema(value_type = String, format = DateTime, example = "2026-11-22T13:00:00Z")]
+    pub idle_expires_at: Timestamp,
+    /// When it ends at the latest.
+    #[schema(value_type = String, format = DateTime, example = "2026-12-22T12:00:00Z")]
+    pub expires_at: Timestamp,
+    /// The address that it was made from.
+    #[schema(example = "192.0.2.7")]
+    pub address: Option<String>,
+    /// What the client called itself.
+    #[schema(example = "curl/8.5.0")]
+    pub user_agent: Option<String>,
+}
+
+/// One of a user's sessions.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct SessionListItem {
+    /// Names the session; opens nothing.
+    #[schema(example = "9f86d081884c7d659a2feaa0c55ad015")]
+    pub session_id: String,
+    /// Whether it is the one that asks.
+    pub current: bool,
+    /// When and where it was made, and when it ends.
+    #[serde(flatten)]
+    pub times: SessionTimes,
+}
+
+/// A login's result.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct IssuedView {
+    /// Opens the session; shown this once. Send it as `Authorization: Bearer <token>`.
+    #[schema(example = "sym_AZONXnsqfEGfDjxdihsvYJc1bq0mC1cWQxYc1b0kJm8hQ2Yl9d4uXwqk0v3n1y2E")]
+    pub token: String,
+    /// The session.
+    pub session: SessionView,
+    /// The user.
+    pub user: UserView,
+}
+
+impl UserView {
+    /// A user, and where it lives.
+    pub fn new(app: &App, user: User) -> Self {
+        let user_id = user.user_id.to_string();
+        Self {
+            partition: PartitionView::new(app.shards().partition(&user_id)),
+            user_id,
+            login_name: user.login_name.to_string(),
+            profile: user.profile,
+            preferences: user.preferences,
+            permissions: user.permissions.to_list(),
+            suspended: user.suspended,
+            version: user.version,
+            created_at: user.created_at,
+            updated_at: user.updated_at,
+        }
+    }
+}
+
+impl PartitionView {
+    /// A partition as text.
+    pub fn new(partition: Partition<'_>) -> Self {
+        Self { partition_id: partition.partition_id.to_string(), node_id: partition.node_id.to_owned() }
+    }
+}
+
+impl SessionView {
+    /// A live session.
+    pub fn new(live: LiveSession) -> Self {
+        Self {
+            session_id: live.session.session_id.to_string(),
+            user_id: live.session.user_id.to_string(),
+            login_name: live.user.login_name,
+            permissions: live.user.permissions.to_list(),
+            preferences: live.user.preferences,
+            times: SessionTimes::new(live.session),
+        }
+    }
+}
+
+impl SessionTimes {
+    fn new(session: StoredSession) -> Self {
+        Self {
+            created_at: session.created_at,
+            idle_expires_at: session.idle_expires_at,
+            expires_at: session.expires_at,
+            address: session.client.address,
+            user_agent: session.client.user_agent,
+        }
+    }
+}
+
+impl SessionListItem {
+    /// One of several sessions; `current` is the one that asks.
+    pub fn new(session: StoredSession, current: Option<crate::sessions::SessionId>) -> Self {
+        Self {
+            session_id: session.session_id.to_string(),
+            current: current == Some(session.session_id),
+            times: SessionTimes::new(session),
+        }
+    }
+}
+
+impl IssuedView {
+    /// A session just made.
+    pub fn new(app: &App, issued: crate::users::Issued) -> Self {
+        Self {
+            token: issued.token.reveal(),
+            session: SessionView::new(issued.session),
+            user: UserView::new(app, issued.user),
+        }
+    }
+}

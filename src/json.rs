@@ -1,0 +1,251 @@
+//! Reading JSON strictly: what a client sent is either taken as it stands or refused.
+//!
+//! serde_json alone keeps the last of two equal members, takes an array where an object is meant, and echoes values in
+//! its messages. None of that is wanted here: duplicates and arrays are refused, and messages show no value.
+
+use std::{fmt, marker::PhantomData};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeOwned, Error as _, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer},
+};
+use serde_json::{Map, Number, Value};
+
+/// Text that is not JSON, or not of the wanted shape.
+#[derive(Debug, PartialEq, Eq)]
+pub struct JsonError {
+    /// The member it is about, dotted; empty for the whole document.
+    pub field: String,
+    /// What is wrong with it, as the end of a sentence.
+    pub detail: String,
+}
+
+/// Reads an object.
+///
+/// # Errors
+/// [`JsonError`] says what is wrong and where.
+pub fn from_slice<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, JsonError> {
+    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    let Object(value) = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        let path = error.path().to_string();
+        explain(if path == "." { "" } else { &path }, error.inner())
+    })?;
+    deserializer.end().map_err(|error| explain("", &error))?;
+    Ok(value)
+}
+
+fn explain(path: &str, error: &serde_json::Error) -> JsonError {
+    let message = error.to_string();
+    let message = message.split(" at line ").next().unwrap_or_default();
+    if !error.is_data() {
+        let at = format!("line {}, column {}", error.line(), error.column());
+        return JsonError { field: String::new(), detail: format!("is not JSON: {message} at {at}") };
+    }
+    for kind in ["missing field `", "unknown field `", "duplicate field `"] {
+        if let Some((member, _)) = message.strip_prefix(kind).and_then(|rest| rest.split_once('`')) {
+            let last = path.rsplit('.').next().unwrap_or_default();
+            let field = match path {
+                "" => member.to_owned(),
+                _ if last == member && !kind.starts_with("missing") => path.to_owned(),
+                _ => format!("{path}.{member}"),
+            };
+            let detail = match kind {
+                "missing field `" => "is missing",
+                "unknown field `" => "is not a member of this request",
+                _ => "is there twice",
+            };
+            return JsonError { field, detail: detail.to_owned() };
+        }
+    }
+    let detail = match message.split_once(", expected ") {
+        Some((_, expected)) => format!("must be {expected}"),
+        None => message.to_owned(),
+    };
+    JsonError { field: path.to_owned(), detail }
+}
+
+/// A `T` from an object; derived `Deserialize` would take an array of its members too.
+struct Object<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        object(deserializer).map(Self)
+    }
+}
+
+/// For `#[serde(deserialize_with)]`: a struct from an object only.
+///
+/// # Errors
+/// Whatever the deserializer finds.
+pub fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
+    struct Members<T>(PhantomData<T>);
+
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for Members<T> {
+        type Value = T;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
+            T::deserialize(MapAccessDeserializer::new(map))
+        }
+    }
+
+    deserializer.deserialize_map(Members(PhantomData))
+}
+
+/// For `#[serde(deserialize_with)]`: tells a member that is `null` (`Some(None)`) from one that is absent.
+///
+/// # Errors
+/// Whatever the deserializer finds.
+pub fn nullable<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<Option<T>>, D::Error> {
+    Option::<T>::deserialize(deserializer).map(Some)
+}
+
+/// Any JSON value, without duplicate members.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Document(pub Value);
+
+/// A JSON object, without duplicate members.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct DocumentObject(pub Map<String, Value>);
+
+impl<'de> Deserialize<'de> for Document {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(DocumentVisitor).map(Self)
+    }
+}
+
+impl<'de> Deserialize<'de> for DocumentObject {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match deserializer.deserialize_any(DocumentVisitor)? {
+            Value::Object(map) => Ok(Self(map)),
+            _ => Err(D::Error::custom("invalid type, expected an object")),
+        }
+    }
+}
+
+struct DocumentVisitor;
+
+impl<'de> Visitor<'de> for DocumentVisitor {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(Value::Number(value.into()))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(Value::Number(value.into()))
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Value, E> {
+        Number::from_f64(value).map(Value::Number).ok_or_else(|| E::custom("number out of range"))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(Value::String(value.to_owned()))
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+        Ok(Value::String(value))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
+        let mut items = Vec::new();
+        while let Some(Document(item)) = seq.next_element()? {
+            items.push(item);
+        }
+        Ok(Value::Array(items))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+        let mut members = Map::new();
+        while let Some(key) = map.next_key::<String>()? {
+            let Document(value) = map.next_value()?;
+            if members.contains_key(&key) {
+                return Err(A::Error::custom(format_args!("duplicate field `{key}`")));
+            }
+            members.insert(key, value);
+        }
+        Ok(Value::Object(members))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Outer {
+        name: String,
+        #[serde(deserialize_with = "object")]
+        inner: Inner,
+        #[serde(default)]
+        rest: DocumentObject,
+    }
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Inner {
+        count: u32,
+    }
+
+    fn refused(text: &str) -> (String, String) {
+        let error = from_slice::<Outer>(text.as_bytes()).expect_err("a refusal");
+        (error.field, error.detail)
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_by_its_path() {
+        let cases = [
+            (r#"{"name": "a"}"#, "inner", "is missing"),
+            (r#"{"name": "a", "inner": {}}"#, "inner.count", "is missing"),
+            (r#"{"name": "a", "inner": {"count": 1}, "x": 1}"#, "x", "is not a member of this request"),
+            (r#"{"name": "a", "inner": {"count": 1, "x": 1}}"#, "inner.x", "is not a member of this request"),
+            (r#"{"name": "a", "name": "b", "inner": {"count": 1}}"#, "name", "is there twice"),
+            (r#"{"name": "a", "inner": {"count": 1}, "rest": {"a": {"b": 1, "b": 2}}}"#, "rest.a.b", "is there twice"),
+            (r#"{"name": 5, "inner": {"count": 1}}"#, "name", "must be a string"),
+            (r#"{"name": "a", "inner": [1]}"#, "inner", "must be an object"),
+            (r#"{"name": "a", "inner": {"count": 1}, "rest": [1]}"#, "rest", "must be an object"),
+            (r#"["a", {"count": 1}]"#, "", "must be an object"),
+        ];
+        for (text, field, detail) in cases {
+            assert_eq!(refused(text), (field.to_owned(), detail.to_owned()), "{text}");
+        }
+    }
+
+    #[test]
+    fn text_that_is_not_json_is_refused() {
+        for text in ["", "{", r#"{"name": "a", "inner": {"count": 1}} x"#, "{\"name\": \"\\ud800\"}", "nul"] {
+            assert!(refused(text).1.starts_with("is not JSON"), "{text}: {:?}", refused(text));
+        }
+        let deep = format!(r#"{{"name": "a", "inner": {{"count": 1}}, "rest": {}}}"#, "[".repeat(200));
+        assert!(refused(&deep).1.contains("recursion limit"));
+        assert!(from_slice::<DocumentObject>(b"{\"a\": \"\xff\"}").is_err());
+        assert!(from_slice::<DocumentObject>(br#"{"a": 1e999}"#).is_err());
+    }
+
+    #[test]
+    fn no_message_repeats_a_value() {
+        let (_, detail) = refused(r#"{"name": "a", "inner": "hunter2"}"#);
+        assert!(!detail.contains("hunter2"), "{detail}");
+        let (_, detail) = refused(r#"{"name": "a", "inner": {"count": "hunter2"}}"#);
+        assert!(!detail.contains("hunter2"), "{detail}");
+    }
+}

@@ -1,0 +1,26 @@
+//! Symbolon: login, sessions and preferences on sharded storage.
+//!
+//! `ARCHITECTURE.md` is the map. Data flows one way: `http` → `users`, `sessions` → stores.
+
+pub mod app;
+pub mod balancer;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod fleet;
+pub mod http;
+pub mod json;
+pub mod log;
+pub mod monitor;
+pub mod partitioner;
+pub mod passwords;
+pub mod reaper;
+pub mod secret;
+pub mod sessions;
+pub mod shards;
+pub mod shared_store;
+pub mod sqlite;
+pub mod store_error;
+pub mod throttle;
+pub mod topology;
+pub mod users;

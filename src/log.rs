@@ -1,0 +1,31 @@
+//! Logs: to standard error, as text for people or JSON lines for machines.
+
+use tracing_subscriber::{EnvFilter, Layer, Registry, layer::SubscriberExt, util::SubscriberInitExt};
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Whether `filter` is one.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check(filter: &str) -> Result<(), String> {
+    EnvFilter::try_new(filter).map(drop).map_err(|error| error.to_string())
+}
+
+/// Starts logging what `filter` lets through. Call once.
+pub fn start(filter: &str, format: LogFormat) -> anyhow::Result<()> {
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines: Box<dyn Layer<Registry> + Send + Sync> = match format {
+        LogFormat::Text => lines.with_filter(EnvFilter::try_new(filter)?).boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).with_filter(EnvFilter::try_new(filter)?).boxed(),
+    };
+    tracing_subscriber::registry().with(lines).try_init()?;
+    Ok(())
+}

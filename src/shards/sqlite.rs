@@ -1,0 +1,150 @@
+//! A shard in an SQLite file, shared by the processes of one machine.
+
+mod claims;
+mod users;
+
+use std::path::Path;
+
+use async_trait::async_trait;
+use sqlx::{Sqlite, migrate::Migrator};
+use uuid::Uuid;
+
+use super::store::{Claim, ShardStore, StoredClaim};
+use crate::{
+    passwords::PasswordHash,
+    sqlite::{Database, Durability, OpenError, Write},
+    store_error::StoreError,
+    users::{LoginName, User, UserId},
+};
+
+static MIGRATOR: Migrator = sqlx::migrate!("migrations/sqlite/shard");
+
+/// One embedded shard.
+#[derive(Debug)]
+pub struct SqliteShard {
+    shard_id: String,
+    database: Database,
+}
+
+/// An embedded shard that could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenShardError {
+    /// The file.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// Reading or writing which shard it is.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The file belongs to another shard.
+    #[error("the file of shard {expected} holds shard {found}")]
+    Mixed {
+        /// The shard that was to be opened.
+        expected: String,
+        /// The shard that the file says it is.
+        found: String,
+    },
+}
+
+impl SqliteShard {
+    /// Opens or creates the file, migrates it, and makes sure that it is this shard's. A new shard starts at `epoch`.
+    pub async fn open(shard_id: &str, path: &Path, epoch: i64) -> Result<Self, OpenShardError> {
+        let database = Database::open(shard_id, path, &MIGRATOR).await?;
+        let shard = Self { shard_id: shard_id.to_owned(), database };
+        let found = shard.claim_file(epoch).await?;
+        if found == shard_id { Ok(shard) } else { Err(OpenShardError::Mixed { expected: shard_id.to_owned(), found }) }
+    }
+
+    async fn claim_file(&self, epoch: i64) -> Result<String, StoreError> {
+        let mut write = self.database.write(Durability::Full).await?;
+        sqlx::query("INSERT INTO shard (only, shard_id, epoch) VALUES (1, ?, ?) ON CONFLICT DO NOTHING")
+            .bind(&self.shard_id)
+            .bind(epoch)
+            .execute(&mut **write)
+            .await
+            .map_err(|source| self.database.unavailable(source))?;
+        let found = sqlx::query_scalar("SELECT shard_id FROM shard")
+            .fetch_one(&mut **write)
+            .await
+            .map_err(|source| self.database.unavailable(source))?;
+        write.commit().await?;
+        Ok(found)
+    }
+
+    /// A write transaction in which the shard is known to be at `epoch`: the fence on inserts.
+    async fn write_at(&self, epoch: i64) -> Result<Write<'_>, StoreError> {
+        let mut write = self.database.write(Durability::Full).await?;
+        let current: i64 = sqlx::query_scalar("SELECT epoch FROM shard")
+            .fetch_one(&mut **write)
+            .await
+            .map_err(|source| self.database.unavailable(source))?;
+        if current == epoch { Ok(write) } else { Err(StoreError::StaleEpoch { shard: self.shard_id.clone(), epoch }) }
+    }
+
+    /// Runs one statement, commits, and answers whether it changed a row.
+    async fn change(&self, mut write: Write<'_>, query: Query<'_>) -> Result<bool, StoreError> {
+        let done = query.execute(&mut **write).await.map_err(|source| self.database.unavailable(source))?;
+        write.commit().await?;
+        Ok(done.rows_affected() > 0)
+    }
+}
+
+type Query<'q> = sqlx::query::Query<'q, Sqlite, sqlx::sqlite::SqliteArguments>;
+
+#[async_trait]
+impl ShardStore for SqliteShard {
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.database.ping().await
+    }
+
+    async fn find_user(&self, user_id: UserId) -> Result<Option<User>, StoreError> {
+        users::find(&self.database, user_id).await
+    }
+
+    async fn insert_user(&self, epoch: i64, user: &User) -> Result<bool, StoreError> {
+        self.change(self.write_at(epoch).await?, users::insert(epoch, user)).await
+    }
+
+    async fn update_user(&self, user: &User) -> Result<bool, StoreError> {
+        self.change(self.database.write(Durability::Full).await?, users::update(user)).await
+    }
+
+    async fn rehash(&self, user_id: UserId, old: &PasswordHash, new: &PasswordHash) -> Result<bool, StoreError> {
+        self.change(self.database.write(Durability::Full).await?, users::rehash(user_id, old, new)).await
+    }
+
+    async fn delete_user(&self, user_id: UserId, version: i64) -> Result<bool, StoreError> {
+        self.change(self.database.write(Durability::Full).await?, users::delete(user_id, version)).await
+    }
+
+    async fn void_user(&self, epoch: i64, user_id: UserId) -> Result<bool, StoreError> {
+        self.change(self.write_at(epoch).await?, users::void(epoch, user_id)).await
+    }
+
+    async fn raise_version(&self, user_id: UserId, version: i64) -> Result<bool, StoreError> {
+        self.change(self.database.write(Durability::Full).await?, users::raise_version(user_id, version)).await
+    }
+
+    async fn find_claim(&self, login_name: &LoginName) -> Result<Option<StoredClaim>, StoreError> {
+        claims::find(&self.database, login_name).await
+    }
+
+    async fn claim_name(&self, epoch: i64, claim: &Claim) -> Result<bool, StoreError> {
+        self.change(self.write_at(epoch).await?, claims::insert(epoch, claim)).await
+    }
+
+    async fn replace_claim(&self, old_claim_id: Uuid, new: &Claim) -> Result<bool, StoreError> {
+        self.change(self.database.write(Durability::Full).await?, claims::replace(old_claim_id, new)).await
+    }
+
+    async fn confirm_claim(&self, claim: &Claim) -> Result<bool, StoreError> {
+        self.change(self.database.write(Durability::Full).await?, claims::confirm(claim)).await
+    }
+
+    async fn release_claim(&self, claim: &Claim) -> Result<bool, StoreError> {
+        self.change(self.database.write(Durability::Full).await?, claims::release(claim)).await
+    }
+
+    async fn close(&self) {
+        self.database.close().await;
+    }
+}

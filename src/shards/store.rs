@@ -1,0 +1,81 @@
+//! What a shard's storage must do: users by id, and claims by login name.
+
+use async_trait::async_trait;
+use uuid::Uuid;
+
+use crate::{
+    clock::Timestamp,
+    passwords::PasswordHash,
+    store_error::StoreError,
+    users::{LoginName, User, UserId},
+};
+
+/// Someone's hold on a login name. It is valid if and only if the user's row names it back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// The name.
+    pub login_name: LoginName,
+    /// Who claims it.
+    pub user_id: UserId,
+    /// Which attempt claimed it; confirming and releasing must name it.
+    pub claim_id: Uuid,
+}
+
+/// A claim as the shard keeps it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredClaim {
+    /// What was claimed.
+    pub claim: Claim,
+    /// When, by the shard's clock.
+    pub claimed_at: Timestamp,
+    /// The shard's clock when this was read.
+    pub read_at: Timestamp,
+    /// Whether the claimant said that its user's row is written.
+    pub confirmed: bool,
+}
+
+/// One shard. Writes answer whether their condition held; a condition that does not hold changes nothing.
+#[async_trait]
+pub trait ShardStore: Send + Sync + std::fmt::Debug {
+    /// Whether the shard answers.
+    async fn ping(&self) -> Result<(), StoreError>;
+
+    /// The live row of a user.
+    async fn find_user(&self, user_id: UserId) -> Result<Option<User>, StoreError>;
+
+    /// Adds a user; false if there is a row of that id, a void one included.
+    async fn insert_user(&self, epoch: i64, user: &User) -> Result<bool, StoreError>;
+
+    /// Writes `user` over the live row that has version `user.version - 1`.
+    async fn update_user(&self, user: &User) -> Result<bool, StoreError>;
+
+    /// Replaces a password hash that is still `old`, without raising the version.
+    async fn rehash(&self, user_id: UserId, old: &PasswordHash, new: &PasswordHash) -> Result<bool, StoreError>;
+
+    /// Deletes the live row that has this version.
+    async fn delete_user(&self, user_id: UserId, version: i64) -> Result<bool, StoreError>;
+
+    /// Makes it impossible to insert this user; false if there is a row already.
+    async fn void_user(&self, epoch: i64, user_id: UserId) -> Result<bool, StoreError>;
+
+    /// Makes updates based on `version` of the live row fail.
+    async fn raise_version(&self, user_id: UserId, version: i64) -> Result<bool, StoreError>;
+
+    /// The claim on a name, valid or not.
+    async fn find_claim(&self, login_name: &LoginName) -> Result<Option<StoredClaim>, StoreError>;
+
+    /// Claims a name that nobody has claimed.
+    async fn claim_name(&self, epoch: i64, claim: &Claim) -> Result<bool, StoreError>;
+
+    /// Puts `new` in the place of the claim `old_claim_id` on the same name.
+    async fn replace_claim(&self, old_claim_id: Uuid, new: &Claim) -> Result<bool, StoreError>;
+
+    /// Notes that the user's row names the claim back.
+    async fn confirm_claim(&self, claim: &Claim) -> Result<bool, StoreError>;
+
+    /// Removes the claim if it is still this one.
+    async fn release_claim(&self, claim: &Claim) -> Result<bool, StoreError>;
+
+    /// Ends background work and closes connections.
+    async fn close(&self);
+}

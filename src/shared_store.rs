@@ -1,0 +1,241 @@
+//! What all instances share besides the shards: sessions, throttle, instance registry and locks.
+//!
+//! One trait for each concern, so that each system sees only its own; [`SharedStore`] is all of them in one place.
+//! Instants come from the caller where a decision depends on them.
+
+pub mod sqlite;
+
+use std::{collections::BTreeMap, fmt::Debug, time::Duration};
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::{
+    clock::Timestamp,
+    sessions::{SessionId, TokenDigest},
+    store_error::StoreError,
+    users::{LoginName, Permissions, UserId},
+};
+
+/// Everything that instances share besides the shards.
+#[async_trait]
+pub trait SharedStore: SessionStore + ThrottleStore + InstanceRegistry + LockStore {
+    /// Whether the store answers.
+    async fn ping(&self) -> Result<(), StoreError>;
+
+    /// Removes what has expired: sessions, generations, full throttle buckets, forgotten instances. Returns how many
+    /// sessions went.
+    async fn reap(&self, now: Timestamp) -> Result<u64, StoreError>;
+
+    /// Closes connections.
+    async fn close(&self);
+}
+
+/// A session as the store keeps it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredSession {
+    /// Its public id.
+    pub session_id: SessionId,
+    /// Whose it is.
+    pub user_id: UserId,
+    /// SHA-256 of the token's secret.
+    pub digest: TokenDigest,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it ends unless it is used before.
+    pub idle_expires_at: Timestamp,
+    /// When it ends at the latest.
+    pub expires_at: Timestamp,
+    /// Where it was made.
+    pub client: Client,
+}
+
+/// Where a session was made, for its owner to recognise it by.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Client {
+    /// The IP address.
+    pub address: Option<String>,
+    /// What the client called itself.
+    pub user_agent: Option<String>,
+}
+
+/// What every session of a user shows without asking a shard; kept once a user, at the version of the user's row.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct UserSnapshot {
+    /// The version of the user's row that it was taken from.
+    #[serde(skip)]
+    pub version: i64,
+    /// The login name.
+    pub login_name: String,
+    /// What the user may do.
+    pub permissions: Permissions,
+    /// The preferences document.
+    pub preferences: Map<String, Value>,
+}
+
+/// The counter that all of a user's sessions must agree with; raising it ends them all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Generation(pub i64);
+
+/// How many sessions there are, at a cost that does not depend on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SessionTotals {
+    /// Sessions that the store holds, those included that have ended by time or generation and are not yet reaped.
+    pub sessions: u64,
+    /// What they take, in bytes.
+    pub bytes: u64,
+}
+
+/// Sessions.
+#[async_trait]
+pub trait SessionStore: Send + Sync + Debug {
+    /// The user's generation, if it has one yet.
+    async fn generation(&self, user_id: UserId) -> Result<Option<Generation>, StoreError>;
+
+    /// Adds a session if the user's generation is still `generation`; a first one starts at a random value, and lives
+    /// as long as any session made under it. Beyond `limit` sessions the oldest give way. The snapshot replaces one of
+    /// a lower version.
+    async fn create_session(
+        &self,
+        session: &StoredSession,
+        generation: Option<Generation>,
+        snapshot: &UserSnapshot,
+        limit: u32,
+    ) -> Result<bool, StoreError>;
+
+    /// A session that is alive at `now`, its generation current, with the user's snapshot. Using it moves its idle
+    /// expiry to `idle` from now, never past its absolute one, to within a hundredth of `idle`.
+    async fn use_session(
+        &self,
+        user_id: UserId,
+        session_id: SessionId,
+        idle: Duration,
+        now: Timestamp,
+    ) -> Result<Option<(StoredSession, UserSnapshot)>, StoreError>;
+
+    /// The user's live sessions, oldest first.
+    async fn list_sessions(&self, user_id: UserId, now: Timestamp) -> Result<Vec<StoredSession>, StoreError>;
+
+    /// Ends a session; false if there was none.
+    async fn end_session(&self, user_id: UserId, session_id: SessionId) -> Result<bool, StoreError>;
+
+    /// Raises the generation, which ends all of the user's sessions; `keep` survives if it was alive. Where there is no
+    /// generation it makes one that lives until `keep_until`, so that a login which found none can tell.
+    async fn raise_generation(
+        &self,
+        user_id: UserId,
+        keep: Option<SessionId>,
+        keep_until: Timestamp,
+    ) -> Result<(), StoreError>;
+
+    /// Raises the generation and erases all else that is kept of the user. What remains is the generation, until
+    /// `keep_until`.
+    async fn forget_user(&self, user_id: UserId, keep_until: Timestamp) -> Result<(), StoreError>;
+
+    /// Replaces the user's snapshot if this one's version is higher.
+    async fn put_snapshot(&self, user_id: UserId, snapshot: &UserSnapshot) -> Result<(), StoreError>;
+
+    /// How many sessions there are.
+    async fn session_totals(&self) -> Result<SessionTotals, StoreError>;
+}
+
+/// A token bucket: `burst` charges at once, then one each `interval`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bucket {
+    /// What is counted, as a digest.
+    pub key: [u8; 32],
+    /// How many charges it takes when full.
+    pub burst: u32,
+    /// How long until one charge is given back.
+    pub interval: Duration,
+}
+
+/// What a charge led to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Charge {
+    /// Every bucket had room and has been charged.
+    Accepted,
+    /// At least one had none, and none has been charged.
+    Refused {
+        /// When all of them will have room, if nobody else charges them.
+        retry_after: Duration,
+    },
+}
+
+/// Throttling of password checks.
+#[async_trait]
+pub trait ThrottleStore: Send + Sync + Debug {
+    /// Charges all buckets or none.
+    async fn charge(&self, buckets: &[Bucket], now: Timestamp) -> Result<Charge, StoreError>;
+
+    /// Gives one charge back to each.
+    async fn refund(&self, buckets: &[Bucket], now: Timestamp) -> Result<(), StoreError>;
+}
+
+/// What an instance says of itself once a second.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct InstanceRecord {
+    /// Its id, unique in the fleet.
+    pub id: String,
+    /// Where others reach it.
+    pub url: String,
+    /// Its share of the traffic relative to others.
+    pub weight: u32,
+    /// The region it runs in.
+    pub region: String,
+    /// The zone it runs in.
+    pub zone: String,
+    /// The version it runs.
+    pub version: String,
+    /// Whether it is about to leave.
+    pub draining: bool,
+    /// Requests under way.
+    pub current_connections: u64,
+    /// The most requests that it takes at a time.
+    pub max_connections: u64,
+    /// Mean time to answer, in seconds.
+    pub average_response_time: f64,
+}
+
+/// The instances of the fleet.
+#[async_trait]
+pub trait InstanceRegistry: Send + Sync + Debug {
+    /// Registers or refreshes an instance.
+    async fn heartbeat(&self, record: &InstanceRecord, now: Timestamp) -> Result<(), StoreError>;
+
+    /// The instances seen since `since`, by id, and when each was last seen.
+    async fn instances(&self, since: Timestamp) -> Result<BTreeMap<String, (InstanceRecord, Timestamp)>, StoreError>;
+
+    /// Forgets an instance.
+    async fn leave(&self, instance_id: &str) -> Result<(), StoreError>;
+}
+
+/// Locks among instances, each with a fence: a number that rises with every change of holder.
+#[async_trait]
+pub trait LockStore: Send + Sync + Debug {
+    /// Takes or extends a lock until `now + lease`; `None` while another holder has it. A holder that was late gets a
+    /// new fence, so what it did under the old one can be told apart.
+    async fn acquire_lock(
+        &self,
+        name: &str,
+        holder: &str,
+        lease: Duration,
+        now: Timestamp,
+    ) -> Result<Option<u64>, StoreError>;
+
+    /// Gives the lock up if this holder has it.
+    async fn release_lock(&self, name: &str, holder: &str) -> Result<(), StoreError>;
+}
+
+impl UserSnapshot {
+    /// What sessions show of this user.
+    pub fn of(user: &crate::users::User) -> Self {
+        Self {
+            version: user.version,
+            login_name: LoginName::as_str(&user.login_name).to_owned(),
+            permissions: user.permissions,
+            preferences: user.preferences.clone(),
+        }
+    }
+}

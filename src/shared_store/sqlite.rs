@@ -1,0 +1,75 @@
+//! The shared store in an SQLite file that the processes of one machine share.
+//!
+//! Ending sessions and making them waits for the disk. Sliding an expiry, counting tries, heartbeats and locks do not:
+//! a power loss may undo the last of them, and each is made again or expires by itself.
+
+mod fleet;
+mod sessions;
+mod throttle;
+
+use std::path::Path;
+
+use async_trait::async_trait;
+use sqlx::migrate::Migrator;
+
+use super::SharedStore;
+use crate::{
+    clock::Timestamp,
+    sqlite::{Database, Durability, OpenError},
+    store_error::StoreError,
+};
+
+static MIGRATOR: Migrator = sqlx::migrate!("migrations/sqlite/shared");
+
+/// How many rows one reaping transaction deletes at most, so that it holds nobody up.
+const REAP_BATCH: i64 = 1000;
+
+/// The embedded shared store.
+#[derive(Debug)]
+pub struct SqliteSharedStore {
+    database: Database,
+}
+
+impl SqliteSharedStore {
+    /// Opens or creates the file.
+    pub async fn open(path: &Path) -> Result<Self, OpenError> {
+        Ok(Self { database: Database::open("shared", path, &MIGRATOR).await? })
+    }
+
+    fn failed(&self) -> impl Fn(sqlx::Error) -> StoreError + '_ {
+        |source| self.database.unavailable(source)
+    }
+
+    async fn reap_from(&self, statement: &'static str, now: Timestamp) -> Result<u64, StoreError> {
+        let mut total = 0;
+        loop {
+            let mut write = self.database.write(Durability::Relaxed).await?;
+            let query = sqlx::query(statement).bind(now.millis()).bind(REAP_BATCH);
+            let done = query.execute(&mut **write).await.map_err(self.failed())?.rows_affected();
+            write.commit().await?;
+            total += done;
+            if done < REAP_BATCH as u64 {
+                return Ok(total);
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl SharedStore for SqliteSharedStore {
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.database.ping().await
+    }
+
+    async fn reap(&self, now: Timestamp) -> Result<u64, StoreError> {
+        let sessions = self.reap_from(sessions::REAP, now).await?;
+        self.reap_from(sessions::REAP_USERS, now).await?;
+        self.reap_from(throttle::REAP, now).await?;
+        self.reap_from(fleet::REAP, now).await?;
+        Ok(sessions)
+    }
+
+    async fn close(&self) {
+        self.database.close().await;
+    }
+}

@@ -1,0 +1,67 @@
+//! Throttle buckets by the generic cell rate algorithm (ITU-T I.371): each bucket is one number, the time at which it
+//! will be full again. A charge moves it one interval on, and is refused if that would take it more than `burst`
+//! intervals ahead of now.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::SqliteSharedStore;
+use crate::{
+    clock::Timestamp,
+    shared_store::{Bucket, Charge, ThrottleStore},
+    sqlite::{Durability, Write},
+    store_error::StoreError,
+};
+
+pub(super) const REAP: &str =
+    "DELETE FROM throttle WHERE bucket IN (SELECT bucket FROM throttle WHERE full_at <= ? LIMIT ?)";
+
+#[async_trait]
+impl ThrottleStore for SqliteSharedStore {
+    async fn charge(&self, buckets: &[Bucket], now: Timestamp) -> Result<Charge, StoreError> {
+        let mut write = self.database.write(Durability::Relaxed).await?;
+        let mut wait = Duration::ZERO;
+        for bucket in buckets {
+            let charged = self.full_at(&mut write, bucket, now).await? + bucket.interval;
+            wait = wait.max(charged.since(now + bucket.interval * bucket.burst));
+            self.set_full_at(&mut write, bucket, charged).await?;
+        }
+        if wait > Duration::ZERO {
+            return Ok(Charge::Refused { retry_after: wait });
+        }
+        write.commit().await?;
+        Ok(Charge::Accepted)
+    }
+
+    async fn refund(&self, buckets: &[Bucket], now: Timestamp) -> Result<(), StoreError> {
+        let mut write = self.database.write(Durability::Relaxed).await?;
+        for bucket in buckets {
+            let full_at = self.full_at(&mut write, bucket, now).await?;
+            let refunded = Timestamp::from_millis(full_at.millis() - bucket.interval.as_millis() as i64);
+            self.set_full_at(&mut write, bucket, refunded).await?;
+        }
+        write.commit().await
+    }
+}
+
+impl SqliteSharedStore {
+    async fn full_at(&self, write: &mut Write<'_>, bucket: &Bucket, now: Timestamp) -> Result<Timestamp, StoreError> {
+        let stored: Option<i64> = sqlx::query_scalar("SELECT full_at FROM throttle WHERE bucket = ?")
+            .bind(bucket.key.as_slice())
+            .fetch_optional(&mut ***write)
+            .await
+            .map_err(self.failed())?;
+        Ok(stored.map_or(now, |millis| Timestamp::from_millis(millis).max(now)))
+    }
+
+    async fn set_full_at(&self, write: &mut Write<'_>, bucket: &Bucket, full_at: Timestamp) -> Result<(), StoreError> {
+        sqlx::query("INSERT INTO throttle VALUES (?, ?) ON CONFLICT (bucket) DO UPDATE SET full_at = excluded.full_at")
+            .bind(bucket.key.as_slice())
+            .bind(full_at.millis())
+            .execute(&mut ***write)
+            .await
+            .map(drop)
+            .map_err(self.failed())
+    }
+}

@@ -1,0 +1,177 @@
+//! SQLite files that several processes on one machine share.
+//!
+//! A [`Database`] reads on a small pool and writes on one connection at a time: SQLite allows one writer, so waiting
+//! for the turn in a fair queue beats colliding in the file. Every write transaction is `BEGIN IMMEDIATE`, because a
+//! transaction that starts reading and writes later fails when another process wrote in between.
+//!
+//! WAL with `synchronous = FULL` survives kill -9 and power loss. [`Durability::Relaxed`] skips the fsync: it survives
+//! kill -9, and a power loss may undo the last such writes, which is harmless for what uses it.
+
+use std::{
+    fs::{File, OpenOptions},
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use sqlx::{
+    Connection, Sqlite, SqlitePool, Transaction,
+    migrate::Migrator,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+use tokio::sync::{Mutex, MutexGuard};
+
+use crate::store_error::StoreError;
+
+/// How long to wait for another process's write before giving up.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+const READERS: u32 = 4;
+
+/// What a commit must survive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// Power loss: the commit waits for the disk.
+    Full,
+    /// The end of the process, however abrupt; not power loss.
+    Relaxed,
+}
+
+/// One SQLite file.
+#[derive(Debug)]
+pub struct Database {
+    name: String,
+    readers: SqlitePool,
+    full: SqlitePool,
+    relaxed: SqlitePool,
+    turn: Mutex<()>,
+}
+
+/// A write transaction and the writer's turn; dropping it rolls back.
+pub struct Write<'a> {
+    transaction: Transaction<'static, Sqlite>,
+    name: &'a str,
+    _turn: MutexGuard<'a, ()>,
+}
+
+impl std::ops::Deref for Write<'_> {
+    type Target = Transaction<'static, Sqlite>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.transaction
+    }
+}
+
+impl std::ops::DerefMut for Write<'_> {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.transaction
+    }
+}
+
+impl Write<'_> {
+    /// Commits; once this returns, the changes are as durable as was asked for.
+    pub async fn commit(self) -> Result<(), StoreError> {
+        self.transaction.commit().await.map_err(|source| unavailable(self.name, source))
+    }
+}
+
+impl Database {
+    /// Opens or creates the file and brings its tables up to date. `name` stands in errors.
+    pub async fn open(name: &str, path: &Path, migrator: &Migrator) -> Result<Self, OpenError> {
+        let fail = |source: Box<dyn std::error::Error + Send + Sync>| OpenError { path: path.to_owned(), source };
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(BUSY_TIMEOUT);
+        migrate(path, options.clone(), migrator).await.map_err(fail)?;
+        let pool = |connections| SqlitePoolOptions::new().max_connections(connections).acquire_timeout(BUSY_TIMEOUT);
+        Ok(Self {
+            name: name.to_owned(),
+            readers: pool(READERS).connect_lazy_with(options.clone().pragma("query_only", "on")),
+            full: pool(1).connect_lazy_with(options.clone()),
+            relaxed: pool(1).connect_lazy_with(options.synchronous(SqliteSynchronous::Normal)),
+            turn: Mutex::new(()),
+        })
+    }
+
+    /// For queries outside a write transaction.
+    pub fn reader(&self) -> &SqlitePool {
+        &self.readers
+    }
+
+    /// Waits for this process's turn and begins a write transaction.
+    pub async fn write(&self, durability: Durability) -> Result<Write<'_>, StoreError> {
+        let pool = match durability {
+            Durability::Full => &self.full,
+            Durability::Relaxed => &self.relaxed,
+        };
+        let turn = self.turn.lock().await;
+        let transaction = pool.begin_with("BEGIN IMMEDIATE").await.map_err(|source| self.unavailable(source))?;
+        Ok(Write { transaction, name: &self.name, _turn: turn })
+    }
+
+    /// Whether the file can be read.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        sqlx::query("SELECT 1 FROM sqlite_schema LIMIT 1")
+            .execute(&self.readers)
+            .await
+            .map(drop)
+            .map_err(|source| self.unavailable(source))
+    }
+
+    /// A driver error as a store error.
+    pub fn unavailable(&self, source: sqlx::Error) -> StoreError {
+        unavailable(&self.name, source)
+    }
+
+    /// A stored value that can't be read.
+    pub fn corrupt(
+        &self,
+        what: &'static str,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> StoreError {
+        StoreError::Corrupt { store: self.name.clone(), what, source: source.into() }
+    }
+
+    /// Closes every connection, so that the write-ahead log is folded into the file.
+    pub async fn close(&self) {
+        self.readers.close().await;
+        self.relaxed.close().await;
+        self.full.close().await;
+    }
+}
+
+fn unavailable(store: &str, source: sqlx::Error) -> StoreError {
+    StoreError::Unavailable { store: store.to_owned(), source: source.into() }
+}
+
+/// A file that could not be opened, created or migrated.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot open {}", path.display())]
+pub struct OpenError {
+    path: PathBuf,
+    source: Box<dyn std::error::Error + Send + Sync>,
+}
+
+async fn migrate(
+    path: &Path,
+    options: SqliteConnectOptions,
+    migrator: &Migrator,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let _lock = lock_file(path.with_extension("lock")).await?;
+    let mut connection = sqlx::SqliteConnection::connect_with(&options).await?;
+    migrator.run(&mut connection).await?;
+    connection.close().await?;
+    Ok(())
+}
+
+/// Takes a lock among processes, held until the file is dropped: SQLite's migrations have none of their own.
+async fn lock_file(path: PathBuf) -> io::Result<File> {
+    tokio::task::spawn_blocking(move || {
+        let file = OpenOptions::new().create(true).truncate(false).write(true).open(path)?;
+        file.lock()?;
+        Ok(file)
+    })
+    .await?
+}

@@ -1,0 +1,54 @@
+//! The catalog of embedded storage: an SQLite file beside the shards.
+
+use std::path::Path;
+
+use sqlx::{Row, migrate::Migrator};
+
+use super::{FIRST_EPOCH, Topology};
+use crate::{
+    partitioner::PartitionerSpec,
+    sqlite::{Database, Durability, OpenError},
+    store_error::StoreError,
+};
+
+static MIGRATOR: Migrator = sqlx::migrate!("migrations/sqlite/catalog");
+
+/// A catalog that could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum CatalogError {
+    /// The file.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// Its content.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The topology in force; on the first start of all, `initial` becomes it.
+pub async fn load_or_create(path: &Path, initial: &PartitionerSpec) -> Result<Topology, CatalogError> {
+    let database = Database::open("catalog", path, &MIGRATOR).await?;
+    let topology = read_or_write(&database, initial).await;
+    database.close().await;
+    Ok(topology?)
+}
+
+async fn read_or_write(database: &Database, initial: &PartitionerSpec) -> Result<Topology, StoreError> {
+    let document = serde_json::to_string(initial).map_err(|source| database.corrupt("topology", source))?;
+    let mut write = database.write(Durability::Full).await?;
+    sqlx::query(
+        "INSERT INTO topology (only, epoch, state, document) VALUES (1, ?, 'stable', ?) ON CONFLICT DO NOTHING",
+    )
+    .bind(FIRST_EPOCH)
+    .bind(document)
+    .execute(&mut **write)
+    .await
+    .map_err(|source| database.unavailable(source))?;
+    let row = sqlx::query("SELECT epoch, document FROM topology WHERE state = 'stable'")
+        .fetch_one(&mut **write)
+        .await
+        .map_err(|source| database.unavailable(source))?;
+    write.commit().await?;
+    let (epoch, document) = (row.get("epoch"), row.get::<String, _>("document"));
+    let placement = serde_json::from_str(&document).map_err(|source| database.corrupt("topology", source))?;
+    Ok(Topology { epoch, placement })
+}

@@ -1,0 +1,44 @@
+//! Users: registered, let in, changed and removed, on whichever shards they live.
+//!
+//! Everything here holds across crashes at any line: see `names` for login names, `changes` for rows and sessions.
+
+mod authentication;
+mod changes;
+mod error;
+mod id;
+mod login_name;
+mod names;
+mod registration;
+mod reset;
+pub mod rules;
+mod user;
+
+use std::sync::Arc;
+
+pub use authentication::Issued;
+pub use changes::{Precondition, UserChange};
+pub use error::{UserError, Violation};
+pub use id::UserId;
+pub use login_name::{LoginName, LoginNameError, MAX_LOGIN_NAME_CHARS};
+pub use registration::Registration;
+pub use reset::RESET_LIFETIME;
+pub use rules::Rules;
+pub use user::{PasswordReset, Permission, Permissions, Profile, User};
+
+use crate::{passwords::Passwords, sessions::Sessions, shards::Shards, throttle::Throttle};
+
+/// What can be done with users.
+#[derive(Debug, Clone)]
+pub struct Users {
+    shards: Shards,
+    sessions: Sessions,
+    passwords: Arc<Passwords>,
+    throttle: Throttle,
+}
+
+impl Users {
+    /// Users on `shards`.
+    pub fn new(shards: Shards, sessions: Sessions, passwords: Arc<Passwords>, throttle: Throttle) -> Self {
+        Self { shards, sessions, passwords, throttle }
+    }
+}

@@ -1,0 +1,127 @@
+//! Logging in, and checking a password again.
+
+use std::net::IpAddr;
+
+use super::{LoginName, User, UserError, UserId, Users, login_name::canonical, names};
+use crate::{
+    passwords::{Password, Verdict},
+    secret,
+    sessions::{LiveSession, Token},
+    shared_store::Client,
+};
+
+/// How often a login starts over when its user's sessions are ended meanwhile.
+const ATTEMPTS: usize = 4;
+
+/// A session just made.
+#[derive(Debug)]
+pub struct Issued {
+    /// Opens the session; shown this once.
+    pub token: Token,
+    /// The session.
+    pub session: LiveSession,
+    /// Whose it is.
+    pub user: User,
+}
+
+impl Users {
+    /// Checks name and password and makes a session.
+    ///
+    /// # Errors
+    /// [`UserError::InvalidCredentials`] alike for unknown names, wrong passwords and suspended users, at the same cost.
+    pub async fn login(
+        &self,
+        login_name: &str,
+        password: &Password,
+        address: Option<IpAddr>,
+        client: Client,
+    ) -> Result<Issued, UserError> {
+        let charged = self.throttle.charge(&canonical(login_name), address).await?;
+        let name = LoginName::parse(login_name).ok();
+        for _ in 0..ATTEMPTS {
+            // The generation is read before the row: see Sessions::begin.
+            let user_id = self.claimant(name.as_ref(), login_name).await?;
+            let generation = self.sessions.begin(user_id).await?;
+            let user = self.shards.of_user(user_id).find_user(user_id).await?;
+            let Some(user) = user.filter(|user| Some(&user.login_name) == name.as_ref()) else {
+                self.passwords.verify_nobody(password).await?;
+                return Err(UserError::InvalidCredentials);
+            };
+            let verdict = self.passwords.verify(password, &user.password_hash).await?;
+            if verdict == Verdict::Wrong || user.suspended {
+                return Err(UserError::InvalidCredentials);
+            }
+            if let Some((token, session)) = self.sessions.create(generation, &user, client.clone()).await? {
+                self.throttle.refund(charged).await?;
+                if verdict == Verdict::RightButOutdated {
+                    self.rehash(&user, password).await;
+                }
+                return Ok(Issued { token, session, user });
+            }
+        }
+        Err(UserError::Contended)
+    }
+
+    /// Who claims a name. A name that nobody claims gets an id that nobody has, so that it takes the same steps.
+    async fn claimant(&self, name: Option<&LoginName>, text: &str) -> Result<UserId, UserError> {
+        let claimed = match name {
+            Some(name) => self.shards.of_name(name).find_claim(name).await?,
+            None => None,
+        };
+        Ok(claimed.map_or_else(|| nobody(text), |stored| stored.claim.user_id))
+    }
+
+    /// Makes a session for a user whom an operator vouches for.
+    pub async fn issue_session(&self, user_id: UserId, client: Client) -> Result<Issued, UserError> {
+        for _ in 0..ATTEMPTS {
+            let generation = self.sessions.begin(user_id).await?;
+            let user = self.find(user_id).await?;
+            if user.suspended {
+                return Err(UserError::Suspended);
+            }
+            if let Some((token, session)) = self.sessions.create(generation, &user, client.clone()).await? {
+                return Ok(Issued { token, session, user });
+            }
+        }
+        Err(UserError::Contended)
+    }
+
+    /// Checks the password of a user known otherwise; charged like a login.
+    pub(super) async fn check_password(
+        &self,
+        user: &User,
+        password: &Password,
+        address: Option<IpAddr>,
+    ) -> Result<(), UserError> {
+        let charged = self.throttle.charge(user.login_name.as_str(), address).await?;
+        match self.passwords.verify(password, &user.password_hash).await? {
+            Verdict::Wrong => Err(UserError::WrongPassword),
+            Verdict::Right | Verdict::RightButOutdated => Ok(self.throttle.refund(charged).await?),
+        }
+    }
+
+    /// Hashes a password under today's parameters, unless it was changed meanwhile. The login has succeeded already: a
+    /// failure is only noted.
+    async fn rehash(&self, user: &User, password: &Password) {
+        let rehashed = async {
+            let hash = self.passwords.hash(password).await?;
+            self.shards.of_user(user.user_id).rehash(user.user_id, &user.password_hash, &hash).await?;
+            Ok::<_, UserError>(())
+        };
+        if let Err(error) = rehashed.await {
+            tracing::warn!(error = &error as &dyn std::error::Error, user_id = %user.user_id, "a password was not hashed again");
+        }
+    }
+
+    /// The user whom a login name belongs to.
+    pub async fn find_by_name(&self, login_name: &str) -> Result<User, UserError> {
+        let Ok(name) = LoginName::parse(login_name) else { return Err(UserError::Unknown) };
+        names::find(&self.shards, &name).await?.ok_or(UserError::Unknown)
+    }
+}
+
+fn nobody(text: &str) -> UserId {
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&secret::digest(text.as_bytes())[..16]);
+    UserId::from_bytes(bytes)
+}

@@ -1,0 +1,275 @@
+//! Changing and deleting users.
+//!
+//! Every change reads the row, edits it and writes it over the version it was read at, so concurrent changes never lose
+//! one another. Whatever must end sessions raises their generation before and after the shard's commit: before, so that
+//! a crash in between leaves no session; after, so that no login which read the old row survives.
+
+use std::{
+    net::IpAddr,
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+
+use super::{LoginName, Permissions, Profile, Rules, User, UserError, UserId, Users, names, names::Claimed};
+use crate::{clock::Timestamp, passwords::Password, sessions::SessionId, shards::Claim};
+
+/// How often a change is tried again when others change the same user.
+const ATTEMPTS: u32 = 64;
+/// The longest pause between two tries.
+const MAX_PAUSE: Duration = Duration::from_millis(50);
+
+/// Which version a change may be made to (`If-Match`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Precondition {
+    /// Any.
+    None,
+    /// One of these.
+    Versions(Vec<i64>),
+}
+
+impl Precondition {
+    fn check(&self, user: &User) -> Result<(), UserError> {
+        match self {
+            Self::Versions(versions) if !versions.contains(&user.version) => Err(UserError::PreconditionFailed),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A change of profile and login name; what is `None` stays.
+#[derive(Debug, Default)]
+pub struct UserChange {
+    /// A new login name, in any form.
+    pub login_name: Option<String>,
+    /// A new name in the profile.
+    pub name: Option<String>,
+    /// A new e-mail address in the profile.
+    pub email: Option<String>,
+}
+
+impl Users {
+    /// The live row of a user.
+    pub async fn find(&self, user_id: UserId) -> Result<User, UserError> {
+        self.shards.of_user(user_id).find_user(user_id).await?.ok_or(UserError::Unknown)
+    }
+
+    /// Applies `edit` to the user as it is, until no one else's change comes in between. An edit that changes nothing
+    /// leaves the version alone. All sessions of the user show the change when this returns.
+    pub(super) async fn edit(
+        &self,
+        user_id: UserId,
+        precondition: &Precondition,
+        edit: impl Fn(&mut User) -> Result<(), UserError>,
+    ) -> Result<User, UserError> {
+        for attempt in 0..ATTEMPTS {
+            let current = self.find(user_id).await?;
+            precondition.check(&current)?;
+            let mut changed = current.clone();
+            edit(&mut changed)?;
+            if changed != current {
+                changed.version += 1;
+                changed.updated_at = Timestamp::now();
+                if !self.shards.of_user(user_id).update_user(&changed).await? {
+                    tokio::time::sleep(pause(attempt)).await;
+                    continue;
+                }
+            }
+            self.sessions.publish(&changed).await?;
+            return Ok(changed);
+        }
+        Err(UserError::Contended)
+    }
+
+    /// Merges `patch` into the preferences (RFC 7396).
+    pub async fn change_preferences(
+        &self,
+        user_id: UserId,
+        precondition: &Precondition,
+        patch: &Value,
+    ) -> Result<User, UserError> {
+        self.edit(user_id, precondition, |user| {
+            let mut document = Value::Object(std::mem::take(&mut user.preferences));
+            json_patch::merge(&mut document, patch);
+            let Value::Object(merged) = document else {
+                return Err(UserError::Invalid(vec![super::Violation::new("preferences", "must stay a JSON object")]));
+            };
+            let mut rules = Rules::new();
+            rules.preferences("preferences", &merged);
+            user.preferences = merged;
+            rules.finish().map_err(UserError::Invalid)
+        })
+        .await
+    }
+
+    /// Changes profile and login name. A new name is claimed first, so a taken one changes nothing.
+    pub async fn change(
+        &self,
+        user_id: UserId,
+        precondition: &Precondition,
+        change: UserChange,
+    ) -> Result<User, UserError> {
+        let current = self.find(user_id).await?;
+        precondition.check(&current)?;
+        let name = check(&current, &change)?.filter(|name| *name != current.login_name);
+        let Some(name) = name else {
+            let edit = |user: &mut User| {
+                change_profile(&mut user.profile, &change);
+                Ok(())
+            };
+            return self.edit(user_id, precondition, edit).await;
+        };
+        let claim = match names::claim(&self.shards, &name, user_id).await? {
+            Claimed::Ours(claim) => claim,
+            Claimed::By(_) | Claimed::UnderWay => return Err(UserError::NameTaken),
+        };
+        match self.write_rename(&current, precondition, &claim, &change).await {
+            Ok(changed) => {
+                names::confirm(&self.shards, &claim).await;
+                names::release_former(&self.shards, &current.login_name, user_id).await;
+                self.sessions.publish(&changed).await?;
+                Ok(changed)
+            }
+            // Without an answer the row may name the claim or not; the claim stays for a takeover to find out.
+            Err(UserError::Store(error)) => Err(UserError::Store(error)),
+            Err(error) => {
+                names::release(&self.shards, &claim).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Writes the claimed name onto the user's row. Whoever takes the claim over raises the row's version first, and not
+    /// before the claim's grace has passed: so a row read well within it is written only while the claim is ours.
+    async fn write_rename(
+        &self,
+        renamed: &User,
+        precondition: &Precondition,
+        claim: &Claim,
+        change: &UserChange,
+    ) -> Result<User, UserError> {
+        let begun = Instant::now();
+        for attempt in 0..ATTEMPTS {
+            if begun.elapsed() > names::SAFE {
+                break;
+            }
+            let current = self.find(renamed.user_id).await?;
+            precondition.check(&current)?;
+            if current.login_name != renamed.login_name {
+                break;
+            }
+            let mut changed = current;
+            changed.login_name = claim.login_name.clone();
+            change_profile(&mut changed.profile, change);
+            changed.version += 1;
+            changed.updated_at = Timestamp::now();
+            if self.shards.of_user(changed.user_id).update_user(&changed).await? {
+                return Ok(changed);
+            }
+            tokio::time::sleep(pause(attempt)).await;
+        }
+        Err(UserError::Contended)
+    }
+
+    /// Replaces the password after checking the current one; ends all sessions but `keep`.
+    pub async fn change_password(
+        &self,
+        user_id: UserId,
+        current: &Password,
+        new: &Password,
+        keep: Option<SessionId>,
+        address: Option<IpAddr>,
+    ) -> Result<(), UserError> {
+        let user = self.find(user_id).await?;
+        check_new_password(new, &user.login_name)?;
+        self.check_password(&user, current, address).await?;
+        let new_hash = self.passwords.hash(new).await?;
+        self.sessions.end_all(user_id, keep).await?;
+        self.edit(user_id, &Precondition::None, |changed| {
+            // The password that was checked must still be the one that is replaced.
+            if changed.password_hash != user.password_hash {
+                return Err(UserError::Contended);
+            }
+            changed.password_hash = new_hash.clone();
+            changed.reset = None;
+            Ok(())
+        })
+        .await?;
+        Ok(self.sessions.end_all(user_id, keep).await?)
+    }
+
+    /// Gives and takes permissions.
+    pub async fn set_permissions(&self, user_id: UserId, permissions: Permissions) -> Result<User, UserError> {
+        self.edit(user_id, &Precondition::None, |user| {
+            user.permissions = permissions;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Suspends a user, which ends all its sessions, or lets it log in again.
+    pub async fn set_suspended(&self, user_id: UserId, suspended: bool) -> Result<User, UserError> {
+        if suspended {
+            self.sessions.end_all(user_id, None).await?;
+        }
+        let user = self.edit(user_id, &Precondition::None, |user| {
+            user.suspended = suspended;
+            Ok(())
+        });
+        let user = user.await?;
+        if suspended {
+            self.sessions.end_all(user_id, None).await?;
+        }
+        Ok(user)
+    }
+
+    /// Removes the user, its sessions and its login name.
+    pub async fn delete(&self, user_id: UserId, precondition: &Precondition) -> Result<(), UserError> {
+        for attempt in 0..ATTEMPTS {
+            let user = match self.find(user_id).await {
+                Err(UserError::Unknown) => {
+                    // An earlier attempt may have ended between the row and the sessions.
+                    self.sessions.forget(user_id).await?;
+                    return Err(UserError::Unknown);
+                }
+                other => other?,
+            };
+            precondition.check(&user)?;
+            self.sessions.end_all(user_id, None).await?;
+            if self.shards.of_user(user_id).delete_user(user_id, user.version).await? {
+                self.sessions.forget(user_id).await?;
+                names::release_former(&self.shards, &user.login_name, user_id).await;
+                return Ok(());
+            }
+            tokio::time::sleep(pause(attempt)).await;
+        }
+        Err(UserError::Contended)
+    }
+}
+
+/// A random pause that grows with the attempts, so that writers of one row spread out instead of meeting again.
+fn pause(attempt: u32) -> Duration {
+    let most = Duration::from_millis(1 << attempt.min(6)).min(MAX_PAUSE);
+    most.mul_f64(f64::from(crate::secret::random()[0]) / 255.0)
+}
+
+fn change_profile(profile: &mut Profile, change: &UserChange) {
+    profile.name = change.name.clone().unwrap_or_else(|| std::mem::take(&mut profile.name));
+    profile.email = change.email.clone().unwrap_or_else(|| std::mem::take(&mut profile.email));
+}
+
+fn check(current: &User, change: &UserChange) -> Result<Option<LoginName>, UserError> {
+    let mut rules = Rules::new();
+    let name = change.login_name.as_ref().and_then(|text| rules.login_name("login_name", text));
+    let mut profile = current.profile.clone();
+    change_profile(&mut profile, change);
+    rules.profile("profile", &profile);
+    rules.finish().map_err(UserError::Invalid)?;
+    Ok(name)
+}
+
+pub(super) fn check_new_password(password: &Password, login_name: &LoginName) -> Result<(), UserError> {
+    let mut rules = Rules::new();
+    rules.new_password("new_password", password, Some(login_name));
+    rules.finish().map_err(UserError::Invalid)
+}

@@ -1,0 +1,74 @@
+//! What can go wrong with a user.
+
+use std::time::Duration;
+
+use crate::{passwords::PasswordError, store_error::StoreError, throttle::ThrottleError};
+
+/// A value that breaks a rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// Where it is in the request, dotted: `profile.email`.
+    pub field: String,
+    /// The rule, as the end of a sentence that begins with the field.
+    pub detail: String,
+}
+
+impl Violation {
+    /// A violation of the rule `detail` by `field`.
+    pub fn new(field: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self { field: field.into(), detail: detail.into() }
+    }
+}
+
+/// Why a user was not registered, read, changed or let in.
+#[derive(Debug, thiserror::Error)]
+pub enum UserError {
+    /// Values that break rules; all that were found.
+    #[error("{} values break a rule", .0.len())]
+    Invalid(Vec<Violation>),
+    /// There is no such user.
+    #[error("there is no such user")]
+    Unknown,
+    /// Another user has the login name, or is about to.
+    #[error("the login name is taken")]
+    NameTaken,
+    /// Unknown name, wrong password or suspended user: not told apart.
+    #[error("the login name or the password is wrong")]
+    InvalidCredentials,
+    /// The current password that came with a change is wrong.
+    #[error("the current password is wrong")]
+    WrongPassword,
+    /// The reset token is unknown, used or expired.
+    #[error("the reset token is not valid")]
+    InvalidResetToken,
+    /// The user is suspended: no session is made for it.
+    #[error("the user is suspended")]
+    Suspended,
+    /// `If-Match` names another version.
+    #[error("the user has changed")]
+    PreconditionFailed,
+    /// Others kept changing the same user; nothing was written.
+    #[error("the user is being changed by too many at once")]
+    Contended,
+    /// Too many password checks.
+    #[error("too many password checks")]
+    Throttled {
+        /// When the next may be made.
+        retry_after: Duration,
+    },
+    /// The password was not hashed.
+    #[error(transparent)]
+    Password(#[from] PasswordError),
+    /// A store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<ThrottleError> for UserError {
+    fn from(error: ThrottleError) -> Self {
+        match error {
+            ThrottleError::Exhausted { retry_after } => Self::Throttled { retry_after },
+            ThrottleError::Store(source) => Self::Store(source),
+        }
+    }
+}

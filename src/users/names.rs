@@ -1,0 +1,117 @@
+//! Login names that are unique across shards, without a transaction across shards.
+//!
+//! A name lives on its own shard as a claim {name, user, claim id}; the user's row lives on another. **A claim is valid
+//! if and only if the user's row names it back.** Any other claim is one under way or one left by a crash. Left ones may
+//! be taken over after [`GRACE`], but only once what they were made for has been made impossible at the user's shard: a
+//! void row stops a registration's insert, a raised version stops a rename's update. So at no point do two users answer
+//! to one name, whoever crashes where.
+
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::{LoginName, User, UserError, UserId};
+use crate::{
+    shards::{Claim, Shards, StoredClaim},
+    store_error::StoreError,
+};
+
+/// How long a claim may be under way before it counts as left behind.
+const GRACE: Duration = Duration::from_secs(60);
+
+/// How long after the making of a claim nobody can have taken it over, with a wide margin.
+pub(super) const SAFE: Duration = Duration::from_secs(GRACE.as_secs() / 2);
+
+/// How often a claim is tried again when it loses a race against a change of the same name.
+const ATTEMPTS: usize = 8;
+
+/// What became of an attempt to claim a name.
+#[derive(Debug)]
+pub(super) enum Claimed {
+    /// It is ours until confirmed or released.
+    Ours(Claim),
+    /// This user has it.
+    By(Box<User>),
+    /// Someone's attempt is under way.
+    UnderWay,
+}
+
+/// The user whom a name belongs to.
+pub(super) async fn find(shards: &Shards, name: &LoginName) -> Result<Option<User>, StoreError> {
+    match shards.of_name(name).find_claim(name).await? {
+        Some(stored) => named_back(shards, &stored).await,
+        None => Ok(None),
+    }
+}
+
+/// The claim's user, if its row names the claim back.
+async fn named_back(shards: &Shards, stored: &StoredClaim) -> Result<Option<User>, StoreError> {
+    let Claim { login_name, user_id, .. } = &stored.claim;
+    Ok(shards.of_user(*user_id).find_user(*user_id).await?.filter(|user| user.login_name == *login_name))
+}
+
+/// Claims `name` for a user whose row does not name it yet.
+pub(super) async fn claim(shards: &Shards, name: &LoginName, user_id: UserId) -> Result<Claimed, UserError> {
+    let store = shards.of_name(name);
+    let claim = Claim { login_name: name.clone(), user_id, claim_id: Uuid::new_v4() };
+    for _ in 0..ATTEMPTS {
+        if store.claim_name(shards.epoch(), &claim).await? {
+            return Ok(Claimed::Ours(claim));
+        }
+        let Some(stored) = store.find_claim(name).await? else { continue };
+        if let Some(user) = named_back(shards, &stored).await? {
+            return Ok(Claimed::By(Box::new(user)));
+        }
+        if stored.read_at.since(stored.claimed_at) < GRACE {
+            return Ok(Claimed::UnderWay);
+        }
+        if make_impossible(shards, &stored).await? && store.replace_claim(stored.claim.claim_id, &claim).await? {
+            return Ok(Claimed::Ours(claim));
+        }
+    }
+    Err(UserError::Contended)
+}
+
+/// Makes sure that the claim's user can't come to name it back; false if it does by now, or changed under our eyes.
+async fn make_impossible(shards: &Shards, stored: &StoredClaim) -> Result<bool, StoreError> {
+    let Claim { login_name, user_id, .. } = &stored.claim;
+    let store = shards.of_user(*user_id);
+    if store.void_user(shards.epoch(), *user_id).await? {
+        return Ok(true);
+    }
+    match store.find_user(*user_id).await? {
+        // A void row from an earlier takeover that got no further.
+        None => Ok(true),
+        Some(user) if user.login_name == *login_name => {
+            shards.of_name(login_name).confirm_claim(&stored.claim).await?;
+            Ok(false)
+        }
+        Some(user) => store.raise_version(*user_id, user.version).await,
+    }
+}
+
+/// Notes that the user's row names the claim back. The name works without: a failure costs nothing but a note.
+pub(super) async fn confirm(shards: &Shards, claim: &Claim) {
+    if let Err(error) = shards.of_name(&claim.login_name).confirm_claim(claim).await {
+        tracing::warn!(error = &error as &dyn std::error::Error, user_id = %claim.user_id, "a login name was not confirmed");
+    }
+}
+
+/// Gives a name up that `user_id`'s row does not name, and never will under this claim. If this fails, the name can be
+/// taken over later.
+pub(super) async fn release(shards: &Shards, claim: &Claim) {
+    if let Err(error) = shards.of_name(&claim.login_name).release_claim(claim).await {
+        tracing::warn!(error = &error as &dyn std::error::Error, user_id = %claim.user_id, "a login name was not released");
+    }
+}
+
+/// Gives the name up that `user_id` had until its row was deleted or renamed.
+pub(super) async fn release_former(shards: &Shards, name: &LoginName, user_id: UserId) {
+    match shards.of_name(name).find_claim(name).await {
+        Ok(Some(stored)) if stored.claim.user_id == user_id => release(shards, &stored.claim).await,
+        Ok(_) => {}
+        Err(error) => {
+            tracing::warn!(error = &error as &dyn std::error::Error, %user_id, "a login name was not released");
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! Registering users.
+
+use std::{net::IpAddr, time::Duration};
+
+use serde_json::{Map, Value};
+
+use super::{LoginName, Permissions, Profile, Rules, User, UserError, UserId, Users, names, names::Claimed};
+use crate::{
+    clock::Timestamp,
+    passwords::{Password, Verdict},
+    secret,
+};
+
+/// How often, and how far apart, a repeated registration looks whether the first one is through.
+const LOOKS: usize = 20;
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// What a new user is made of.
+#[derive(Debug)]
+pub struct Registration {
+    /// The name to log in with, in any form.
+    pub login_name: String,
+    /// The password.
+    pub password: Password,
+    /// Name and e-mail address.
+    pub profile: Profile,
+    /// The first preferences.
+    pub preferences: Map<String, Value>,
+    /// Whatever makes a repeat of this request recognisable.
+    pub idempotency_key: Option<String>,
+    /// Where the request came from.
+    pub address: Option<IpAddr>,
+}
+
+impl Users {
+    /// Registers a user. A repeat with the same idempotency key, name and password answers with the user that the first
+    /// one made.
+    ///
+    /// # Errors
+    /// [`UserError::NameTaken`] for all others of a name that exists: of racing registrations exactly one succeeds.
+    pub async fn register(&self, registration: Registration) -> Result<User, UserError> {
+        let login_name = check(&registration)?;
+        if let Some(user) = names::find(&self.shards, &login_name).await? {
+            return self.repeated(user, &registration).await;
+        }
+        let now = Timestamp::now();
+        let user = User {
+            user_id: UserId::generate(),
+            login_name: login_name.clone(),
+            password_hash: self.passwords.hash(&registration.password).await?,
+            profile: registration.profile.clone(),
+            preferences: registration.preferences.clone(),
+            permissions: Permissions::default(),
+            suspended: false,
+            idempotency_hash: registration.idempotency_key.as_ref().map(|key| secret::digest(key.as_bytes())),
+            reset: None,
+            version: 1,
+            created_at: now,
+            updated_at: now,
+        };
+        let claim = match names::claim(&self.shards, &login_name, user.user_id).await? {
+            Claimed::Ours(claim) => claim,
+            Claimed::By(user) => return self.repeated(*user, &registration).await,
+            Claimed::UnderWay => return self.await_first(&login_name, &registration).await,
+        };
+        // If this fails without an answer the row may exist or not; the claim stays for a takeover to find out.
+        if self.shards.of_user(user.user_id).insert_user(self.shards.epoch(), &user).await? {
+            names::confirm(&self.shards, &claim).await;
+            Ok(user)
+        } else {
+            names::release(&self.shards, &claim).await;
+            Err(UserError::NameTaken)
+        }
+    }
+
+    /// The user that an equal registration made, if this one is a repeat of it.
+    async fn repeated(&self, user: User, registration: &Registration) -> Result<User, UserError> {
+        let key = registration.idempotency_key.as_ref().map(|key| secret::digest(key.as_bytes()));
+        match (key, user.idempotency_hash) {
+            (Some(key), Some(first)) if secret::same(&key, &first) => {}
+            _ => return Err(UserError::NameTaken),
+        }
+        let charged = self.throttle.charge(user.login_name.as_str(), registration.address).await?;
+        if self.passwords.verify(&registration.password, &user.password_hash).await? == Verdict::Wrong {
+            return Err(UserError::NameTaken);
+        }
+        self.throttle.refund(charged).await?;
+        Ok(user)
+    }
+
+    /// A repeat may arrive while the first is under way: it gets the same answer if it comes soon.
+    async fn await_first(&self, login_name: &LoginName, registration: &Registration) -> Result<User, UserError> {
+        if registration.idempotency_key.is_some() {
+            for _ in 0..LOOKS {
+                tokio::time::sleep(LOOK_EVERY).await;
+                if let Some(user) = names::find(&self.shards, login_name).await? {
+                    return self.repeated(user, registration).await;
+                }
+            }
+        }
+        Err(UserError::NameTaken)
+    }
+}
+
+fn check(registration: &Registration) -> Result<LoginName, UserError> {
+    let mut rules = Rules::new();
+    let login_name = rules.login_name("login_name", &registration.login_name);
+    rules.new_password("password", &registration.password, login_name.as_ref());
+    rules.profile("profile", &registration.profile);
+    rules.preferences("preferences", &registration.preferences);
+    rules.finish().map_err(UserError::Invalid)?;
+    // A name that could not be read has broken a rule and ended above.
+    login_name.ok_or(UserError::Unknown)
+}

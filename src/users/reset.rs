@@ -1,0 +1,60 @@
+//! Setting a password without the old one, by a token that an operator asked for.
+//!
+//! The token's digest sits on the user's row and goes with the very update that sets the password: it works once.
+
+use std::{net::IpAddr, time::Duration};
+
+use super::{PasswordReset, Precondition, User, UserError, UserId, Users, changes::check_new_password};
+use crate::{clock::Timestamp, passwords::Password, secret, sessions::Token};
+
+/// How long a reset token works.
+pub const RESET_LIFETIME: Duration = Duration::from_secs(3600);
+
+impl Users {
+    /// Makes a reset token, in the place of an earlier one; returns it and when it stops working.
+    pub async fn start_reset(&self, user_id: UserId) -> Result<(Token, Timestamp), UserError> {
+        let token = Token::for_reset(user_id);
+        let expires_at = Timestamp::now() + RESET_LIFETIME;
+        self.edit(user_id, &Precondition::None, |user| {
+            user.reset = Some(PasswordReset { digest: *token.digest().as_bytes(), expires_at });
+            Ok(())
+        })
+        .await?;
+        Ok((token, expires_at))
+    }
+
+    /// Sets the password and ends all sessions.
+    pub async fn finish_reset(&self, token: &str, new: &Password, address: Option<IpAddr>) -> Result<(), UserError> {
+        let token = Token::parse_reset(token).ok_or(UserError::InvalidResetToken)?;
+        let user_id = token.user_id();
+        let charged = self.throttle.charge(&user_id.to_string(), address).await?;
+        let user = match self.find(user_id).await {
+            Err(UserError::Unknown) => Err(UserError::InvalidResetToken),
+            other => other,
+        }?;
+        check_token(&user, &token)?;
+        self.throttle.refund(charged).await?;
+        check_new_password(new, &user.login_name)?;
+        let hash = self.passwords.hash(new).await?;
+        self.sessions.end_all(user_id, None).await?;
+        self.edit(user_id, &Precondition::None, |changed| {
+            check_token(changed, &token)?;
+            changed.password_hash = hash.clone();
+            changed.reset = None;
+            Ok(())
+        })
+        .await?;
+        Ok(self.sessions.end_all(user_id, None).await?)
+    }
+}
+
+fn check_token(user: &User, token: &Token) -> Result<(), UserError> {
+    match &user.reset {
+        Some(reset)
+            if secret::same(&reset.digest, token.digest().as_bytes()) && reset.expires_at > Timestamp::now() =>
+        {
+            Ok(())
+        }
+        _ => Err(UserError::InvalidResetToken),
+    }
+}

@@ -1,0 +1,203 @@
+//! Rules that values of a user must keep, whoever sends them.
+
+use serde_json::{Map, Value};
+
+use super::{
+    LoginName, Profile, Violation,
+    login_name::{LoginNameError, canonical},
+};
+use crate::passwords::Password;
+
+/// The fewest characters of a password.
+pub const MIN_PASSWORD_CHARS: usize = 8;
+/// The most characters of a password.
+pub const MAX_PASSWORD_CHARS: usize = 256;
+/// The most characters of a profile's name.
+pub const MAX_NAME_CHARS: usize = 200;
+/// The most characters of an e-mail address (RFC 5321).
+pub const MAX_EMAIL_CHARS: usize = 254;
+/// The most bytes of a preferences document, as JSON text.
+pub const MAX_PREFERENCES_BYTES: usize = 64 * 1024;
+/// How deep a preferences document may nest.
+pub const MAX_PREFERENCES_DEPTH: usize = 32;
+
+/// Collects violations, so that a client learns all of them at once.
+#[derive(Debug, Default)]
+pub struct Rules(Vec<Violation>);
+
+impl Rules {
+    /// Nothing broken yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The result: `Ok` if every rule was kept.
+    pub fn finish(self) -> Result<(), Vec<Violation>> {
+        if self.0.is_empty() { Ok(()) } else { Err(self.0) }
+    }
+
+    fn broken(&mut self, field: &str, detail: impl Into<String>) {
+        self.0.push(Violation::new(field, detail));
+    }
+
+    /// A login name in canonical form.
+    pub fn login_name(&mut self, field: &str, text: &str) -> Option<LoginName> {
+        LoginName::parse(text).map_err(|error: LoginNameError| self.broken(field, error.to_string())).ok()
+    }
+
+    /// A password that a user of this name may choose.
+    pub fn new_password(&mut self, field: &str, password: &Password, login_name: Option<&LoginName>) {
+        let text = password.reveal();
+        let length = text.chars().count();
+        if !(MIN_PASSWORD_CHARS..=MAX_PASSWORD_CHARS).contains(&length) {
+            self.broken(field, format!("must have {MIN_PASSWORD_CHARS} to {MAX_PASSWORD_CHARS} characters"));
+        } else if text.contains('\0') {
+            self.broken(field, NO_NUL);
+        } else if login_name.is_some_and(|name| canonical(text) == name.as_str()) {
+            self.broken(field, "must differ from the login name");
+        }
+    }
+
+    /// Name and e-mail address; `field` is the profile's.
+    pub fn profile(&mut self, field: &str, profile: &Profile) {
+        let text = &profile.name;
+        let name = format!("{field}.name");
+        if text.trim().is_empty() || text.chars().nth(MAX_NAME_CHARS).is_some() {
+            self.broken(&name, format!("must have 1 to {MAX_NAME_CHARS} characters that are not all blank"));
+        } else if text.chars().any(char::is_control) {
+            self.broken(&name, "must not contain control characters");
+        }
+        let email = format!("{field}.email");
+        if profile.email.chars().nth(MAX_EMAIL_CHARS).is_some() {
+            self.broken(&email, format!("must be at most {MAX_EMAIL_CHARS} characters long"));
+        } else if !is_email(&profile.email) {
+            self.broken(&email, "must be an e-mail address, such as ada@example.com");
+        }
+    }
+
+    /// A preferences document.
+    pub fn preferences(&mut self, field: &str, document: &Map<String, Value>) {
+        for (key, value) in document {
+            self.text(field, key);
+            self.value(&format!("{field}.{key}"), value, 1);
+        }
+        let size = serde_json::to_string(document).map_or(usize::MAX, |text| text.len());
+        if size > MAX_PREFERENCES_BYTES {
+            self.broken(
+                field,
+                format!("must take at most {MAX_PREFERENCES_BYTES} bytes as JSON, and would take {size}"),
+            );
+        }
+    }
+
+    fn value(&mut self, field: &str, value: &Value, depth: usize) {
+        if depth > MAX_PREFERENCES_DEPTH {
+            return self.broken(field, format!("must not nest deeper than {MAX_PREFERENCES_DEPTH} levels"));
+        }
+        match value {
+            Value::String(text) => self.text(field, text),
+            Value::Number(number) if !is_exact(number) => {
+                self.broken(
+                    field,
+                    "must be an integer from -2^63 to 2^64 - 1 or a decimal within 2^53, so that no digit is lost",
+                );
+            }
+            Value::Array(items) => {
+                for (index, item) in items.iter().enumerate() {
+                    self.value(&format!("{field}[{index}]"), item, depth + 1);
+                }
+            }
+            Value::Object(members) => {
+                for (key, member) in members {
+                    self.text(field, key);
+                    self.value(&format!("{field}.{key}"), member, depth + 1);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// PostgreSQL's JSON has no null character, and text that some shards refuse must be refused by all.
+    fn text(&mut self, field: &str, text: &str) {
+        if text.contains('\0') {
+            self.broken(field, NO_NUL);
+        }
+    }
+}
+
+const NO_NUL: &str = "must not contain the null character";
+
+/// A number that fits no integer type and is too large to have a fraction may have been rounded on its way in.
+fn is_exact(number: &serde_json::Number) -> bool {
+    const FRACTIONS_END: f64 = (1u64 << 53) as f64;
+    !number.is_f64() || number.as_f64().is_some_and(|value| value.abs() < FRACTIONS_END)
+}
+
+/// One `@` with something on both sides, and nothing that no address contains: whether mail arrives there, only mail
+/// can tell.
+fn is_email(text: &str) -> bool {
+    let mut parts = text.split('@');
+    let (Some(local), Some(domain), None) = (parts.next(), parts.next(), parts.next()) else { return false };
+    let labels_ok =
+        domain.split('.').all(|label| !label.is_empty() && !label.starts_with('-') && !label.ends_with('-'));
+    !local.is_empty()
+        && labels_ok
+        && !text.chars().any(|c| c.is_whitespace() || c.is_control() || matches!(c, '<' | '>' | ',' | ';' | '(' | ')'))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn preferences(value: Value) -> Vec<String> {
+        let Value::Object(document) = value else { panic!("not an object") };
+        let mut rules = Rules::new();
+        rules.preferences("preferences", &document);
+        rules.finish().err().unwrap_or_default().into_iter().map(|violation| violation.field).collect()
+    }
+
+    #[test]
+    fn a_violation_names_its_place_in_the_document() {
+        assert_eq!(preferences(json!({"a": {"b": [1, "x\0"]}})), ["preferences.a.b[1]"]);
+        assert_eq!(preferences(json!({"a\0": 1})), ["preferences"]);
+    }
+
+    #[test]
+    fn numbers_that_lost_digits_are_refused() {
+        let parsed = |text: &str| preferences(serde_json::from_str(text).expect("JSON"));
+        assert_eq!(parsed(r#"{"n": 18446744073709551615, "m": -9223372036854775808, "f": 0.1, "e": 1.5e9}"#), [""; 0]);
+        assert_eq!(parsed(r#"{"n": 18446744073709551616}"#), ["preferences.n"]);
+    }
+
+    #[test]
+    fn nesting_and_size_are_limited() {
+        let nested = |depth: usize| (1..depth).fold(json!(1), |inner, _| json!([inner]));
+        assert_eq!(preferences(json!({ "a": nested(MAX_PREFERENCES_DEPTH) })), [""; 0]);
+        assert_eq!(preferences(json!({ "a": nested(MAX_PREFERENCES_DEPTH + 1) })).len(), 1);
+        assert_eq!(preferences(json!({ "a": "x".repeat(MAX_PREFERENCES_BYTES) })), ["preferences"]);
+    }
+
+    #[test]
+    fn a_password_must_have_the_length_and_differ_from_the_name() {
+        let broken = |text: &str| {
+            let mut rules = Rules::new();
+            let name = LoginName::parse("Ada.Lovelace").expect("a name");
+            rules.new_password("password", &Password::from(text.to_owned()), Some(&name));
+            rules.finish().is_err()
+        };
+        assert!(!broken("12345678") && !broken(&"é".repeat(256)));
+        assert!(broken("1234567") && broken(&"é".repeat(257)) && broken("ADA.lovelace") && broken("12345678\0"));
+    }
+
+    #[test]
+    fn an_email_address_has_two_sides() {
+        for good in ["a@b", "ada+x@example.com", "é@exämple.com"] {
+            assert!(is_email(good), "{good}");
+        }
+        for bad in ["", "a", "@b", "a@", "a@b@c", "a b@c", "a@b..c", "a@-b", "<a@b>"] {
+            assert!(!is_email(bad), "{bad}");
+        }
+    }
+}

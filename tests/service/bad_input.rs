@@ -1,0 +1,141 @@
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::harness::{Service, registration};
+
+/// Sends a body to registration, which takes every kind of value.
+async fn register_raw(service: &Service, body: impl Into<reqwest::Body>) -> crate::harness::Reply {
+    service.request(Method::POST, "/v1/users").raw("application/json", body).send().await
+}
+
+#[tokio::test]
+async fn what_is_not_json_is_malformed() {
+    let service = Service::start().await;
+    let mut deep = registration("ada").to_string();
+    deep.insert_str(deep.len() - 1, &format!(r#","preferences":{{"a":{}{}}}"#, "[".repeat(5000), "]".repeat(5000)));
+    let bad_utf8 = [br#"{"login_name": ""#.as_slice(), &[0xff, 0xfe], br#""}"#].concat();
+    let huge_number = registration("ada").to_string().replacen('{', r#"{"preferences":{"n":1e999},"#, 1);
+    for body in
+        [b"".to_vec(), b"{".to_vec(), b"nope".to_vec(), b"{} {}".to_vec(), deep.into(), bad_utf8, huge_number.into()]
+    {
+        register_raw(&service, body).await.problem(400, "malformed-request");
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_the_shape_names_the_field() {
+    let service = Service::start().await;
+    let with = |field: &str, value: Value| {
+        let mut body = registration("ada");
+        body[field] = value;
+        body.to_string()
+    };
+    let without = |field: &str| {
+        let mut body = registration("ada");
+        body.as_object_mut().expect("an object").remove(field);
+        body.to_string()
+    };
+    let repeated = |text: &str| registration("ada").to_string().replacen('{', &format!("{{{text},"), 1);
+    for (body, field) in [
+        ("[]".to_owned(), ""),
+        ("\"ada\"".to_owned(), ""),
+        (with("login_name", json!(7)), "login_name"),
+        (with("password", json!(["x"])), "password"),
+        (with("profile", json!(["Ada", "ada@example.com"])), "profile"),
+        (with("profile", json!({"name": "Ada"})), "profile.email"),
+        (with("profile", json!({"name": "Ada", "email": "a@b", "age": 36})), "profile.age"),
+        (with("preferences", json!([1])), "preferences"),
+        (with("preferences", Value::Null), "preferences"),
+        (with("admin", json!(true)), "admin"),
+        (without("password"), "password"),
+        (repeated(r#""login_name":"eve""#), "login_name"),
+        (repeated(r#""preferences":{"a":{"b":1,"b":2}}"#), "preferences.a.b"),
+    ] {
+        let reply = register_raw(&service, body.clone()).await;
+        assert_eq!(reply.problem(400, "malformed-request"), [field], "{body}");
+    }
+}
+
+#[tokio::test]
+async fn what_breaks_a_rule_names_every_field() {
+    let service = Service::start().await;
+    let body = json!({
+        "login_name": "a b", "password": "short",
+        "profile": {"name": "\u{0}", "email": "nowhere"},
+        "preferences": {"a": {"b": "\u{0}"}, "n": 1},
+    });
+    let reply = service.post("/v1/users", body).send().await;
+    let fields = reply.problem(422, "invalid-value");
+    assert_eq!(fields, ["login_name", "password", "profile.name", "profile.email", "preferences.a.b"]);
+    let huge =
+        registration("ada").to_string().replacen('{', r#"{"preferences":{"n":123456789012345678901234567890},"#, 1);
+    assert_eq!(register_raw(&service, huge).await.problem(422, "invalid-value"), ["preferences.n"]);
+}
+
+#[tokio::test]
+async fn a_body_beyond_the_limit_is_too_large() {
+    let service = Service::start().await;
+    let mut body = registration("ada");
+    body["preferences"] = json!({"a": "x".repeat(70_000)});
+    service.post("/v1/users", body).send().await.problem(413, "payload-too-large");
+}
+
+#[tokio::test]
+async fn preferences_do_not_grow_beyond_their_limit_by_many_patches() {
+    let service = Service::start().await;
+    let token = service.member("ada").await;
+    let patch = |field: &str| {
+        service.patch("/v1/users/me/preferences", json!({field: "x".repeat(40_000)})).bearer(&token).send()
+    };
+    assert_eq!(patch("a").await.status, 200);
+    assert_eq!(patch("b").await.problem(422, "invalid-value"), ["preferences"]);
+    let document = service.get("/v1/users/me/preferences").bearer(&token).send().await.json();
+    assert_eq!(document.as_object().expect("an object").len(), 1);
+}
+
+#[tokio::test]
+async fn other_content_types_are_refused() {
+    let service = Service::start().await;
+    for content_type in ["text/plain", "application/x-www-form-urlencoded", "application/merge-patch+json", ""] {
+        let request = service.request(Method::POST, "/v1/login").raw(content_type, "{}");
+        assert_eq!(request.send().await.problem(415, "unsupported-media-type"), ["Content-Type"], "{content_type}");
+    }
+    service.request(Method::POST, "/v1/login").send().await.problem(415, "unsupported-media-type");
+}
+
+#[tokio::test]
+async fn unknown_paths_and_methods_are_told_apart() {
+    let service = Service::start().await;
+    for path in ["/", "/v1", "/v1/nothing", "/v1/users/me/nothing"] {
+        service.get(path).send().await.problem(404, "not-found");
+    }
+    let reply = service.get("/v1/login").send().await;
+    reply.problem(405, "method-not-allowed");
+    assert_eq!(reply.header("allow"), "POST");
+}
+
+#[tokio::test]
+async fn a_path_that_is_no_text_is_malformed() {
+    let service = Service::start().await;
+    let token = service.member("ada").await;
+    for path in ["/v1/users/%ff", "/v1/sessions/x", "/v1/sessions/%00"] {
+        let method = if path.contains("users") { Method::GET } else { Method::DELETE };
+        service.request(method, path).bearer(&token).send().await.problem(400, "malformed-request");
+    }
+}
+
+#[tokio::test]
+async fn query_parameters_are_checked() {
+    let service = Service::start().await;
+    for (path, status, field) in [
+        ("/users", 400, "login_name"),
+        ("/users?login_name=a&login_name=b", 400, "login_name"),
+        ("/users?login_name=a&x=1", 400, "x"),
+        ("/resources?window=soon", 422, "window"),
+        ("/resources?window=25h", 422, "window"),
+    ] {
+        let reply = service.operator(Method::GET, path).send().await;
+        let slug = if status == 400 { "malformed-request" } else { "invalid-value" };
+        assert_eq!(reply.problem(status, slug), [field], "{path}");
+    }
+}

@@ -1,0 +1,111 @@
+use serde_json::Value;
+
+use crate::harness::{Service, run};
+
+#[tokio::test]
+async fn bad_settings_stop_the_start_and_are_named() {
+    for (variable, value, setting) in [
+        ("SYMBOLON_LISTEN", "nowhere", "listen (from SYMBOLON_LISTEN)"),
+        ("SYMBOLON_SESSION_IDLE", "0s", "session_idle"),
+        ("SYMBOLON_HASH_MEMORY_KIB", "1", "hash_memory_kib"),
+        ("SYMBOLON_STRATEGY", "magic", "strategy (from SYMBOLON_STRATEGY)"),
+        ("SYMBOLON_OPERATOR_TOKEN", "short", "operator_token"),
+        ("SYMBOLON_CONFIG", "/nonexistent.toml", "/nonexistent.toml"),
+        ("SYMBOLON_DATA", "/dev/null/data", "data"),
+        ("SYMBOLON_LISTEN", "192.0.2.1:80", "listen"),
+    ] {
+        let (code, out, err) = run(&[], &[(variable, value)], b"").await;
+        assert!(code != 0 && out.is_empty(), "{variable}: {code} {out}");
+        assert!(err.contains(setting), "{variable}: {err}");
+    }
+    let (code, _, err) = run(&["--no-such-flag"], &[], b"").await;
+    assert!(code == 2 && err.contains("--no-such-flag"), "{err}");
+}
+
+#[tokio::test]
+async fn embedded_storage_keeps_the_placement_it_started_with() {
+    let service = Service::start().await;
+    let data = service.data();
+    let data = data.to_str().expect("a path");
+    let (code, _, err) = run(&["--data", data, "--strategy", "hash", "--listen", "127.0.0.1:0"], &[], b"").await;
+    assert_eq!(code, 1);
+    assert!(err.contains("strategy") && err.contains("consistent_hash"), "{err}");
+}
+
+#[tokio::test]
+async fn partition_places_keys_from_standard_input() {
+    let arguments = ["partition", "--strategy", "consistent_hash", "--nodes", "db-node-0,db-node-1,db-node-2"];
+    let (code, out, _) = run(&arguments, &[], "42\r\né\n\n".as_bytes()).await;
+    assert_eq!(code, 0);
+    let lines: Vec<Value> = out.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!(lines.iter().map(|line| line["key"].clone()).collect::<Vec<_>>(), ["42", "é", ""]);
+    for line in &lines {
+        assert_eq!(line.as_object().expect("an object").len(), 3);
+        let label = format!("consistent_{}_", line["node_id"].as_str().expect("a node"));
+        assert!(line["partition_id"].as_str().expect("an id").starts_with(&label));
+    }
+}
+
+#[tokio::test]
+async fn partition_agrees_with_every_reference_placement() {
+    let csv = include_str!("../reference/placements.csv");
+    for strategy in ["hash", "range", "consistent_hash"] {
+        let rows: Vec<Vec<&str>> =
+            csv.lines().map(|line| line.split(',').collect::<Vec<_>>()).filter(|row| row[0] == strategy).collect();
+        let keys: String = rows.iter().map(|row| format!("{}\n", row[2])).collect();
+        let nodes = rows[0][1].replace(';', ",");
+        let (_, out, _) = run(&["partition", "--strategy", strategy, "--nodes", &nodes], &[], keys.as_bytes()).await;
+        let placed: Vec<Value> = out.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+        assert_eq!(placed.len(), rows.len());
+        for (row, placed) in rows.iter().zip(placed) {
+            assert_eq!((placed["partition_id"].as_str(), placed["node_id"].as_str()), (Some(row[3]), Some(row[4])));
+        }
+    }
+}
+
+#[tokio::test]
+async fn partition_shows_what_would_move() {
+    let keys: String = (0..1000).map(|key| format!("user-{key}\n")).collect();
+    let (code, out, err) = run(&["partition", "--nodes", "a,b,c", "--to", "a,b,c,d"], &[], keys.as_bytes()).await;
+    assert_eq!(code, 0);
+    let lines: Vec<Value> = out.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let moved: Vec<&Value> = lines.iter().filter(|line| line["moves"] == true).collect();
+    assert!((100..400).contains(&moved.len()), "{}", moved.len());
+    assert!(moved.iter().all(|line| line["to"]["node_id"] == "d" && line["node_id"] != "d"));
+    assert!(err.starts_with(&format!("{} of 1000 keys move", moved.len())), "{err}");
+}
+
+#[tokio::test]
+async fn partition_refuses_what_it_cannot_place() {
+    for arguments in [
+        &["--nodes", ""][..],
+        &["--nodes", "a,a"],
+        &["--nodes", "a", "--strategy", "magic"],
+        &["--nodes", "a=0"],
+        &["--nodes", "a,b=2", "--strategy", "hash"],
+        &["--nodes", "a", "--pin", "k=a"],
+    ] {
+        let (code, out, err) = run(&[&["partition"], arguments].concat(), &[], b"k\n").await;
+        assert!(code != 0 && out.is_empty() && !err.is_empty(), "{arguments:?}");
+    }
+    let (code, _, err) = run(&["partition", "--nodes", "a"], &[], b"ok\n\xff\n").await;
+    assert!(code == 1 && err.contains("line 2"), "{err}");
+}
+
+#[tokio::test]
+async fn healthcheck_asks_the_instance() {
+    let service = Service::start().await;
+    let address = service.url.strip_prefix("http://").expect("a URL");
+    let (code, out, _) = run(&["healthcheck"], &[("SYMBOLON_LISTEN", address)], b"").await;
+    assert!(code == 0 && out.contains("\"ready\":true"), "{out}");
+    let (code, _, err) = run(&["healthcheck"], &[("SYMBOLON_LISTEN", "127.0.0.1:1")], b"").await;
+    assert!(code == 1 && err.contains("can't be reached"), "{err}");
+}
+
+#[tokio::test]
+async fn an_address_in_use_stops_the_start() {
+    let service = Service::start().await;
+    let address = service.url.strip_prefix("http://").expect("a URL");
+    let (code, _, err) = run(&["--listen", address], &[], b"").await;
+    assert!(code == 1 && err.contains("listen: cannot listen on"), "{err}");
+}

@@ -1,0 +1,57 @@
+use serde_json::Value;
+
+use crate::harness::{Service, run};
+
+#[tokio::test]
+async fn the_committed_openapi_document_is_current() {
+    let (_, generated, _) = run(&["openapi"], &[], b"").await;
+    let committed = include_str!("../../openapi/openapi.json");
+    assert!(generated == committed, "openapi/openapi.json has drifted: run `make openapi`");
+}
+
+#[tokio::test]
+async fn the_served_document_is_the_committed_one() {
+    let service = Service::start().await;
+    let served = service.get("/openapi.json").send().await.json();
+    let committed: Value = serde_json::from_str(include_str!("../../openapi/openapi.json")).expect("JSON");
+    assert_eq!(served, committed);
+}
+
+#[tokio::test]
+async fn every_operation_tells_its_failures_as_problems_with_examples() {
+    let document: Value = serde_json::from_str(include_str!("../../openapi/openapi.json")).expect("JSON");
+    let paths = document["paths"].as_object().expect("paths");
+    let mut operations = 0;
+    for (path, item) in paths.iter().filter(|(path, _)| !path.starts_with("/v1/health")) {
+        for (method, operation) in item.as_object().expect("a path item") {
+            operations += 1;
+            let responses = operation["responses"].as_object().expect("responses");
+            let failures = responses.iter().filter(|(status, _)| status.as_str() >= "400");
+            for (status, response) in failures.clone() {
+                let content = &response["content"]["application/problem+json"];
+                assert!(content["examples"].is_object(), "{method} {path} {status}");
+            }
+            assert!(failures.count() >= 2, "{method} {path}");
+        }
+    }
+    assert!(operations >= 25, "{operations}");
+}
+
+#[tokio::test]
+async fn the_documentation_page_needs_nothing_from_elsewhere() {
+    let service = Service::start().await;
+    let page = service.get("/docs/").send().await;
+    assert_eq!(page.status, 200);
+    assert!(!page.text.contains("http://") && !page.text.contains("https://"), "{}", page.text);
+    for asset in ["swagger-ui-bundle.js", "swagger-ui.css", "swagger-initializer.js"] {
+        assert_eq!(service.get(&format!("/docs/{asset}")).send().await.status, 200, "{asset}");
+    }
+}
+
+#[tokio::test]
+async fn the_readme_names_every_setting() {
+    let readme = include_str!("../../README.md");
+    for setting in symbolon::config::SETTINGS {
+        assert!(readme.contains(&format!("`{}`", setting.name)), "{} is missing in README.md", setting.name);
+    }
+}

@@ -1,0 +1,15 @@
+//! The service as its users meet it: real processes, real HTTP, embedded storage.
+
+mod bad_input;
+mod command_line;
+mod documents;
+mod harness;
+mod names;
+mod operator;
+mod passwords;
+mod preferences;
+mod processes;
+mod protocol;
+mod registration;
+mod sessions;
+mod users;

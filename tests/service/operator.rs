@@ -1,0 +1,198 @@
+use reqwest::Method;
+use serde_json::json;
+
+use crate::harness::{PASSWORD, Service, until};
+
+const ALL: [(&str, &str); 10] = [
+    ("GET", "/stats"),
+    ("GET", "/partitions"),
+    ("GET", "/partitions/ada"),
+    ("GET", "/balancer"),
+    ("GET", "/resources"),
+    ("GET", "/users?login_name=ada"),
+    ("POST", "/users/00000000-0000-7000-8000-000000000000/sessions"),
+    ("POST", "/users/00000000-0000-7000-8000-000000000000/password-reset"),
+    ("PUT", "/users/00000000-0000-7000-8000-000000000000/permissions"),
+    ("PUT", "/users/00000000-0000-7000-8000-000000000000/suspended"),
+];
+
+#[tokio::test]
+async fn the_operator_surface_is_closed_without_a_token() {
+    let service = Service::start().await;
+    let token = service.member("ada").await;
+    for (method, path) in ALL {
+        let request = || service.request(method.parse().expect("a method"), &format!("/v1/operator{path}"));
+        request().send().await.problem(401, "operator-only");
+        request().bearer("symop_wrong-wrong-wrong-wrong").send().await.problem(401, "operator-only");
+        request().bearer(&token).send().await.problem(403, "forbidden");
+    }
+}
+
+#[tokio::test]
+async fn configured_tokens_replace_the_one_that_is_made() {
+    let tokens = "the-first-of-two-tokens,the-second-of-two-tokens";
+    let service = Service::with(&[("SYMBOLON_OPERATOR_TOKEN", tokens)]).await;
+    assert!(!service.data().join("operator-token").exists());
+    for token in tokens.split(',') {
+        assert_eq!(service.get("/v1/operator/stats").bearer(token).send().await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn the_token_that_is_made_is_for_its_owner_only_and_stays() {
+    use std::os::unix::fs::PermissionsExt;
+    let mut service = Service::start().await;
+    let token = service.operator_token();
+    let mode = std::fs::metadata(service.data().join("operator-token")).expect("the file").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let mode = std::fs::metadata(service.data()).expect("the directory").permissions().mode();
+    assert_eq!(mode & 0o777, 0o700);
+    service.kill().await;
+    assert_eq!(service.another().await.operator_token(), token);
+}
+
+#[tokio::test]
+async fn permissions_are_in_force_at_once_in_live_sessions() {
+    let service = Service::start().await;
+    let user_id = service.register("ada").await;
+    let other = service.register("eve").await;
+    let token = service.login("ada").await;
+    let set = |list: serde_json::Value| {
+        service
+            .operator(Method::PUT, &format!("/users/{user_id}/permissions"))
+            .json(&json!({ "permissions": list }))
+            .send()
+    };
+    let (own, others) = ("/v1/users/me".to_owned(), format!("/v1/users/{other}"));
+    let status = async |path: &str| service.get(path).bearer(&token).send().await.status.as_u16();
+    assert_eq!((status(&own).await, status(&others).await), (200, 403));
+    assert_eq!(set(json!(["read", "write", "admin"])).await.json()["permissions"], json!(["read", "write", "admin"]));
+    assert_eq!((status(&own).await, status(&others).await), (200, 200));
+    assert_eq!(service.get("/v1/operator/stats").bearer(&token).send().await.status, 200);
+    set(json!(["read"])).await;
+    assert_eq!((status(&own).await, status(&others).await), (200, 403));
+    service.patch("/v1/users/me", json!({})).bearer(&token).send().await.problem(403, "forbidden");
+    set(json!([])).await;
+    assert_eq!(status(&own).await, 403);
+    assert_eq!(set(json!(["root"])).await.problem(400, "malformed-request"), ["permissions[0]"]);
+}
+
+#[tokio::test]
+async fn a_suspended_user_is_out_until_it_is_let_in_again() {
+    let service = Service::start().await;
+    let user_id = service.register("ada").await;
+    let token = service.login("ada").await;
+    let set = |suspended: bool| {
+        service
+            .operator(Method::PUT, &format!("/users/{user_id}/suspended"))
+            .json(&json!({ "suspended": suspended }))
+            .send()
+    };
+    assert_eq!(set(true).await.status, 204);
+    assert_eq!(service.session_status(&token).await, 401);
+    let refused = service.try_login("ada", PASSWORD).await;
+    assert_eq!(refused.text, service.try_login("nobody", PASSWORD).await.text);
+    refused.problem(401, "invalid-credentials");
+    let issue = service.operator(Method::POST, &format!("/users/{user_id}/sessions")).json(&json!({}));
+    issue.send().await.problem(409, "suspended");
+    assert_eq!(set(false).await.status, 204);
+    assert_eq!(service.session_status(&token).await, 401);
+    service.login("ada").await;
+}
+
+#[tokio::test]
+async fn an_issued_session_is_like_one_from_a_login() {
+    let service = Service::start().await;
+    let user_id = service.register("ada").await;
+    let issued = service.operator(Method::POST, &format!("/users/{user_id}/sessions")).json(&json!({})).send().await;
+    assert_eq!(issued.status, 200);
+    let token = issued.json()["token"].as_str().expect("a token").to_owned();
+    assert_eq!(service.get("/v1/session").bearer(&token).send().await.json()["user_id"], user_id);
+    let nobody = "/users/00000000-0000-7000-8000-000000000000/sessions";
+    service.operator(Method::POST, nobody).json(&json!({})).send().await.problem(404, "not-found");
+}
+
+#[tokio::test]
+async fn a_user_is_found_by_its_name() {
+    let service = Service::start().await;
+    let user_id = service.register("ada").await;
+    let found = service.operator(Method::GET, "/users?login_name=ADA").send().await;
+    assert_eq!(found.json()["user_id"], user_id);
+    service.operator(Method::GET, "/users?login_name=nobody").send().await.problem(404, "not-found");
+}
+
+#[tokio::test]
+async fn stats_count_sessions_and_partitions() {
+    let service = Service::start().await;
+    service.member("ada").await;
+    let token = service.login("ada").await;
+    let stats = async || service.operator(Method::GET, "/stats").send().await.json();
+    let first = stats().await;
+    assert_eq!(first["session_management"]["total_sessions"], 2);
+    assert_eq!(first["session_management"]["session_ttl"], 3600);
+    assert!(first["session_management"]["average_session_size_bytes"].as_f64().expect("a number") > 100.0);
+    assert_eq!(first["data_partitioning"]["total_nodes"], 3);
+    assert_eq!(first["data_partitioning"]["virtual_nodes"], 300);
+    service.request(Method::POST, "/v1/logout").bearer(&token).send().await;
+    assert_eq!(stats().await["session_management"]["total_sessions"], 1);
+}
+
+#[tokio::test]
+async fn a_key_is_placed_where_the_user_says_it_lives() {
+    let service = Service::start().await;
+    let token = service.member("ada").await;
+    let user = service.get("/v1/users/me").bearer(&token).send().await.json();
+    let path = format!("/partitions/{}", user["user_id"].as_str().expect("an id"));
+    let placement = service.operator(Method::GET, &path).send().await.json();
+    assert_eq!(placement["node_id"], user["partition"]["node_id"]);
+    assert_eq!(placement["partition_id"], user["partition"]["partition_id"]);
+    assert_eq!((&placement["after"], &placement["epoch"]), (&json!(null), &json!(1)));
+}
+
+#[tokio::test]
+async fn every_instance_shows_the_fleet() {
+    let first = Service::with(&[("SYMBOLON_INSTANCE_ID", "one"), ("SYMBOLON_ZONE", "a")]).await;
+    let mut second = first.another_with(&[("SYMBOLON_INSTANCE_ID", "two"), ("SYMBOLON_WEIGHT", "3")]).await;
+    let nodes = async |service: &Service| {
+        let stats = service.operator(Method::GET, "/balancer").send().await.json();
+        stats["nodes"].as_array().expect("nodes").clone()
+    };
+    until("both instances are known to both", async || {
+        nodes(&first).await.len() == 2 && nodes(&second).await.len() == 2
+    })
+    .await;
+    let seen = nodes(&first).await;
+    assert_eq!((&seen[0]["id"], &seen[0]["zone"], &seen[0]["url"]), (&json!("one"), &json!("a"), &json!(first.url)));
+    assert_eq!((&seen[1]["id"], &seen[1]["weight"]), (&json!("two"), &json!(3)));
+    assert_eq!(seen[0]["current_connections"], 1);
+    assert!(seen[0]["average_response_time"].as_f64().expect("a number") > 0.0);
+    second.kill().await;
+    until("the killed instance is gone", async || nodes(&first).await.len() == 1).await;
+}
+
+#[tokio::test]
+async fn resources_are_measured_and_averaged() {
+    let service = Service::start().await;
+    let read = async |path: &str| service.operator(Method::GET, path).send().await.json();
+    until("there is a measurement", async || read("/resources").await["current"].is_object()).await;
+    let resources = read("/resources?window=5m").await;
+    for name in ["cpu_percent", "memory_percent", "memory_available_mb", "disk_usage_percent", "disk_free_gb"] {
+        assert!(
+            resources["current"][name].is_number() && resources["average"][name].is_number(),
+            "{name}: {resources}"
+        );
+    }
+    assert_eq!(read("/resources").await["average"], json!(null));
+}
+
+#[tokio::test]
+async fn a_listener_of_its_own_takes_the_operator_endpoints_away() {
+    let port =
+        std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port").port();
+    let address = format!("127.0.0.1:{port}");
+    let service = Service::with(&[("SYMBOLON_OPERATOR_LISTEN", &address)]).await;
+    service.operator(Method::GET, "/stats").send().await.problem(404, "not-found");
+    let url = format!("{}/v1/operator/stats", service.operator_url.as_deref().expect("an address"));
+    let reply = reqwest::Client::new().get(url).bearer_auth(service.operator_token()).send().await.expect("an answer");
+    assert_eq!(reply.status(), 200);
+}

@@ -1,0 +1,107 @@
+use reqwest::Method;
+use serde_json::json;
+
+use crate::harness::{PASSWORD, Service, registration};
+
+const NEW: &str = "staple battery horse";
+
+#[tokio::test]
+async fn a_changed_password_ends_all_other_sessions() {
+    let service = Service::start().await;
+    let (token, other) = (service.member("ada").await, service.login("ada").await);
+    let change = json!({"current_password": PASSWORD, "new_password": NEW});
+    assert_eq!(service.put("/v1/users/me/password", change).bearer(&token).send().await.status, 204);
+    assert_eq!(service.session_status(&token).await, 200);
+    assert_eq!(service.session_status(&other).await, 401);
+    assert_eq!(service.try_login("ada", PASSWORD).await.status, 401);
+    assert_eq!(service.try_login("ada", NEW).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_wrong_current_password_changes_nothing_and_is_counted() {
+    let service = Service::with(&[("SYMBOLON_THROTTLE_NAME_ADDRESS", "2/1h")]).await;
+    let token = service.member("ada").await;
+    let change = json!({"current_password": "wrong password", "new_password": NEW});
+    let attempt = || service.put("/v1/users/me/password", change.clone()).bearer(&token).send();
+    for _ in 0..2 {
+        assert_eq!(attempt().await.problem(403, "wrong-password"), ["current_password"]);
+    }
+    attempt().await.problem(429, "too-many-attempts");
+    assert_eq!(service.session_status(&token).await, 200);
+}
+
+#[tokio::test]
+async fn no_login_with_the_old_password_survives_a_racing_change() {
+    let first = Service::with(&[("SYMBOLON_THROTTLE", "off")]).await;
+    let second = first.another_with(&[("SYMBOLON_THROTTLE", "off")]).await;
+    let mut token = first.member("ada").await;
+    let mut passwords = [PASSWORD, NEW];
+    for _ in 0..20 {
+        let change = json!({"current_password": passwords[0], "new_password": passwords[1]});
+        let change = first.put("/v1/users/me/password", change).bearer(&token).send();
+        let logins = (0..6).map(|_| second.try_login("ada", passwords[0]));
+        let (changed, logins) = futures_util::future::join(change, futures_util::future::join_all(logins)).await;
+        assert_eq!(changed.status, 204, "{}", changed.text);
+        for login in logins.iter().filter(|login| login.status == 200) {
+            let old = login.json()["token"].as_str().expect("a token").to_owned();
+            assert_eq!(first.session_status(&old).await, 401, "a session made with the old password lives");
+        }
+        passwords.reverse();
+        let login = first.try_login("ada", passwords[0]).await;
+        token = login.json()["token"].as_str().expect("a token").to_owned();
+    }
+}
+
+#[tokio::test]
+async fn a_reset_token_sets_the_password_once_and_ends_all_sessions() {
+    let service = Service::start().await;
+    let user_id = service.register("ada").await;
+    let token = service.login("ada").await;
+    let issue = || service.operator(Method::POST, &format!("/users/{user_id}/password-reset")).send();
+    let superseded = issue().await.json()["token"].as_str().expect("a token").to_owned();
+    let reset = issue().await.json()["token"].as_str().expect("a token").to_owned();
+    assert!(reset.starts_with("symr_"));
+    let finish = |token: &str, password: &str| {
+        service.post("/v1/password-reset", json!({"token": token, "new_password": password})).send()
+    };
+    assert_eq!(finish(&superseded, NEW).await.problem(422, "invalid-reset-token"), ["token"]);
+    assert_eq!(finish("symr_x", NEW).await.problem(422, "invalid-reset-token"), ["token"]);
+    assert_eq!(finish(&token, NEW).await.problem(422, "invalid-reset-token"), ["token"]);
+    assert_eq!(finish(&reset, "short").await.problem(422, "invalid-value"), ["new_password"]);
+    assert_eq!(finish(&reset, NEW).await.status, 204);
+    assert_eq!(service.session_status(&token).await, 401);
+    assert_eq!(service.try_login("ada", NEW).await.status, 200);
+    assert_eq!(finish(&reset, PASSWORD).await.problem(422, "invalid-reset-token"), ["token"]);
+}
+
+#[tokio::test]
+async fn passwords_of_the_wrong_length_and_the_login_name_are_refused() {
+    let service = Service::start().await;
+    for password in ["short", "ada-lovelace", &"x".repeat(257)] {
+        let mut request = registration("Ada-Lovelace");
+        request["password"] = json!(password);
+        assert_eq!(service.post("/v1/users", request).send().await.problem(422, "invalid-value"), ["password"]);
+    }
+}
+
+#[tokio::test]
+async fn a_hash_of_other_parameters_is_renewed_at_login() {
+    let mut service = Service::start().await;
+    service.register("ada").await;
+    service.kill().await;
+    let stronger = service.another_with(&[("SYMBOLON_HASH_MEMORY_KIB", "128")]).await;
+    stronger.login("ada").await;
+    let mut hashes = String::new();
+    for shard in 0..3 {
+        let path = stronger.data().join(format!("db-node-{shard}.sqlite"));
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path).read_only(true);
+        let mut connection =
+            <sqlx::SqliteConnection as sqlx::Connection>::connect_with(&options).await.expect("the shard opens");
+        let found: Vec<String> =
+            sqlx::query_scalar("SELECT password_hash FROM users").fetch_all(&mut connection).await.expect("rows");
+        hashes.extend(found);
+    }
+    assert!(hashes.starts_with("$argon2id$v=19$m=128,"), "{hashes}");
+    let session = stronger.get("/v1/users/me").bearer(&stronger.login("ada").await).send().await;
+    assert_eq!(session.header("etag"), "\"1\"");
+}

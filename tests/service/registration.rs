@@ -1,0 +1,88 @@
+use futures_util::future::join_all;
+use serde_json::json;
+
+use crate::harness::{Service, registration};
+
+#[tokio::test]
+async fn a_registered_user_is_shown_with_its_place_and_version() {
+    let service = Service::start().await;
+    let mut request = registration("Ada");
+    request["preferences"] = json!({"theme": "light"});
+    let reply = service.post("/v1/users", request).send().await;
+    assert_eq!(reply.status, 201);
+    let user = reply.json();
+    assert_eq!(reply.header("etag"), "\"1\"");
+    assert_eq!(reply.header("location"), format!("/v1/users/{}", user["user_id"].as_str().expect("an id")));
+    assert_eq!(user["login_name"], "ada");
+    assert_eq!(user["profile"], json!({"name": "Ada", "email": "ada@example.com"}));
+    assert_eq!(user["preferences"], json!({"theme": "light"}));
+    let partition = &user["partition"];
+    let node = partition["node_id"].as_str().expect("a node");
+    assert!(partition["partition_id"].as_str().expect("an id").starts_with(&format!("consistent_{node}_")));
+    assert!(!reply.text.contains("argon2") && !reply.text.contains("correct horse"));
+}
+
+#[tokio::test]
+async fn a_name_is_taken_in_every_form() {
+    let service = Service::start().await;
+    service.register("straße").await;
+    for form in ["straße", "STRASSE", "ＳＴＲＡＳＳＥ"] {
+        let reply = service.post("/v1/users", registration(form)).send().await;
+        assert_eq!(reply.problem(409, "login-name-taken"), ["login_name"]);
+    }
+}
+
+#[tokio::test]
+async fn of_racing_registrations_of_one_name_exactly_one_succeeds() {
+    let first = Service::start().await;
+    let second = first.another().await;
+    let racers = (0..50).map(|racer| {
+        let service = if racer % 2 == 0 { &first } else { &second };
+        service.post("/v1/users", registration("ada")).send()
+    });
+    let mut statuses: Vec<u16> = join_all(racers).await.iter().map(|reply| reply.status.as_u16()).collect();
+    statuses.sort_unstable();
+    assert_eq!(statuses[0], 201);
+    assert!(statuses[1..].iter().all(|status| *status == 409), "{statuses:?}");
+    first.login("ada").await;
+}
+
+#[tokio::test]
+async fn a_repeat_with_the_same_key_gets_the_same_user() {
+    let service = Service::start().await;
+    let register =
+        |name: &str, key: &str| service.post("/v1/users", registration(name)).header("idempotency-key", key).send();
+    let first = register("ada", "key-1").await;
+    let repeat = register("ada", "key-1").await;
+    assert_eq!((repeat.status, &repeat.text), (first.status, &first.text));
+    register("ada", "key-2").await.problem(409, "login-name-taken");
+    service.post("/v1/users", registration("ada")).send().await.problem(409, "login-name-taken");
+    let mut other = registration("ada");
+    other["password"] = json!("another password");
+    service.post("/v1/users", other).header("idempotency-key", "key-1").send().await.problem(409, "login-name-taken");
+    assert_eq!(register("eve", "").await.problem(400, "malformed-request"), ["Idempotency-Key"]);
+}
+
+#[tokio::test]
+async fn racing_repeats_with_one_key_all_get_the_same_user() {
+    let first = Service::start().await;
+    let second = first.another().await;
+    let racers = (0..10).map(|racer| {
+        let service = if racer % 2 == 0 { &first } else { &second };
+        service.post("/v1/users", registration("ada")).header("idempotency-key", "same").send()
+    });
+    let replies = join_all(racers).await;
+    for reply in &replies {
+        assert_eq!((reply.status.as_u16(), &reply.text), (201, &replies[0].text));
+    }
+}
+
+#[tokio::test]
+async fn closed_registration_is_open_to_operators() {
+    let service = Service::with(&[("SYMBOLON_REGISTRATION", "operator")]).await;
+    service.post("/v1/users", registration("ada")).send().await.problem(403, "registration-closed");
+    let reply = service.post("/v1/users", registration("ada")).bearer(&service.operator_token()).send().await;
+    assert_eq!(reply.status, 201);
+    let token = service.login("ada").await;
+    service.post("/v1/users", registration("eve")).bearer(&token).send().await.problem(403, "registration-closed");
+}

@@ -1,0 +1,115 @@
+use serde_json::json;
+
+use crate::harness::{PASSWORD, Service, registration};
+
+#[tokio::test]
+async fn profile_and_login_name_change() {
+    let service = Service::start().await;
+    let token = service.member("ada").await;
+    let patch = json!({"login_name": "Lovelace", "profile": {"name": "Ada King"}});
+    let changed = service.patch("/v1/users/me", patch).bearer(&token).send().await;
+    assert_eq!((changed.status.as_u16(), changed.header("etag")), (200, "\"2\""));
+    let user = changed.json();
+    assert_eq!(user["login_name"], "lovelace");
+    assert_eq!(user["profile"], json!({"name": "Ada King", "email": "ada@example.com"}));
+    assert_eq!(service.get("/v1/session").bearer(&token).send().await.json()["login_name"], "lovelace");
+    assert_eq!(service.try_login("ada", PASSWORD).await.status, 401);
+    service.login("lovelace").await;
+    service.register("ada").await;
+}
+
+#[tokio::test]
+async fn a_taken_login_name_changes_nothing() {
+    let service = Service::start().await;
+    service.register("eve").await;
+    let token = service.member("ada").await;
+    let patch = json!({"login_name": "EVE", "profile": {"name": "Other"}});
+    let reply = service.patch("/v1/users/me", patch).bearer(&token).send().await;
+    assert_eq!(reply.problem(409, "login-name-taken"), ["login_name"]);
+    let user = service.get("/v1/users/me").bearer(&token).send().await.json();
+    assert_eq!(
+        (&user["login_name"], &user["profile"]["name"], &user["version"]),
+        (&json!("ada"), &json!("Ada"), &json!(1))
+    );
+}
+
+#[tokio::test]
+async fn one_of_racing_renames_to_one_name_wins() {
+    let service = Service::start().await;
+    let mut tokens = Vec::new();
+    for racer in 0..8 {
+        tokens.push(service.member(&format!("racer-{racer}")).await);
+    }
+    let races =
+        tokens.iter().map(|token| service.patch("/v1/users/me", json!({"login_name": "prize"})).bearer(token).send());
+    let statuses: Vec<u16> =
+        futures_util::future::join_all(races).await.iter().map(|reply| reply.status.as_u16()).collect();
+    assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 1, "{statuses:?}");
+    assert!(statuses.iter().all(|status| [200, 409].contains(status)), "{statuses:?}");
+    service.login("prize").await;
+}
+
+#[tokio::test]
+async fn nothing_of_a_profile_can_be_removed() {
+    let service = Service::start().await;
+    let token = service.member("ada").await;
+    for (patch, field) in [
+        (json!({"login_name": null}), "login_name"),
+        (json!({"profile": null}), "profile"),
+        (json!({"profile": {"email": null}}), "profile.email"),
+    ] {
+        let reply = service.patch("/v1/users/me", patch).bearer(&token).send().await;
+        assert_eq!(reply.problem(422, "invalid-value"), [field]);
+    }
+}
+
+#[tokio::test]
+async fn a_user_reaches_only_itself() {
+    let service = Service::start().await;
+    let ada = service.register("ada").await;
+    let eve = service.member("eve").await;
+    for other in [&ada, "00000000-0000-7000-8000-000000000000"] {
+        let path = format!("/v1/users/{other}");
+        service.get(&path).bearer(&eve).send().await.problem(403, "forbidden");
+        service.get(&format!("{path}/preferences")).bearer(&eve).send().await.problem(403, "forbidden");
+        service.get(&format!("{path}/export")).bearer(&eve).send().await.problem(403, "forbidden");
+        service.patch(&path, json!({})).bearer(&eve).send().await.problem(403, "forbidden");
+        service.patch(&format!("{path}/preferences"), json!({})).bearer(&eve).send().await.problem(403, "forbidden");
+        service.delete(&path).bearer(&eve).send().await.problem(403, "forbidden");
+    }
+    assert_eq!(service.get("/v1/users/x").bearer(&eve).send().await.problem(400, "malformed-request"), ["user_id"]);
+    service.get(&format!("/v1/users/{ada}")).send().await.problem(401, "unauthenticated");
+}
+
+#[tokio::test]
+async fn a_deleted_account_is_gone_with_its_sessions_and_frees_its_name() {
+    let service = Service::start().await;
+    let (token, other) = (service.member("ada").await, service.login("ada").await);
+    assert_eq!(service.delete("/v1/users/me").bearer(&token).send().await.status, 204);
+    assert_eq!(service.session_status(&token).await, 401);
+    assert_eq!(service.session_status(&other).await, 401);
+    assert_eq!(service.try_login("ada", PASSWORD).await.status, 401);
+    let again = service.post("/v1/users", registration("ada")).send().await;
+    assert_eq!(again.status, 201);
+}
+
+#[tokio::test]
+async fn a_deletion_meant_for_another_version_is_refused() {
+    let service = Service::start().await;
+    let token = service.member("ada").await;
+    let reply = service.delete("/v1/users/me").bearer(&token).header("if-match", "\"2\"").send().await;
+    reply.problem(412, "precondition-failed");
+    assert_eq!(service.session_status(&token).await, 200);
+}
+
+#[tokio::test]
+async fn an_export_holds_the_account_and_its_sessions_but_no_secret() {
+    let service = Service::start().await;
+    let (token, _) = (service.member("ada").await, service.login("ada").await);
+    service.patch("/v1/users/me/preferences", json!({"theme": "dark"})).bearer(&token).send().await;
+    let reply = service.get("/v1/users/me/export").bearer(&token).send().await;
+    let export = reply.json();
+    assert_eq!(export["user"]["preferences"], json!({"theme": "dark"}));
+    assert_eq!(export["sessions"].as_array().expect("a list").len(), 2);
+    assert!(!reply.text.contains("argon2") && !reply.text.contains(&token[20..]));
+}
