@@ -1,0 +1,211 @@
+use std::time::Duration;
+
+use serde_json::json;
+use symbolon::{
+    clock::Timestamp,
+    passwords::{PasswordHash, PasswordPolicy, Passwords},
+    shards::{Claim, ShardStore, sqlite::SqliteShard},
+    store_error::StoreError,
+    users::{LoginName, PasswordReset, Permissions, Profile, User, UserId},
+};
+use uuid::Uuid;
+
+const EPOCH: i64 = 7;
+
+/// Runs each function of the suite against an SQLite shard of its own.
+macro_rules! suite {
+    ($($name:ident)*) => {
+        mod sqlite {
+            $(#[tokio::test]
+            async fn $name() {
+                let directory = tempfile::tempdir().expect("a temporary directory");
+                let path = directory.path().join("shard.sqlite");
+                let shard = super::SqliteShard::open("shard", &path, super::EPOCH).await.expect("a shard");
+                super::$name(&shard).await;
+            })*
+        }
+    };
+}
+
+suite! {
+    a_user_is_found_as_it_was_inserted
+    an_id_is_inserted_once
+    an_insert_that_names_another_epoch_changes_nothing
+    an_update_needs_the_version_before_it
+    a_deletion_needs_the_version
+    a_void_row_keeps_an_id_from_use_and_is_never_found
+    a_raised_version_stops_an_update_under_way
+    a_hash_is_replaced_only_where_it_is_the_old_one
+    a_name_is_claimed_once
+    confirm_and_release_name_the_claim
+    a_replaced_claim_belongs_to_the_new_one_only
+    of_racing_claims_one_succeeds
+}
+
+async fn hash(password: &str) -> PasswordHash {
+    let policy = PasswordPolicy { memory_kib: 8, passes: 1, lanes: 1, threads: 1, deadline: Duration::from_secs(60) };
+    let passwords = Passwords::start(&policy).expect("valid parameters");
+    passwords.hash(&password.to_owned().into()).await.expect("a hash")
+}
+
+fn name(text: &str) -> LoginName {
+    LoginName::parse(text).expect("a login name")
+}
+
+async fn user() -> User {
+    let preferences = json!({"a": [1, "é\n\"", null, {}], "n": u64::MAX});
+    User {
+        user_id: UserId::generate(),
+        login_name: name("ada"),
+        password_hash: hash("correct horse").await,
+        profile: Profile { name: "Ada".into(), email: "ada@example.com".into() },
+        preferences: preferences.as_object().expect("an object").clone(),
+        permissions: Permissions { read: true, write: false, admin: true },
+        suspended: true,
+        idempotency_hash: Some([7; 32]),
+        reset: Some(PasswordReset { digest: [9; 32], expires_at: Timestamp::from_millis(1_700_000_000_123) }),
+        version: 1,
+        created_at: Timestamp::from_millis(1_600_000_000_001),
+        updated_at: Timestamp::from_millis(1_600_000_000_002),
+    }
+}
+
+fn claim(user_id: UserId) -> Claim {
+    Claim { login_name: name("ada"), user_id, claim_id: Uuid::new_v4() }
+}
+
+async fn a_user_is_found_as_it_was_inserted(shard: &dyn ShardStore) {
+    let user = user().await;
+    assert_eq!(shard.find_user(user.user_id).await.expect("an answer"), None);
+    assert!(shard.insert_user(EPOCH, &user).await.expect("an answer"));
+    assert_eq!(shard.find_user(user.user_id).await.expect("an answer"), Some(user));
+}
+
+async fn an_id_is_inserted_once(shard: &dyn ShardStore) {
+    let user = user().await;
+    assert!(shard.insert_user(EPOCH, &user).await.expect("an answer"));
+    let other = User { suspended: false, ..user.clone() };
+    assert!(!shard.insert_user(EPOCH, &other).await.expect("an answer"));
+    assert_eq!(shard.find_user(user.user_id).await.expect("an answer"), Some(user));
+}
+
+async fn an_insert_that_names_another_epoch_changes_nothing(shard: &dyn ShardStore) {
+    let user = user().await;
+    let refused = |result: Result<bool, StoreError>| matches!(result, Err(StoreError::StaleEpoch { epoch, .. }) if epoch != EPOCH);
+    assert!(refused(shard.insert_user(EPOCH + 1, &user).await));
+    assert!(refused(shard.insert_user(EPOCH - 1, &user).await));
+    assert!(refused(shard.void_user(EPOCH + 1, user.user_id).await));
+    assert!(refused(shard.claim_name(EPOCH + 1, &claim(user.user_id)).await));
+    assert_eq!(shard.find_user(user.user_id).await.expect("an answer"), None);
+    assert_eq!(shard.find_claim(&name("ada")).await.expect("an answer"), None);
+}
+
+async fn an_update_needs_the_version_before_it(shard: &dyn ShardStore) {
+    let user = user().await;
+    shard.insert_user(EPOCH, &user).await.expect("an answer");
+    let changed = User {
+        login_name: name("eve"),
+        preferences: serde_json::Map::new(),
+        permissions: Permissions::default(),
+        suspended: false,
+        reset: None,
+        version: 2,
+        updated_at: Timestamp::now(),
+        ..user.clone()
+    };
+    for wrong in [1, 3] {
+        assert!(!shard.update_user(&User { version: wrong, ..changed.clone() }).await.expect("an answer"));
+    }
+    assert!(shard.update_user(&changed).await.expect("an answer"));
+    assert_eq!(shard.find_user(user.user_id).await.expect("an answer"), Some(changed.clone()));
+    assert!(!shard.update_user(&changed).await.expect("an answer"));
+}
+
+async fn a_deletion_needs_the_version(shard: &dyn ShardStore) {
+    let user = user().await;
+    shard.insert_user(EPOCH, &user).await.expect("an answer");
+    assert!(!shard.delete_user(user.user_id, 2).await.expect("an answer"));
+    assert!(shard.delete_user(user.user_id, 1).await.expect("an answer"));
+    assert_eq!(shard.find_user(user.user_id).await.expect("an answer"), None);
+    assert!(!shard.delete_user(user.user_id, 1).await.expect("an answer"));
+}
+
+async fn a_void_row_keeps_an_id_from_use_and_is_never_found(shard: &dyn ShardStore) {
+    let user = user().await;
+    assert!(shard.void_user(EPOCH, user.user_id).await.expect("an answer"));
+    assert!(!shard.void_user(EPOCH, user.user_id).await.expect("an answer"));
+    assert!(!shard.insert_user(EPOCH, &user).await.expect("an answer"));
+    assert_eq!(shard.find_user(user.user_id).await.expect("an answer"), None);
+    assert!(!shard.raise_version(user.user_id, 0).await.expect("an answer"));
+    assert!(!shard.delete_user(user.user_id, 0).await.expect("an answer"));
+}
+
+async fn a_raised_version_stops_an_update_under_way(shard: &dyn ShardStore) {
+    let user = user().await;
+    shard.insert_user(EPOCH, &user).await.expect("an answer");
+    let under_way = User { version: 2, ..user.clone() };
+    assert!(!shard.raise_version(user.user_id, 2).await.expect("an answer"));
+    assert!(shard.raise_version(user.user_id, 1).await.expect("an answer"));
+    assert!(!shard.update_user(&under_way).await.expect("an answer"));
+    assert_eq!(shard.find_user(user.user_id).await.expect("an answer"), Some(User { version: 2, ..user }));
+}
+
+async fn a_hash_is_replaced_only_where_it_is_the_old_one(shard: &dyn ShardStore) {
+    let user = user().await;
+    shard.insert_user(EPOCH, &user).await.expect("an answer");
+    let (new, other) = (hash("new").await, hash("other").await);
+    assert!(!shard.rehash(user.user_id, &other, &new).await.expect("an answer"));
+    assert!(shard.rehash(user.user_id, &user.password_hash, &new).await.expect("an answer"));
+    let found = shard.find_user(user.user_id).await.expect("an answer").expect("the user");
+    assert_eq!((found.password_hash, found.version), (new, 1));
+}
+
+async fn a_name_is_claimed_once(shard: &dyn ShardStore) {
+    let (first, second) = (claim(UserId::generate()), claim(UserId::generate()));
+    assert!(shard.claim_name(EPOCH, &first).await.expect("an answer"));
+    assert!(!shard.claim_name(EPOCH, &second).await.expect("an answer"));
+    let stored = shard.find_claim(&name("ada")).await.expect("an answer").expect("a claim");
+    assert_eq!((stored.claim, stored.confirmed), (first, false));
+    assert!(stored.read_at.since(stored.claimed_at) < Duration::from_secs(60));
+}
+
+async fn confirm_and_release_name_the_claim(shard: &dyn ShardStore) {
+    let first = claim(UserId::generate());
+    let other = Claim { claim_id: Uuid::new_v4(), ..first.clone() };
+    shard.claim_name(EPOCH, &first).await.expect("an answer");
+    assert!(!shard.confirm_claim(&other).await.expect("an answer"));
+    assert!(!shard.release_claim(&other).await.expect("an answer"));
+    assert!(shard.confirm_claim(&first).await.expect("an answer"));
+    assert!(shard.find_claim(&name("ada")).await.expect("an answer").expect("a claim").confirmed);
+    assert!(shard.release_claim(&first).await.expect("an answer"));
+    assert_eq!(shard.find_claim(&name("ada")).await.expect("an answer"), None);
+}
+
+async fn a_replaced_claim_belongs_to_the_new_one_only(shard: &dyn ShardStore) {
+    let (first, second) = (claim(UserId::generate()), claim(UserId::generate()));
+    shard.claim_name(EPOCH, &first).await.expect("an answer");
+    shard.confirm_claim(&first).await.expect("an answer");
+    assert!(!shard.replace_claim(second.claim_id, &second).await.expect("an answer"));
+    assert!(shard.replace_claim(first.claim_id, &second).await.expect("an answer"));
+    let stored = shard.find_claim(&name("ada")).await.expect("an answer").expect("a claim");
+    assert_eq!((&stored.claim, stored.confirmed), (&second, false));
+    assert!(!shard.confirm_claim(&first).await.expect("an answer"));
+    assert!(!shard.release_claim(&first).await.expect("an answer"));
+    assert!(!shard.replace_claim(first.claim_id, &first).await.expect("an answer"));
+}
+
+async fn of_racing_claims_one_succeeds(shard: &dyn ShardStore) {
+    let claims: Vec<Claim> = (0..20).map(|_| claim(UserId::generate())).collect();
+    let races = claims.iter().map(|claim| shard.claim_name(EPOCH, claim));
+    let won = futures_util::future::join_all(races).await.into_iter().filter(|won| *won.as_ref().expect("an answer"));
+    assert_eq!(won.count(), 1);
+}
+
+#[tokio::test]
+async fn a_file_of_another_shard_is_refused() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("shard.sqlite");
+    SqliteShard::open("db-node-0", &path, EPOCH).await.expect("a shard").close().await;
+    let error = SqliteShard::open("db-node-1", &path, EPOCH).await.expect_err("a refusal").to_string();
+    assert_eq!(error, "the file of shard db-node-1 holds shard db-node-0");
+}

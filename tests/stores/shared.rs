@@ -1,0 +1,321 @@
+use std::time::Duration;
+
+use serde_json::json;
+use symbolon::{
+    clock::Timestamp,
+    sessions::Token,
+    shared_store::{
+        Bucket, Charge, Client, InstanceRecord, SharedStore, StoredSession, UserSnapshot, sqlite::SqliteSharedStore,
+    },
+    users::{Permissions, UserId},
+};
+
+/// Runs each function of the suite against an SQLite file of its own.
+macro_rules! suite {
+    ($($name:ident)*) => {
+        mod sqlite {
+            $(#[tokio::test]
+            async fn $name() {
+                let directory = tempfile::tempdir().expect("a temporary directory");
+                let path = directory.path().join("shared.sqlite");
+                let store = super::SqliteSharedStore::open(&path).await.expect("a store");
+                super::$name(&store).await;
+            })*
+        }
+    };
+}
+
+suite! {
+    a_session_is_used_as_it_was_created
+    a_first_generation_is_not_made_twice
+    a_raised_generation_ends_every_session_and_every_login_under_way
+    a_generation_raised_before_the_first_login_stops_it_too
+    a_kept_session_survives_a_raised_generation_only_if_it_was_alive
+    using_a_session_slides_its_idle_expiry_up_to_its_absolute_one
+    an_ended_session_is_gone_and_was_there_once
+    beyond_the_limit_the_oldest_sessions_give_way
+    a_snapshot_is_replaced_by_a_higher_version_only
+    a_forgotten_user_leaves_nothing_and_cannot_come_back
+    totals_follow_creation_ending_and_reaping
+    reaping_leaves_what_is_alive
+    buckets_take_their_burst_and_refill
+    a_refused_charge_charges_nothing
+    a_refund_makes_room_but_no_more_than_there_was
+    parallel_charges_do_not_slip_past_the_limit
+    instances_are_there_while_they_are_heard_of
+    a_lock_has_one_holder_and_a_rising_fence
+}
+
+const IDLE: Duration = Duration::from_secs(3600);
+const LIFETIME: Duration = Duration::from_secs(30 * 86_400);
+const LIMIT: u32 = 100;
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_millis(1_700_000_000_000 + seconds * 1000)
+}
+
+fn session(user_id: UserId, created_at: Timestamp) -> StoredSession {
+    let digest = Token::for_session(user_id).digest();
+    StoredSession {
+        session_id: digest.session_id(),
+        user_id,
+        digest,
+        created_at,
+        idle_expires_at: created_at + IDLE,
+        expires_at: created_at + LIFETIME,
+        client: Client { address: Some("192.0.2.1".into()), user_agent: Some("é/1".into()) },
+    }
+}
+
+fn snapshot(version: i64) -> UserSnapshot {
+    UserSnapshot {
+        version,
+        login_name: "ada".into(),
+        permissions: Permissions::default(),
+        preferences: json!({"version": version, "empty": []}).as_object().expect("an object").clone(),
+    }
+}
+
+/// Creates a session under the current generation.
+async fn create(store: &dyn SharedStore, user_id: UserId, created_at: Timestamp) -> StoredSession {
+    let session = session(user_id, created_at);
+    let generation = store.generation(user_id).await.expect("an answer");
+    assert!(store.create_session(&session, generation, &snapshot(1), LIMIT).await.expect("an answer"));
+    session
+}
+
+async fn is_alive(store: &dyn SharedStore, session: &StoredSession, now: Timestamp) -> bool {
+    store.use_session(session.user_id, session.session_id, IDLE, now).await.expect("an answer").is_some()
+}
+
+async fn a_session_is_used_as_it_was_created(store: &dyn SharedStore) {
+    let session = create(store, UserId::generate(), at(0)).await;
+    let used = store.use_session(session.user_id, session.session_id, IDLE, at(1)).await.expect("an answer");
+    assert_eq!(used, Some((session.clone(), snapshot(1))));
+    assert!(store.use_session(UserId::generate(), session.session_id, IDLE, at(1)).await.expect("an answer").is_none());
+    assert_eq!(store.list_sessions(session.user_id, at(1)).await.expect("an answer"), [session]);
+}
+
+async fn a_first_generation_is_not_made_twice(store: &dyn SharedStore) {
+    let user_id = UserId::generate();
+    assert_eq!(store.generation(user_id).await.expect("an answer"), None);
+    let (first, second) = (session(user_id, at(0)), session(user_id, at(0)));
+    assert!(store.create_session(&first, None, &snapshot(1), LIMIT).await.expect("an answer"));
+    assert!(!store.create_session(&second, None, &snapshot(1), LIMIT).await.expect("an answer"));
+    assert!(is_alive(store, &first, at(1)).await && !is_alive(store, &second, at(1)).await);
+}
+
+async fn a_raised_generation_ends_every_session_and_every_login_under_way(store: &dyn SharedStore) {
+    let user_id = UserId::generate();
+    let sessions = [create(store, user_id, at(0)).await, create(store, user_id, at(1)).await];
+    let before = store.generation(user_id).await.expect("an answer");
+    store.raise_generation(user_id, None, at(60)).await.expect("an answer");
+    for session in &sessions {
+        assert!(!is_alive(store, session, at(2)).await);
+    }
+    assert_eq!(store.list_sessions(user_id, at(2)).await.expect("an answer"), []);
+    assert!(!store.create_session(&session(user_id, at(2)), before, &snapshot(1), LIMIT).await.expect("an answer"));
+    let later = create(store, user_id, at(3)).await;
+    assert!(is_alive(store, &later, at(4)).await);
+}
+
+async fn a_generation_raised_before_the_first_login_stops_it_too(store: &dyn SharedStore) {
+    let user_id = UserId::generate();
+    let before = store.generation(user_id).await.expect("an answer");
+    store.raise_generation(user_id, None, at(60)).await.expect("an answer");
+    assert!(!store.create_session(&session(user_id, at(2)), before, &snapshot(1), LIMIT).await.expect("an answer"));
+}
+
+async fn a_kept_session_survives_a_raised_generation_only_if_it_was_alive(store: &dyn SharedStore) {
+    let user_id = UserId::generate();
+    let (kept, other) = (create(store, user_id, at(0)).await, create(store, user_id, at(1)).await);
+    store.raise_generation(user_id, Some(kept.session_id), at(60)).await.expect("an answer");
+    assert!(is_alive(store, &kept, at(2)).await && !is_alive(store, &other, at(2)).await);
+    store.raise_generation(user_id, Some(other.session_id), at(60)).await.expect("an answer");
+    assert!(!is_alive(store, &kept, at(3)).await && !is_alive(store, &other, at(3)).await);
+}
+
+async fn using_a_session_slides_its_idle_expiry_up_to_its_absolute_one(store: &dyn SharedStore) {
+    let session = create(store, UserId::generate(), at(0)).await;
+    let expiry = async |now| {
+        let used = store.use_session(session.user_id, session.session_id, IDLE, now).await.expect("an answer");
+        used.map(|(session, _)| session.idle_expires_at)
+    };
+    assert_eq!(expiry(at(1800)).await, Some(at(1800 + 3600)));
+    assert_eq!(expiry(at(5399)).await, Some(at(5399 + 3600)));
+    assert_eq!(expiry(at(5399 + 3600)).await, None);
+    let mut now = 0;
+    let long = create(store, UserId::generate(), at(0)).await;
+    let last = loop {
+        now += 3000;
+        let used = store.use_session(long.user_id, long.session_id, IDLE, at(now)).await.expect("an answer");
+        match used {
+            Some((used, _)) => assert!(used.idle_expires_at <= long.expires_at),
+            None => break now,
+        }
+    };
+    assert!(at(last) >= long.expires_at && at(last - 3000) < long.expires_at);
+}
+
+async fn an_ended_session_is_gone_and_was_there_once(store: &dyn SharedStore) {
+    let session = create(store, UserId::generate(), at(0)).await;
+    assert!(!store.end_session(UserId::generate(), session.session_id).await.expect("an answer"));
+    assert!(store.end_session(session.user_id, session.session_id).await.expect("an answer"));
+    assert!(!store.end_session(session.user_id, session.session_id).await.expect("an answer"));
+    assert!(!is_alive(store, &session, at(1)).await);
+}
+
+async fn beyond_the_limit_the_oldest_sessions_give_way(store: &dyn SharedStore) {
+    let user_id = UserId::generate();
+    let mut sessions = Vec::new();
+    for second in 0..5 {
+        let session = session(user_id, at(second));
+        let generation = store.generation(user_id).await.expect("an answer");
+        assert!(store.create_session(&session, generation, &snapshot(1), 3).await.expect("an answer"));
+        sessions.push(session);
+    }
+    assert_eq!(store.list_sessions(user_id, at(9)).await.expect("an answer"), sessions[2..]);
+}
+
+async fn a_snapshot_is_replaced_by_a_higher_version_only(store: &dyn SharedStore) {
+    let session = create(store, UserId::generate(), at(0)).await;
+    let shown = async || {
+        let used = store.use_session(session.user_id, session.session_id, IDLE, at(1)).await.expect("an answer");
+        used.expect("a session").1
+    };
+    store.put_snapshot(session.user_id, &snapshot(3)).await.expect("an answer");
+    assert_eq!(shown().await, snapshot(3));
+    store.put_snapshot(session.user_id, &snapshot(2)).await.expect("an answer");
+    assert_eq!(shown().await, snapshot(3));
+    create(store, session.user_id, at(1)).await;
+    assert_eq!(shown().await, snapshot(3));
+    store.put_snapshot(UserId::generate(), &snapshot(2)).await.expect("nobody to show it to");
+}
+
+async fn a_forgotten_user_leaves_nothing_and_cannot_come_back(store: &dyn SharedStore) {
+    let session = create(store, UserId::generate(), at(0)).await;
+    let generation = store.generation(session.user_id).await.expect("an answer");
+    store.forget_user(session.user_id, at(60)).await.expect("an answer");
+    assert!(!is_alive(store, &session, at(1)).await);
+    assert_eq!(store.session_totals().await.expect("an answer").sessions, 0);
+    store.put_snapshot(session.user_id, &snapshot(9)).await.expect("an answer");
+    let late = self::session(session.user_id, at(1));
+    assert!(!store.create_session(&late, generation, &snapshot(1), LIMIT).await.expect("an answer"));
+    store.reap(at(61)).await.expect("an answer");
+    assert_eq!(store.generation(session.user_id).await.expect("an answer"), None);
+}
+
+async fn totals_follow_creation_ending_and_reaping(store: &dyn SharedStore) {
+    let totals = async || store.session_totals().await.expect("an answer");
+    assert_eq!((totals().await.sessions, totals().await.bytes), (0, 0));
+    let first = create(store, UserId::generate(), at(0)).await;
+    let one = totals().await;
+    assert!(one.sessions == 1 && one.bytes > 100);
+    create(store, UserId::generate(), at(0)).await;
+    assert_eq!((totals().await.sessions, totals().await.bytes), (2, 2 * one.bytes));
+    store.end_session(first.user_id, first.session_id).await.expect("an answer");
+    assert_eq!(totals().await, one);
+    assert_eq!(store.reap(at(3600)).await.expect("an answer"), 1);
+    assert_eq!((totals().await.sessions, totals().await.bytes), (0, 0));
+}
+
+async fn reaping_leaves_what_is_alive(store: &dyn SharedStore) {
+    let (old, young) =
+        (create(store, UserId::generate(), at(0)).await, create(store, UserId::generate(), at(100)).await);
+    assert_eq!(store.reap(at(3650)).await.expect("an answer"), 1);
+    assert!(!is_alive(store, &old, at(3650)).await && is_alive(store, &young, at(3650)).await);
+}
+
+fn bucket(key: u8, burst: u32, interval: u64) -> Bucket {
+    Bucket { key: [key; 32], burst, interval: Duration::from_secs(interval) }
+}
+
+async fn charge(store: &dyn SharedStore, buckets: &[Bucket], now: Timestamp) -> Option<Duration> {
+    match store.charge(buckets, now).await.expect("an answer") {
+        Charge::Accepted => None,
+        Charge::Refused { retry_after } => Some(retry_after),
+    }
+}
+
+async fn buckets_take_their_burst_and_refill(store: &dyn SharedStore) {
+    let bucket = [bucket(1, 3, 10)];
+    for _ in 0..3 {
+        assert_eq!(charge(store, &bucket, at(0)).await, None);
+    }
+    assert_eq!(charge(store, &bucket, at(0)).await, Some(Duration::from_secs(10)));
+    assert_eq!(charge(store, &bucket, at(9)).await, Some(Duration::from_secs(1)));
+    assert_eq!(charge(store, &bucket, at(10)).await, None);
+    assert_eq!(charge(store, &bucket, at(10)).await, Some(Duration::from_secs(10)));
+    for _ in 0..3 {
+        assert_eq!(charge(store, &bucket, at(1000)).await, None);
+    }
+    assert!(charge(store, &bucket, at(1000)).await.is_some());
+}
+
+async fn a_refused_charge_charges_nothing(store: &dyn SharedStore) {
+    let (wide, narrow) = (bucket(1, 2, 10), bucket(2, 1, 10));
+    assert_eq!(charge(store, &[wide, narrow], at(0)).await, None);
+    assert!(charge(store, &[wide, narrow], at(0)).await.is_some());
+    assert_eq!(charge(store, &[wide], at(0)).await, None);
+    assert!(charge(store, &[wide], at(0)).await.is_some());
+}
+
+async fn a_refund_makes_room_but_no_more_than_there_was(store: &dyn SharedStore) {
+    let bucket = [bucket(1, 2, 10)];
+    for _ in 0..50 {
+        assert_eq!(charge(store, &bucket, at(0)).await, None);
+        store.refund(&bucket, at(0)).await.expect("an answer");
+    }
+    store.refund(&bucket, at(0)).await.expect("an answer");
+    assert_eq!(charge(store, &bucket, at(0)).await, None);
+    assert_eq!(charge(store, &bucket, at(0)).await, None);
+    assert!(charge(store, &bucket, at(0)).await.is_some());
+}
+
+async fn parallel_charges_do_not_slip_past_the_limit(store: &dyn SharedStore) {
+    let bucket = [bucket(1, 10, 10)];
+    let tries = futures_util::future::join_all((0..64).map(|_| charge(store, &bucket, at(0)))).await;
+    assert_eq!(tries.iter().filter(|refused| refused.is_none()).count(), 10);
+}
+
+async fn instances_are_there_while_they_are_heard_of(store: &dyn SharedStore) {
+    let record = |id: &str, connections| InstanceRecord {
+        id: id.into(),
+        url: format!("http://{id}"),
+        weight: 1,
+        region: "r".into(),
+        zone: "z".into(),
+        version: "1".into(),
+        draining: false,
+        current_connections: connections,
+        max_connections: 10,
+        average_response_time: 0.25,
+    };
+    for (id, connections, seconds) in [("a", 1, 0), ("b", 2, 1), ("a", 3, 2)] {
+        store.heartbeat(&record(id, connections), at(seconds)).await.expect("an answer");
+    }
+    let since = async |seconds| store.instances(at(seconds)).await.expect("an answer");
+    let all = since(0).await;
+    assert_eq!((all.len(), &all["a"], &all["b"]), (2, &(record("a", 3), at(2)), &(record("b", 2), at(1))));
+    assert_eq!(since(2).await.keys().collect::<Vec<_>>(), ["a"]);
+    store.leave("a").await.expect("an answer");
+    assert_eq!(since(0).await.keys().collect::<Vec<_>>(), ["b"]);
+}
+
+async fn a_lock_has_one_holder_and_a_rising_fence(store: &dyn SharedStore) {
+    let lease = Duration::from_secs(10);
+    let acquire =
+        async |holder: &str, seconds| store.acquire_lock("lock", holder, lease, at(seconds)).await.expect("an answer");
+    let first = acquire("a", 0).await.expect("the lock");
+    assert_eq!(acquire("b", 9).await, None);
+    assert_eq!(acquire("a", 9).await, Some(first), "extended in time, the fence stays");
+    assert_eq!(acquire("b", 18).await, None);
+    let second = acquire("b", 19).await.expect("the lock");
+    assert!(second > first);
+    store.release_lock("lock", "a").await.expect("an answer");
+    assert_eq!(acquire("a", 20).await, None, "only its holder releases a lock");
+    store.release_lock("lock", "b").await.expect("an answer");
+    let third = acquire("a", 21).await.expect("the lock");
+    assert!(third > second);
+    assert!(acquire("a", 40).await.expect("the lock") > third, "a late holder gets a new fence");
+}
