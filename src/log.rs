@@ -1,5 +1,7 @@
 //! Logs: to standard error, as text for people or JSON lines for machines.
 
+use std::io::IsTerminal;
+
 use tracing_subscriber::{EnvFilter, Layer, Registry, layer::SubscriberExt, util::SubscriberInitExt};
 
 /// How log lines look.
@@ -21,7 +23,8 @@ pub fn check(filter: &str) -> Result<(), String> {
 
 /// Starts logging what `filter` lets through. Call once.
 pub fn start(filter: &str, format: LogFormat) -> anyhow::Result<()> {
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let colours = std::io::stderr().is_terminal();
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(colours);
     let lines: Box<dyn Layer<Registry> + Send + Sync> = match format {
         LogFormat::Text => lines.with_filter(EnvFilter::try_new(filter)?).boxed(),
         LogFormat::Json => lines.json().flatten_event(true).with_filter(EnvFilter::try_new(filter)?).boxed(),

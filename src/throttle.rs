@@ -100,9 +100,14 @@ impl Throttle {
         }
     }
 
-    /// Gives a charge back: the password was right.
-    pub async fn refund(&self, charged: Charged) -> Result<(), StoreError> {
-        if charged.0.is_empty() { Ok(()) } else { self.store.refund(&charged.0, Timestamp::now()).await }
+    /// Gives a charge back: the password was right. What the check was for has succeeded: a failure is only noted.
+    pub async fn refund(&self, Charged(buckets): Charged) {
+        if buckets.is_empty() {
+            return;
+        }
+        if let Err(error) = self.store.refund(&buckets, Timestamp::now()).await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "a throttle charge was not refunded");
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     fs, io,
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -89,6 +89,7 @@ pub(super) async fn open(settings: &Settings) -> Result<Embedded, StartError> {
         .mode(0o700)
         .create(data)
         .map_err(|source| StartError::Data { path: data.clone(), source })?;
+    warn_if_open(data);
 
     let topology = topology::sqlite::load_or_create(&data.join("catalog.sqlite"), &settings.placement_spec()).await?;
     if topology.placement != settings.placement_spec() {
@@ -103,6 +104,14 @@ pub(super) async fn open(settings: &Settings) -> Result<Embedded, StartError> {
     let shared = Arc::new(SqliteSharedStore::open(&data.join("shared.sqlite")).await?);
     let (operator_tokens, token_file) = operator_tokens(settings)?;
     Ok(Embedded { shards: Shards::new(topology, partitioner, stores), shared, operator_tokens, token_file })
+}
+
+/// The files hold password hashes and e-mail addresses.
+fn warn_if_open(data: &Path) {
+    let mode = fs::metadata(data).map_or(0, |metadata| metadata.permissions().mode());
+    if mode & 0o077 != 0 {
+        tracing::warn!(data = %data.display(), "others may look into the data directory: chmod 700 it");
+    }
 }
 
 fn operator_tokens(settings: &Settings) -> Result<(OperatorTokens, Option<PathBuf>), StartError> {

@@ -16,6 +16,7 @@ async fn serve(settings: Settings) -> anyhow::Result<ExitCode> {
     let stop = CancellationToken::new();
     stop_on_signal(stop.clone())?;
     let server = Server::start(settings).await?;
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), address = %server.address()?, "listening");
     announce(&server)?;
     server.run(stop).await;
     Ok(ExitCode::SUCCESS)

@@ -6,7 +6,7 @@
 use utoipa::{
     Modify, OpenApi,
     openapi::{
-        ContentBuilder, Ref, RefOr, Response, ResponseBuilder,
+        ContentBuilder, HeaderBuilder, Ref, RefOr, Response, ResponseBuilder,
         example::ExampleBuilder,
         path::{Operation, PathItem},
         security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
@@ -119,6 +119,12 @@ fn shared(path: &str, operation: &Operation) -> Vec<ProblemKind> {
     kinds
 }
 
+/// The headers that come with some statuses.
+const HEADERS: [(&str, &[u16], &str); 2] = [
+    ("Retry-After", &[429, 503], "After how many seconds to try again."),
+    ("WWW-Authenticate", &[401], "The scheme: Bearer."),
+];
+
 /// One response for all problems of a status, each with its example.
 fn response(kinds: impl Iterator<Item = ProblemKind>) -> Response {
     let kinds: Vec<ProblemKind> = kinds.collect();
@@ -128,6 +134,13 @@ fn response(kinds: impl Iterator<Item = ProblemKind>) -> Response {
         let example = ExampleBuilder::new().summary(kind.title()).value(value).build();
         content = content.examples_from_iter([(kind.slug(), example)]);
     }
+    let mut response = ResponseBuilder::new().content("application/problem+json", content.build());
+    let status = kinds.first().map(|kind| kind.status());
+    for (name, of, description) in HEADERS {
+        if status.is_some_and(|status| of.contains(&status.as_u16())) {
+            response = response.header(name, HeaderBuilder::new().description(Some(description)).build());
+        }
+    }
     let description = kinds.iter().map(|kind| format!("{}.", kind.title())).collect::<Vec<_>>().join(" ");
-    ResponseBuilder::new().description(description).content("application/problem+json", content.build()).build()
+    response.description(description).build()
 }

@@ -52,7 +52,7 @@ impl Users {
                 return Err(UserError::InvalidCredentials);
             }
             if let Some((token, session)) = self.sessions.create(generation, &user, client.clone()).await? {
-                self.throttle.refund(charged).await?;
+                self.throttle.refund(charged).await;
                 if verdict == Verdict::RightButOutdated {
                     self.rehash(&user, password).await;
                 }
@@ -96,7 +96,10 @@ impl Users {
         let charged = self.throttle.charge(user.login_name.as_str(), address).await?;
         match self.passwords.verify(password, &user.password_hash).await? {
             Verdict::Wrong => Err(UserError::WrongPassword),
-            Verdict::Right | Verdict::RightButOutdated => Ok(self.throttle.refund(charged).await?),
+            Verdict::Right | Verdict::RightButOutdated => {
+                self.throttle.refund(charged).await;
+                Ok(())
+            }
         }
     }
 

@@ -123,8 +123,11 @@ impl SessionStore for SqliteSharedStore {
         snapshot.version = row.get("version");
         let slid = (now + idle).min(session.expires_at);
         if slid.since(session.idle_expires_at) > idle / SLIDE_FRACTION {
-            self.slide(&session, slid).await?;
-            session.idle_expires_at = slid;
+            match self.slide(&session, slid).await {
+                Ok(()) => session.idle_expires_at = slid,
+                // The session is alive all the same; it slides when it is used again.
+                Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "a session was not prolonged"),
+            }
         }
         Ok(Some((session, snapshot)))
     }
