@@ -11,6 +11,7 @@ pub mod fleet;
 pub mod http;
 pub mod json;
 pub mod log;
+pub mod migrations;
 pub mod monitor;
 pub mod partitioner;
 pub mod passwords;

@@ -16,12 +16,14 @@ use std::{
 
 use sqlx::{
     Connection, Sqlite, SqlitePool, Transaction,
-    migrate::Migrator,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 use tokio::sync::{Mutex, MutexGuard};
 
-use crate::store_error::StoreError;
+use crate::{
+    migrations::{Source, migrator},
+    store_error::StoreError,
+};
 
 /// How long to wait for another process's write before giving up.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -76,7 +78,7 @@ impl Write<'_> {
 
 impl Database {
     /// Opens or creates the file and brings its tables up to date. `name` stands in errors.
-    pub async fn open(name: &str, path: &Path, migrator: &Migrator) -> Result<Self, OpenError> {
+    pub async fn open(name: &str, path: &Path, migrations: &[Source]) -> Result<Self, OpenError> {
         let fail = |source: Box<dyn std::error::Error + Send + Sync>| OpenError { path: path.to_owned(), source };
         let options = SqliteConnectOptions::new()
             .filename(path)
@@ -84,7 +86,7 @@ impl Database {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(BUSY_TIMEOUT);
-        migrate(path, options.clone(), migrator).await.map_err(fail)?;
+        migrate(path, options.clone(), migrations).await.map_err(fail)?;
         let pool = |connections| SqlitePoolOptions::new().max_connections(connections).acquire_timeout(BUSY_TIMEOUT);
         Ok(Self {
             name: name.to_owned(),
@@ -157,11 +159,11 @@ pub struct OpenError {
 async fn migrate(
     path: &Path,
     options: SqliteConnectOptions,
-    migrator: &Migrator,
+    migrations: &[Source],
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let _lock = lock_file(path.with_extension("lock")).await?;
     let mut connection = sqlx::SqliteConnection::connect_with(&options).await?;
-    migrator.run(&mut connection).await?;
+    migrator(migrations).run(&mut connection).await?;
     connection.close().await?;
     Ok(())
 }

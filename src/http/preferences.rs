@@ -9,6 +9,7 @@ use super::{
     conditional::{IfMatch, IfNoneMatch, Versioned},
     path::Segment,
     problem::Problem,
+    views::PreferencesSchema,
 };
 use crate::{app::App, json::DocumentObject};
 
@@ -20,7 +21,7 @@ use crate::{app::App, json::DocumentObject};
         ("If-None-Match" = Option<String>, Header, description = "A version that the reader has.", example = "\"1\""),
     ),
     responses(
-        (status = 200, description = "The document.", body = Object, headers(("ETag" = String, description = "The version of the user.")), example = json!({"theme": "dark"})),
+        (status = 200, description = "The document.", body = PreferencesSchema, headers(("ETag" = String, description = "The version of the user."))),
         (status = 304, description = "The reader has this version."),
         (status = 403, description = "forbidden"),
         (status = 404, description = "not-found"),
@@ -50,7 +51,7 @@ pub(super) async fn read(
         (Object = "application/json", example = json!({"theme": "dark", "beta": null})),
     )),
     responses(
-        (status = 200, description = "The merged document.", body = Object, headers(("ETag" = String, description = "The version of the user.")), example = json!({"theme": "dark"})),
+        (status = 200, description = "The merged document.", body = PreferencesSchema, headers(("ETag" = String, description = "The version of the user."))),
         (status = 403, description = "forbidden"),
         (status = 404, description = "not-found"),
         (status = 412, description = "precondition-failed"),

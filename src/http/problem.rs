@@ -191,7 +191,7 @@ impl Problem {
     /// The body for a kind, as documented.
     pub(super) fn example(kind: ProblemKind) -> ProblemBody {
         let problem = match kind {
-            ProblemKind::Malformed => Self::field(kind, "password", "is missing"),
+            ProblemKind::Malformed => Self::field(kind, "theme", "is there twice"),
             ProblemKind::Invalid => {
                 Self::field(kind, "profile.email", "must be an e-mail address, such as ada@example.com")
             }

@@ -12,7 +12,7 @@ use super::{
     body::JsonBody,
     conditional::Versioned,
     problem::{Problem, ProblemKind},
-    views::UserView,
+    views::{PreferencesSchema, UserView},
 };
 use crate::{
     app::App,
@@ -38,9 +38,9 @@ pub struct RegistrationRequest {
     /// Name and e-mail address.
     #[serde(deserialize_with = "object")]
     profile: Profile,
-    /// The first preferences: a JSON object of up to 64 KiB and 32 levels.
+    /// The first preferences.
     #[serde(default)]
-    #[schema(value_type = Object, required = false, example = json!({"theme": "light"}))]
+    #[schema(value_type = PreferencesSchema, required = false)]
     preferences: DocumentObject,
 }
 

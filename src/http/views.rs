@@ -1,7 +1,13 @@
 //! Users and sessions as responses show them.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 use serde_json::{Map, Value};
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{ObjectBuilder, RefOr, Schema},
+};
 
 use crate::{
     app::App,
@@ -13,7 +19,7 @@ use crate::{
 };
 
 /// A user.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Serialize, ToSchema)]
 #[schema(as = User)]
 pub struct UserView {
     /// The user's id, a UUIDv7.
@@ -25,7 +31,7 @@ pub struct UserView {
     /// Name and e-mail address.
     pub profile: Profile,
     /// The preferences document.
-    #[schema(value_type = Object, example = json!({"theme": "dark"}))]
+    #[schema(value_type = PreferencesSchema)]
     pub preferences: Map<String, Value>,
     /// What the user may do.
     #[schema(example = json!(["read", "write"]))]
@@ -45,8 +51,26 @@ pub struct UserView {
     pub updated_at: Timestamp,
 }
 
+/// The schema of a preferences document.
+pub enum PreferencesSchema {}
+
+impl PartialSchema for PreferencesSchema {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new()
+            .description(Some("A JSON object of the client's own making: up to 64 KiB and 32 levels."))
+            .examples([serde_json::json!({"theme": "dark", "editor": {"tabs": 4}})])
+            .into()
+    }
+}
+
+impl ToSchema for PreferencesSchema {
+    fn name() -> Cow<'static, str> {
+        Cow::Borrowed("Preferences")
+    }
+}
+
 /// Where a key lives.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[schema(as = Partition)]
 pub struct PartitionView {
     /// The part of the key space.
@@ -58,7 +82,7 @@ pub struct PartitionView {
 }
 
 /// A session and what it shows of its user.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Session)]
 pub struct SessionView {
     /// Names the session; opens nothing.
@@ -74,7 +98,7 @@ pub struct SessionView {
     #[schema(example = json!(["read", "write"]))]
     pub permissions: Vec<Permission>,
     /// The user's preferences.
-    #[schema(value_type = Object, example = json!({"theme": "dark"}))]
+    #[schema(value_type = PreferencesSchema)]
     pub preferences: Map<String, Value>,
     /// The session itself.
     #[serde(flatten)]
@@ -82,7 +106,7 @@ pub struct SessionView {
 }
 
 /// When and where a session was made, and when it ends.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct SessionTimes {
     /// When it was made.
     #[schema(value_type = String, format = DateTime, example = "2026-11-22T12:00:00Z")]
@@ -102,7 +126,7 @@ pub struct SessionTimes {
 }
 
 /// One of a user's sessions.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct SessionListItem {
     /// Names the session; opens nothing.
     #[schema(example = "9f86d081884c7d659a2feaa0c55ad015")]
@@ -115,7 +139,8 @@ pub struct SessionListItem {
 }
 
 /// A login's result.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = IssuedSession)]
 pub struct IssuedView {
     /// Opens the session; shown this once. Send it as `Authorization: Bearer <token>`.
     #[schema(example = "sym_AZONXnsqfEGfDjxdihsvYJc1bq0mC1cWQxYc1b0kJm8hQ2Yl9d4uXwqk0v3n1y2E")]

@@ -6,18 +6,19 @@ mod users;
 use std::path::Path;
 
 use async_trait::async_trait;
-use sqlx::{Sqlite, migrate::Migrator};
+use sqlx::Sqlite;
 use uuid::Uuid;
 
 use super::store::{Claim, ShardStore, StoredClaim};
 use crate::{
+    migrations::Source,
     passwords::PasswordHash,
     sqlite::{Database, Durability, OpenError, Write},
     store_error::StoreError,
     users::{LoginName, User, UserId},
 };
 
-static MIGRATOR: Migrator = sqlx::migrate!("migrations/sqlite/shard");
+const MIGRATIONS: &[Source] = &[("users", include_str!("../../migrations/sqlite/shard/0001_users.sql"))];
 
 /// One embedded shard.
 #[derive(Debug)]
@@ -48,7 +49,7 @@ pub enum OpenShardError {
 impl SqliteShard {
     /// Opens or creates the file, migrates it, and makes sure that it is this shard's. A new shard starts at `epoch`.
     pub async fn open(shard_id: &str, path: &Path, epoch: i64) -> Result<Self, OpenShardError> {
-        let database = Database::open(shard_id, path, &MIGRATOR).await?;
+        let database = Database::open(shard_id, path, MIGRATIONS).await?;
         let shard = Self { shard_id: shard_id.to_owned(), database };
         let found = shard.claim_file(epoch).await?;
         if found == shard_id { Ok(shard) } else { Err(OpenShardError::Mixed { expected: shard_id.to_owned(), found }) }

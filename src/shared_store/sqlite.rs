@@ -10,16 +10,16 @@ mod throttle;
 use std::path::Path;
 
 use async_trait::async_trait;
-use sqlx::migrate::Migrator;
 
 use super::SharedStore;
 use crate::{
     clock::Timestamp,
+    migrations::Source,
     sqlite::{Database, Durability, OpenError},
     store_error::StoreError,
 };
 
-static MIGRATOR: Migrator = sqlx::migrate!("migrations/sqlite/shared");
+const MIGRATIONS: &[Source] = &[("shared", include_str!("../../migrations/sqlite/shared/0001_shared.sql"))];
 
 /// How many rows one reaping transaction deletes at most, so that it holds nobody up.
 const REAP_BATCH: i64 = 1000;
@@ -33,7 +33,7 @@ pub struct SqliteSharedStore {
 impl SqliteSharedStore {
     /// Opens or creates the file.
     pub async fn open(path: &Path) -> Result<Self, OpenError> {
-        Ok(Self { database: Database::open("shared", path, &MIGRATOR).await? })
+        Ok(Self { database: Database::open("shared", path, MIGRATIONS).await? })
     }
 
     fn failed(&self) -> impl Fn(sqlx::Error) -> StoreError + '_ {

@@ -2,16 +2,17 @@
 
 use std::path::Path;
 
-use sqlx::{Row, migrate::Migrator};
+use sqlx::Row;
 
 use super::{FIRST_EPOCH, Topology};
 use crate::{
+    migrations::Source,
     partitioner::PartitionerSpec,
     sqlite::{Database, Durability, OpenError},
     store_error::StoreError,
 };
 
-static MIGRATOR: Migrator = sqlx::migrate!("migrations/sqlite/catalog");
+const MIGRATIONS: &[Source] = &[("topology", include_str!("../../migrations/sqlite/catalog/0001_topology.sql"))];
 
 /// A catalog that could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -26,7 +27,7 @@ pub enum CatalogError {
 
 /// The topology in force; on the first start of all, `initial` becomes it.
 pub async fn load_or_create(path: &Path, initial: &PartitionerSpec) -> Result<Topology, CatalogError> {
-    let database = Database::open("catalog", path, &MIGRATOR).await?;
+    let database = Database::open("catalog", path, MIGRATIONS).await?;
     let topology = read_or_write(&database, initial).await;
     database.close().await;
     Ok(topology?)

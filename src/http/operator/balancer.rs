@@ -28,6 +28,7 @@ pub struct BalancerStats {
 
 /// One instance.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = BalancerNode)]
 pub struct NodeView {
     /// Its id.
     #[schema(example = "01938d5e-7b2a-7c41-9f0e-3c5d8a1b2f60")]
