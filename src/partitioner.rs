@@ -2,7 +2,7 @@
 //!
 //! For equal input the answers equal those of the seed's `DataPartitioner` (`seed.md`) on partition id and node id,
 //! so placements computed by other tools agree with ours. Four strategies share one type, because a topology change
-//! compares an old partitioner with a new one whatever their strategies are ([`plan`]).
+//! compares an old partitioner with a new one whatever their strategies are ([`plan()`]).
 //!
 //! Invariants: a [`Partitioner`] is immutable and has at least one node; [`Partitioner::partition`] is total,
 //! deterministic across processes and machines, and does not allocate.

@@ -2,7 +2,7 @@
 
 use axum::{
     extract::FromRequestParts,
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, request::Parts},
+    http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
 
@@ -37,7 +37,7 @@ impl FromRequestParts<App> for IfMatch {
 
     async fn from_request_parts(parts: &mut Parts, _app: &App) -> Result<Self, Problem> {
         // Whatever is changed exists: `*` asks for no more than that.
-        Ok(Self(match tags(&parts.headers, &header::IF_MATCH, false)? {
+        Ok(Self(match tags(&parts.headers, "If-Match", false)? {
             Some(Tags::Versions(versions)) => Precondition::Versions(versions),
             Some(Tags::Any) | None => Precondition::None,
         }))
@@ -48,7 +48,7 @@ impl FromRequestParts<App> for IfNoneMatch {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _app: &App) -> Result<Self, Problem> {
-        tags(&parts.headers, &header::IF_NONE_MATCH, true).map(Self)
+        tags(&parts.headers, "If-None-Match", true).map(Self)
     }
 }
 
@@ -83,11 +83,10 @@ fn etag(version: i64) -> HeaderValue {
 }
 
 /// The versions that a header names; `weak` says whether weak tags may match. Tags that are none of ours match nothing.
-fn tags(headers: &HeaderMap, name: &HeaderName, weak: bool) -> Result<Option<Tags>, Problem> {
+fn tags(headers: &HeaderMap, name: &'static str, weak: bool) -> Result<Option<Tags>, Problem> {
     let mut versions = None;
     for value in headers.get_all(name) {
-        let malformed =
-            || Problem::field(ProblemKind::Malformed, name.as_str(), "must be * or entity tags, such as \"7\"");
+        let malformed = || Problem::field(ProblemKind::Malformed, name, "must be * or entity tags, such as \"7\"");
         let text = value.to_str().map_err(|_| malformed())?;
         if text.trim() == "*" {
             return Ok(Some(Tags::Any));
@@ -108,7 +107,7 @@ mod tests {
 
     fn versions(text: &str, weak: bool) -> Option<Vec<i64>> {
         let headers = HeaderMap::from_iter([(header::IF_MATCH, HeaderValue::from_str(text).expect("a header value"))]);
-        match tags(&headers, &header::IF_MATCH, weak) {
+        match tags(&headers, "If-Match", weak) {
             Ok(Some(Tags::Versions(versions))) => Some(versions),
             Ok(Some(Tags::Any)) => Some(vec![-1]),
             _ => None,

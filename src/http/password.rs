@@ -26,7 +26,7 @@ pub struct PasswordChange {
 /// Changes the password and ends all sessions but the one that asks.
 #[utoipa::path(
     put, path = "/v1/users/{user_id}/password", tag = "users", operation_id = "change_password", security(("session" = [])),
-    params(("user_id" = String, Path, description = "A user's id, or me.", example = "me")),
+    params(("user_id" = String, Path, pattern = "^(me|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$", description = "A user's id, or me.", example = "me")),
     request_body = PasswordChange,
     responses(
         (status = 204, description = "The password is changed."),

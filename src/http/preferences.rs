@@ -17,8 +17,8 @@ use crate::{app::App, json::DocumentObject};
 #[utoipa::path(
     get, path = "/v1/users/{user_id}/preferences", tag = "preferences", operation_id = "read_preferences", security(("session" = [])),
     params(
-        ("user_id" = String, Path, description = "A user's id, or me.", example = "me"),
-        ("If-None-Match" = Option<String>, Header, description = "A version that the reader has.", example = "\"1\""),
+        ("user_id" = String, Path, pattern = "^(me|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$", description = "A user's id, or me.", example = "me"),
+        ("If-None-Match" = Option<String>, Header, pattern = "^(\\*|(W/)?\"[!#-~]*\"(, (W/)?\"[!#-~]*\")*)$", description = "A version that the reader has.", example = "\"1\""),
     ),
     responses(
         (status = 200, description = "The document.", body = PreferencesSchema, headers(("ETag" = String, description = "The version of the user."))),
@@ -43,8 +43,8 @@ pub(super) async fn read(
 #[utoipa::path(
     patch, path = "/v1/users/{user_id}/preferences", tag = "preferences", operation_id = "change_preferences", security(("session" = [])),
     params(
-        ("user_id" = String, Path, description = "A user's id, or me.", example = "me"),
-        ("If-Match" = Option<String>, Header, description = "The version that the change is meant for.", example = "\"1\""),
+        ("user_id" = String, Path, pattern = "^(me|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$", description = "A user's id, or me.", example = "me"),
+        ("If-Match" = Option<String>, Header, pattern = "^(\\*|(W/)?\"[!#-~]*\"(, (W/)?\"[!#-~]*\")*)$", description = "The version that the change is meant for.", example = "\"1\""),
     ),
     request_body(content(
         (Object = "application/merge-patch+json", example = json!({"theme": "dark", "beta": null})),

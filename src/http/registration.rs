@@ -30,7 +30,7 @@ const MAX_KEY_BYTES: usize = 255;
 #[serde(deny_unknown_fields)]
 pub struct RegistrationRequest {
     /// The name to log in with: visible characters without white space; case and compatibility forms don't matter.
-    #[schema(min_length = 1, max_length = 254, example = "ada")]
+    #[schema(min_length = 1, max_length = 254, pattern = "^[^\\s\\p{C}]+$", example = "ada")]
     login_name: String,
     /// 8 to 256 characters, not equal to the login name.
     #[schema(value_type = String, format = Password, min_length = 8, max_length = 256, example = "correct horse battery")]

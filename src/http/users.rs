@@ -17,8 +17,8 @@ use crate::{app::App, clock::Timestamp, json::nullable, users::UserChange};
 #[utoipa::path(
     get, path = "/v1/users/{user_id}", tag = "users", operation_id = "read_user", security(("session" = [])),
     params(
-        ("user_id" = String, Path, description = "A user's id, or me.", example = "me"),
-        ("If-None-Match" = Option<String>, Header, description = "A version that the reader has.", example = "\"1\""),
+        ("user_id" = String, Path, pattern = "^(me|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$", description = "A user's id, or me.", example = "me"),
+        ("If-None-Match" = Option<String>, Header, pattern = "^(\\*|(W/)?\"[!#-~]*\"(, (W/)?\"[!#-~]*\")*)$", description = "A version that the reader has.", example = "\"1\""),
     ),
     responses(
         (status = 200, description = "The user.", body = UserView, headers(("ETag" = String, description = "The version."))),
@@ -43,11 +43,11 @@ pub(super) async fn read(
 pub struct UserPatch {
     /// A new login name.
     #[serde(default, deserialize_with = "nullable")]
-    #[schema(value_type = Option<String>, min_length = 1, max_length = 254, example = "lovelace")]
+    #[schema(value_type = String, required = false, min_length = 1, max_length = 254, pattern = "^[^\\s\\p{C}]+$", example = "lovelace")]
     login_name: Option<Option<String>>,
     /// New parts of the profile.
     #[serde(default, deserialize_with = "nullable_profile")]
-    #[schema(value_type = Option<ProfilePatch>)]
+    #[schema(value_type = ProfilePatch, required = false)]
     profile: Option<Option<ProfilePatch>>,
 }
 
@@ -57,11 +57,11 @@ pub struct UserPatch {
 pub struct ProfilePatch {
     /// A new name.
     #[serde(default, deserialize_with = "nullable")]
-    #[schema(value_type = Option<String>, min_length = 1, max_length = 200, example = "Ada King")]
+    #[schema(value_type = String, required = false, min_length = 1, max_length = 200, pattern = "^\\P{C}*[^\\s\\p{C}]\\P{C}*$", example = "Ada King")]
     name: Option<Option<String>>,
     /// A new e-mail address.
     #[serde(default, deserialize_with = "nullable")]
-    #[schema(value_type = Option<String>, min_length = 3, max_length = 254, example = "ada@example.org")]
+    #[schema(value_type = String, required = false, min_length = 3, max_length = 254, pattern = "^[^@\\s<>,;()]+@[A-Za-z0-9]+([.-][A-Za-z0-9]+)*$", example = "ada@example.org")]
     email: Option<Option<String>>,
 }
 
@@ -100,8 +100,8 @@ impl UserPatch {
 #[utoipa::path(
     patch, path = "/v1/users/{user_id}", tag = "users", operation_id = "change_user", security(("session" = [])),
     params(
-        ("user_id" = String, Path, description = "A user's id, or me.", example = "me"),
-        ("If-Match" = Option<String>, Header, description = "The version that the change is meant for.", example = "\"1\""),
+        ("user_id" = String, Path, pattern = "^(me|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$", description = "A user's id, or me.", example = "me"),
+        ("If-Match" = Option<String>, Header, pattern = "^(\\*|(W/)?\"[!#-~]*\"(, (W/)?\"[!#-~]*\")*)$", description = "The version that the change is meant for.", example = "\"1\""),
     ),
     request_body(content((UserPatch = "application/merge-patch+json"), (UserPatch = "application/json"))),
     responses(
@@ -129,8 +129,8 @@ pub(super) async fn change(
 #[utoipa::path(
     delete, path = "/v1/users/{user_id}", tag = "users", operation_id = "delete_user", security(("session" = [])),
     params(
-        ("user_id" = String, Path, description = "A user's id, or me.", example = "me"),
-        ("If-Match" = Option<String>, Header, description = "The version that is meant.", example = "\"1\""),
+        ("user_id" = String, Path, pattern = "^(me|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$", description = "A user's id, or me.", example = "me"),
+        ("If-Match" = Option<String>, Header, pattern = "^(\\*|(W/)?\"[!#-~]*\"(, (W/)?\"[!#-~]*\")*)$", description = "The version that is meant.", example = "\"1\""),
     ),
     responses(
         (status = 204, description = "The account is gone."),
@@ -168,7 +168,7 @@ pub struct Export {
 /// Shows all data held about a user.
 #[utoipa::path(
     get, path = "/v1/users/{user_id}/export", tag = "users", operation_id = "export_user", security(("session" = [])),
-    params(("user_id" = String, Path, description = "A user's id, or me.", example = "me")),
+    params(("user_id" = String, Path, pattern = "^(me|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$", description = "A user's id, or me.", example = "me")),
     responses(
         (status = 200, description = "The data.", body = Export),
         (status = 403, description = "forbidden"),

@@ -42,10 +42,15 @@ pub struct User {
 #[serde(deny_unknown_fields)]
 pub struct Profile {
     /// 1 to 200 characters.
-    #[schema(min_length = 1, max_length = 200, example = "Ada Lovelace")]
+    #[schema(min_length = 1, max_length = 200, pattern = "^\\P{C}*[^\\s\\p{C}]\\P{C}*$", example = "Ada Lovelace")]
     pub name: String,
     /// An e-mail address; not verified.
-    #[schema(min_length = 3, max_length = 254, example = "ada@example.com")]
+    #[schema(
+        min_length = 3,
+        max_length = 254,
+        pattern = "^[^@\\s<>,;()]+@[A-Za-z0-9]+([.-][A-Za-z0-9]+)*$",
+        example = "ada@example.com"
+    )]
     pub email: String,
 }
 

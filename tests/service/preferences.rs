@@ -65,7 +65,7 @@ async fn a_change_meant_for_another_version_is_refused() {
     assert_eq!(patch("\"9\", \"2\"", json!({"a": 3})).await.status, 200);
     assert_eq!(patch("*", json!({"a": 4})).await.status, 200);
     assert_eq!(patch("W/\"4\"", json!({"a": 5})).await.status, 412);
-    assert_eq!(patch("4", json!({"a": 6})).await.problem(400, "malformed-request"), ["if-match"]);
+    assert_eq!(patch("4", json!({"a": 6})).await.problem(400, "malformed-request"), ["If-Match"]);
 }
 
 #[tokio::test]

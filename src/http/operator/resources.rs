@@ -32,7 +32,7 @@ pub struct Resources {
 #[utoipa::path(
     get, path = "/v1/operator/resources", tag = "operator", operation_id = "resources",
     security(("operator_token" = []), ("session" = [])),
-    params(("window" = Option<String>, Query, description = "Average over this time, such as 5m; at most 24h.", example = "5m")),
+    params(("window" = Option<String>, Query, pattern = "^[1-9][0-9]{0,2}[sm]$|^([1-9]|1[0-9]|2[0-4])h$", description = "Average over this time, such as 5m; at most 24h.", example = "5m")),
     responses(
         (status = 200, description = "The measurements.", body = Resources),
         (status = 422, description = "invalid-value"),
