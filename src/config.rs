@@ -118,8 +118,12 @@ settings! {
 
     /// How long a request may take.
     request_timeout: Duration = "30s";
-    /// How long a client may take to send the head of a request.
+    /// How long a client may take to send the head of a request, the first one of a connection included.
     header_timeout: Duration = "10s";
+    /// How long a client may take to send the body of a request.
+    body_timeout: Duration = "20s";
+    /// How long a stopping instance still takes new requests while it tells the fleet and its probes that it leaves.
+    drain_delay: Duration = "1s";
     /// How long requests under way may take to end after a stop signal.
     drain_timeout: Duration = "30s";
     /// The largest request body, in bytes.
@@ -151,6 +155,10 @@ impl Settings {
         require(self.max_connections >= 1, "max_connections: must be at least 1");
         require(!self.request_timeout.is_zero(), "request_timeout: must be more than 0");
         require(!self.header_timeout.is_zero(), "header_timeout: must be more than 0");
+        require(
+            !self.body_timeout.is_zero() && self.body_timeout < self.request_timeout,
+            "body_timeout: must be more than 0 and less than request_timeout",
+        );
         require(!self.hash_deadline.is_zero(), "hash_deadline: must be more than 0");
         require(self.hash_threads <= 1024, "hash_threads: must be at most 1024");
         require(self.monitor_interval >= second, "monitor_interval: must be at least 1s");

@@ -63,14 +63,15 @@ impl Fleet {
         }
     }
 
-    /// Sends heartbeats until stopped, then leaves the registry.
+    /// Sends heartbeats, one at once when it begins to drain, until stopped; then leaves the registry.
     pub async fn run(self, stop: CancellationToken) {
         let mut ticks = tokio::time::interval(HEARTBEAT);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut failing = false;
+        let (mut failing, mut said_draining) = (false, false);
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
+                () = self.draining.cancelled(), if !said_draining => said_draining = true,
                 _ = ticks.tick() => {}
             }
             match self.registry.heartbeat(&self.record(), Timestamp::now()).await {

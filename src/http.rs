@@ -21,6 +21,7 @@ mod views;
 
 use axum::{
     Router,
+    extract::MatchedPath,
     http::{HeaderName, HeaderValue, Method, Request, header},
     middleware::{from_fn, from_fn_with_state},
 };
@@ -46,26 +47,29 @@ pub struct Routers {
     pub operator: Option<Router>,
 }
 
-/// The routers of a running service.
+/// The routers of a running service, each with the document of its own endpoints.
 pub fn routers(app: &App) -> Routers {
-    let (public, operator) = (public_routes(), operator::router());
-    let document = self::document();
-    let health = health_routes();
-    let finish =
-        |router: OpenApiRouter<App>| surround(router.split_for_parts().0.merge(docs::router(document.clone())), app);
+    let (public, operator) = (public_routes().merge(health_routes()), operator::router());
+    let finish = |routes| {
+        let (router, document) = assemble(routes);
+        surround(router.merge(docs::router(document)), app)
+    };
     if app.settings().operator_listen.is_some() {
-        Routers { public: finish(public.merge(health.clone())), operator: Some(finish(operator.merge(health))) }
+        Routers { public: finish(public), operator: Some(finish(operator.merge(health_routes()))) }
     } else {
-        Routers { public: finish(public.merge(health).merge(operator)), operator: None }
+        Routers { public: finish(public.merge(operator)), operator: None }
     }
 }
 
 /// The OpenAPI document of all endpoints.
 pub fn document() -> utoipa::openapi::OpenApi {
-    let routes = public_routes().merge(health_routes()).merge(operator::router());
-    let (_, mut document) = OpenApiRouter::with_openapi(openapi::document()).merge(routes).split_for_parts();
+    assemble(public_routes().merge(health_routes()).merge(operator::router())).1
+}
+
+fn assemble(routes: OpenApiRouter<App>) -> (Router<App>, utoipa::openapi::OpenApi) {
+    let (router, mut document) = OpenApiRouter::with_openapi(openapi::document()).merge(routes).split_for_parts();
     openapi::complete(&mut document);
-    document
+    (router, document)
 }
 
 fn health_routes() -> OpenApiRouter<App> {
@@ -115,10 +119,11 @@ fn default_header(name: HeaderName, value: &'static str) -> SetResponseHeaderLay
     SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value))
 }
 
-/// The span of a request: its path without the query, which may hold a login name.
+/// The span of a request. Paths and queries may hold login names: it shows the route.
 fn span<B>(request: &Request<B>) -> tracing::Span {
     let id = request.extensions().get::<RequestId>().and_then(|id| id.header_value().to_str().ok()).unwrap_or_default();
-    tracing::info_span!("request", method = %request.method(), path = request.uri().path(), request_id = id)
+    let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str);
+    tracing::info_span!("request", method = %request.method(), route, request_id = id)
 }
 
 fn cors(origins: &[String]) -> CorsLayer {

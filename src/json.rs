@@ -36,7 +36,8 @@ pub fn from_slice<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, JsonError> {
 
 fn explain(path: &str, error: &serde_json::Error) -> JsonError {
     let message = error.to_string();
-    let message = message.split(" at line ").next().unwrap_or_default();
+    let suffix = format!(" at line {} column {}", error.line(), error.column());
+    let message = message.strip_suffix(&suffix).unwrap_or(&message);
     if !error.is_data() {
         let at = format!("line {}, column {}", error.line(), error.column());
         return JsonError { field: String::new(), detail: format!("is not JSON: {message} at {at}") };
@@ -57,9 +58,10 @@ fn explain(path: &str, error: &serde_json::Error) -> JsonError {
             return JsonError { field, detail: detail.to_owned() };
         }
     }
-    let detail = match message.split_once(", expected ") {
+    // What comes before is the value that was found, and may be a secret.
+    let detail = match message.rsplit_once(", expected ") {
         Some((_, expected)) => format!("must be {expected}"),
-        None => message.to_owned(),
+        None => "has a value that is not taken".to_owned(),
     };
     JsonError { field: path.to_owned(), detail }
 }
@@ -245,6 +247,10 @@ mod tests {
     fn no_message_repeats_a_value() {
         let (_, detail) = refused(r#"{"name": "a", "inner": "hunter2"}"#);
         assert!(!detail.contains("hunter2"), "{detail}");
+        for secret in ["hunter2", "hunter2 at line here", "a, expected hunter2"] {
+            let (_, detail) = refused(&format!(r#"{{"name": "a", "inner": {{"count": "{secret}"}}}}"#));
+            assert_eq!(detail, "must be u32");
+        }
         let (_, detail) = refused(r#"{"name": "a", "inner": {"count": "hunter2"}}"#);
         assert!(!detail.contains("hunter2"), "{detail}");
     }

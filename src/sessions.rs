@@ -137,7 +137,7 @@ impl Sessions {
 
     /// Shows a changed user in all its sessions.
     pub async fn publish(&self, user: &User) -> Result<(), StoreError> {
-        self.store.put_snapshot(user.user_id, &UserSnapshot::of(user)).await
+        self.store.put_snapshot(user.user_id, &UserSnapshot::of(user), Timestamp::now() + LOGIN_TAKES_AT_MOST).await
     }
 
     /// How many sessions there are.

@@ -133,8 +133,14 @@ pub trait SessionStore: Send + Sync + Debug {
     /// `keep_until`.
     async fn forget_user(&self, user_id: UserId, keep_until: Timestamp) -> Result<(), StoreError>;
 
-    /// Replaces the user's snapshot if this one's version is higher.
-    async fn put_snapshot(&self, user_id: UserId, snapshot: &UserSnapshot) -> Result<(), StoreError>;
+    /// Replaces the user's snapshot if this one's version is higher. Where there is no generation it makes one that lives
+    /// until `keep_until`, so that a first login under way, which has read an older user, can tell.
+    async fn put_snapshot(
+        &self,
+        user_id: UserId,
+        snapshot: &UserSnapshot,
+        keep_until: Timestamp,
+    ) -> Result<(), StoreError>;
 
     /// How many sessions there are.
     async fn session_totals(&self) -> Result<SessionTotals, StoreError>;

@@ -23,6 +23,9 @@ pub struct Limit {
     pub window: Duration,
 }
 
+/// The shortest time in which a try may come back: with shorter ones a limit would limit nothing.
+const FINEST: Duration = Duration::from_millis(2);
+
 /// Text that is not a limit.
 #[derive(Debug, thiserror::Error)]
 #[error("is not a number of tries in a time, such as 10/15m")]
@@ -35,7 +38,16 @@ impl FromStr for Limit {
         let (tries, window) = text.split_once('/').ok_or(InvalidLimit)?;
         let tries = tries.trim().parse().ok().filter(|&tries| tries > 0).ok_or(InvalidLimit)?;
         let window = humantime::parse_duration(window.trim()).map_err(|_| InvalidLimit)?;
-        if window < Duration::from_secs(1) { Err(InvalidLimit) } else { Ok(Self { tries, window }) }
+        let limit = Self { tries, window };
+        if limit.interval() < FINEST { Err(InvalidLimit) } else { Ok(limit) }
+    }
+}
+
+impl Limit {
+    /// How long until one try comes back, in whole milliseconds, as stores count them.
+    fn interval(self) -> Duration {
+        let millis = self.window.as_millis().div_ceil(u128::from(self.tries));
+        Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX))
     }
 }
 
@@ -115,7 +127,7 @@ fn buckets(limits: &ThrottleLimits, name: &str, address: Option<IpAddr>) -> Vec<
     let bucket = |kind: &str, limit: Limit, parts: &[&str]| Bucket {
         key: secret::digest([&[kind], parts].concat().join("\0").as_bytes()),
         burst: limit.tries,
-        interval: limit.window / limit.tries,
+        interval: limit.interval(),
     };
     let mut buckets = vec![bucket("name", limits.name, &[name])];
     if let Some(address) = address {
@@ -146,7 +158,7 @@ mod tests {
         let limit: Limit = "10/15m".parse().expect("a limit");
         assert_eq!(limit, Limit { tries: 10, window: Duration::from_secs(900) });
         assert_eq!(limit.to_string(), "10/15m");
-        for wrong in ["", "10", "0/1m", "-1/1m", "10/", "10/1ms", "x/1m"] {
+        for wrong in ["", "10", "0/1m", "-1/1m", "10/", "10/1ms", "1000/1s", "x/1m"] {
             assert!(wrong.parse::<Limit>().is_err(), "{wrong}");
         }
     }

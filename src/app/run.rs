@@ -87,17 +87,21 @@ impl Server {
         start_background(&app, &background, &end_background);
         let limits =
             ConnectionLimits { header_timeout: settings.header_timeout, drain_timeout: settings.drain_timeout };
+        let close = CancellationToken::new();
         let serving = futures_util::future::join_all(
-            self.listeners.into_iter().map(|listener| http::serve(listener, limits, app.0.draining.clone())),
+            self.listeners.into_iter().map(|listener| http::serve(listener, limits, close.clone())),
         );
         let draining = async {
             stop.cancelled().await;
-            tracing::info!("stopping: requests under way are finished first");
+            tracing::info!("stopping: new requests are taken a little longer, and all are finished");
             app.0.draining.cancel();
+            tokio::time::sleep(settings.drain_delay).await;
+            close.cancel();
+            tokio::time::Instant::now() + settings.drain_timeout
         };
-        futures_util::future::join(serving, draining).await;
+        let (_, deadline) = futures_util::future::join(serving, draining).await;
         app.tasks().close();
-        if tokio::time::timeout(settings.drain_timeout, app.tasks().wait()).await.is_err() {
+        if tokio::time::timeout_at(deadline, app.tasks().wait()).await.is_err() {
             tracing::warn!(left = app.tasks().len(), "changes were still under way when the drain timeout ended");
         }
         end_background.cancel();

@@ -42,7 +42,7 @@ async fn read<T: DeserializeOwned>(request: Request, app: &App, types: &[&str]) 
     }
     let settings = app.settings();
     let read = collect(request.into_body(), settings.body_limit as usize);
-    match tokio::time::timeout(settings.request_timeout, read).await {
+    match tokio::time::timeout(settings.body_timeout, read).await {
         Ok(bytes) => Ok(json::from_slice(&bytes?)?),
         Err(_) => Err(ProblemKind::BodyTimeout.into()),
     }

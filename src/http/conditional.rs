@@ -86,6 +86,7 @@ fn etag(version: i64) -> HeaderValue {
 fn tags(headers: &HeaderMap, name: &'static str, weak: bool) -> Result<Option<Tags>, Problem> {
     let mut versions = None;
     for value in headers.get_all(name) {
+        versions.get_or_insert_with(Vec::new);
         let malformed = || Problem::field(ProblemKind::Malformed, name, "must be * or entity tags, such as \"7\"");
         let text = value.to_str().map_err(|_| malformed())?;
         if text.trim() == "*" {
@@ -130,6 +131,7 @@ mod tests {
     #[test]
     fn tags_of_others_match_nothing_and_other_text_is_refused() {
         assert_eq!(versions("\"x\", \"07\"", false), Some(vec![]));
+        assert_eq!(versions("", false), Some(vec![]));
         assert_eq!(versions("7", false), None);
     }
 }

@@ -2,12 +2,15 @@
 
 use axum::{
     Json, Router,
-    http::{HeaderValue, header},
+    http::{HeaderValue, StatusCode, header},
+    middleware::map_response,
+    response::{IntoResponse, Response},
 };
 use tower_http::set_header::SetResponseHeaderLayer;
 use utoipa::openapi::OpenApi;
 use utoipa_swagger_ui::SwaggerUi;
 
+use super::problem::ProblemKind;
 use crate::app::App;
 
 /// Swagger UI styles its elements inline; everything else comes from this origin or not at all.
@@ -21,6 +24,10 @@ pub(super) fn router(document: OpenApi) -> Router<App> {
         .merge(
             SwaggerUi::new("/docs").config(utoipa_swagger_ui::Config::from("/openapi.json").try_it_out_enabled(true)),
         )
+        .layer(map_response(async |response: Response| match response.status() {
+            StatusCode::NOT_FOUND => ProblemKind::NotFound.into_response(),
+            _ => response,
+        }))
         .layer(SetResponseHeaderLayer::overriding(header::CONTENT_SECURITY_POLICY, policy))
         .route("/openapi.json", axum::routing::get(async move || Json(document)))
 }

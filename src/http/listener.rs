@@ -2,7 +2,7 @@
 //!
 //! axum's own `serve` bounds neither the time for a request's head nor the time to drain, so the loop is ours.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{Router, body::Body, extract::ConnectInfo, http::Request};
 use hyper::body::Incoming;
@@ -14,7 +14,10 @@ use hyper_util::{
     },
     service::TowerToHyperService,
 };
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Notify,
+};
 use tokio_util::sync::CancellationToken;
 use tower::{ServiceExt, service_fn};
 
@@ -66,7 +69,8 @@ pub async fn serve(listener: Listener, limits: ConnectionLimits, stop: Cancellat
         };
         match accepted {
             Ok((stream, peer)) => {
-                tokio::spawn(converse(builder.clone(), stream, peer, listener.router.clone(), graceful.watcher()));
+                let (router, watcher) = (listener.router.clone(), graceful.watcher());
+                tokio::spawn(converse(builder.clone(), stream, peer, router, watcher, limits.header_timeout));
             }
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
@@ -87,17 +91,31 @@ async fn converse(
     peer: SocketAddr,
     router: Router,
     watcher: Watcher,
+    header_timeout: Duration,
 ) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY was refused");
     }
+    let spoken = Arc::new(Notify::new());
+    let heard = Arc::clone(&spoken);
     let service = service_fn(move |mut request: Request<Incoming>| {
+        heard.notify_one();
         request.extensions_mut().insert(ConnectInfo(peer));
         router.clone().oneshot(request.map(Body::new))
     });
     let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+    let mut connection = std::pin::pin!(watcher.watch(connection));
+    // hyper times the head of a request, but not the wait for its first byte, nor that for HTTP/2's preface.
+    let first_request = tokio::time::timeout(header_timeout, spoken.notified());
+    let ended = tokio::select! {
+        ended = &mut connection => ended,
+        first = first_request => match first {
+            Ok(()) => connection.await,
+            Err(_) => return tracing::debug!(%peer, "a connection brought no request in time"),
+        },
+    };
     // A client that breaks off or sends no HTTP is its own affair.
-    if let Err(error) = watcher.watch(connection).await {
+    if let Err(error) = ended {
         tracing::debug!(error = &*error as &dyn std::error::Error, %peer, "a connection ended early");
     }
 }

@@ -101,12 +101,12 @@ fn listed(response: &RefOr<Response>) -> Option<Vec<ProblemKind>> {
 /// The problems that follow from what an operation takes.
 fn shared(path: &str, operation: &Operation) -> Vec<ProblemKind> {
     use ProblemKind::{
-        BodyTimeout, Forbidden, Internal, Invalid, Malformed, OperatorOnly, Timeout, TooLarge, Unauthenticated,
-        Unavailable, UnsupportedType,
+        BodyTimeout, Forbidden, Internal, Malformed, OperatorOnly, Timeout, TooLarge, Unauthenticated, Unavailable,
+        UnsupportedType,
     };
     let mut kinds = vec![Internal, Unavailable, Timeout];
     if operation.request_body.is_some() {
-        kinds.extend([Malformed, BodyTimeout, TooLarge, UnsupportedType, Invalid]);
+        kinds.extend([Malformed, BodyTimeout, TooLarge, UnsupportedType]);
     }
     if operation.parameters.is_some() {
         kinds.push(Malformed);

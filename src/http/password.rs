@@ -32,6 +32,7 @@ pub struct PasswordChange {
         (status = 204, description = "The password is changed."),
         (status = 403, description = "forbidden, wrong-password"),
         (status = 404, description = "not-found"),
+        (status = 422, description = "invalid-value"),
         (status = 429, description = "too-many-attempts"),
         (status = 503, description = "overloaded"),
     )
@@ -68,7 +69,7 @@ pub struct PasswordResetRequest {
     request_body = PasswordResetRequest,
     responses(
         (status = 204, description = "The password is set."),
-        (status = 422, description = "invalid-reset-token"),
+        (status = 422, description = "invalid-value, invalid-reset-token"),
         (status = 429, description = "too-many-attempts"),
         (status = 503, description = "overloaded"),
     )

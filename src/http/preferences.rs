@@ -55,6 +55,7 @@ pub(super) async fn read(
         (status = 403, description = "forbidden"),
         (status = 404, description = "not-found"),
         (status = 412, description = "precondition-failed"),
+        (status = 422, description = "invalid-value"),
         (status = 503, description = "overloaded"),
     )
 )]

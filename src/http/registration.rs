@@ -30,7 +30,7 @@ const MAX_KEY_BYTES: usize = 255;
 #[serde(deny_unknown_fields)]
 pub struct RegistrationRequest {
     /// The name to log in with: visible characters without white space; case and compatibility forms don't matter.
-    #[schema(min_length = 1, max_length = 254, pattern = "^[^\\s\\p{C}]+$", example = "ada")]
+    #[schema(min_length = 1, max_length = 254, pattern = "^[^\\s\\x00-\\x1f\\x7f-\\x9f]+$", example = "ada")]
     login_name: String,
     /// 8 to 256 characters, not equal to the login name.
     #[schema(value_type = String, format = Password, min_length = 8, max_length = 256, example = "correct horse battery")]
@@ -50,13 +50,14 @@ pub struct RegistrationRequest {
 /// and password gets the same answer instead of 409. Where registration is closed to the public, only operators register.
 #[utoipa::path(
     post, path = "/v1/users", tag = "users", operation_id = "register",
-    security((), ("operator_token" = [])),
+    security((), ("operator_token" = []), ("session" = [])),
     params(("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255, description = "Makes a repeat of this request recognisable.")),
     request_body = RegistrationRequest,
     responses(
         (status = 201, description = "The user.", body = UserView, headers(("ETag" = String, description = "The version."), ("Location" = String, description = "The user's path."))),
         (status = 403, description = "registration-closed"),
         (status = 409, description = "login-name-taken"),
+        (status = 422, description = "invalid-value"),
         (status = 429, description = "too-many-attempts"),
         (status = 503, description = "overloaded"),
     )

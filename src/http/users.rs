@@ -43,7 +43,7 @@ pub(super) async fn read(
 pub struct UserPatch {
     /// A new login name.
     #[serde(default, deserialize_with = "nullable")]
-    #[schema(value_type = String, required = false, min_length = 1, max_length = 254, pattern = "^[^\\s\\p{C}]+$", example = "lovelace")]
+    #[schema(value_type = String, required = false, min_length = 1, max_length = 254, pattern = "^[^\\s\\x00-\\x1f\\x7f-\\x9f]+$", example = "lovelace")]
     login_name: Option<Option<String>>,
     /// New parts of the profile.
     #[serde(default, deserialize_with = "nullable_profile")]
@@ -57,11 +57,11 @@ pub struct UserPatch {
 pub struct ProfilePatch {
     /// A new name.
     #[serde(default, deserialize_with = "nullable")]
-    #[schema(value_type = String, required = false, min_length = 1, max_length = 200, pattern = "^\\P{C}*[^\\s\\p{C}]\\P{C}*$", example = "Ada King")]
+    #[schema(value_type = String, required = false, min_length = 1, max_length = 200, pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*[^\\s\\x00-\\x1f\\x7f-\\x9f][^\\x00-\\x1f\\x7f-\\x9f]*$", example = "Ada King")]
     name: Option<Option<String>>,
     /// A new e-mail address.
     #[serde(default, deserialize_with = "nullable")]
-    #[schema(value_type = String, required = false, min_length = 3, max_length = 254, pattern = "^[^@\\s<>,;()]+@[A-Za-z0-9]+([.-][A-Za-z0-9]+)*$", example = "ada@example.org")]
+    #[schema(value_type = String, required = false, min_length = 3, max_length = 254, pattern = "^[^@\\s<>,;()]+@[^@\\s<>,;()]+$", example = "ada@example.org")]
     email: Option<Option<String>>,
 }
 
@@ -110,6 +110,7 @@ impl UserPatch {
         (status = 404, description = "not-found"),
         (status = 409, description = "login-name-taken"),
         (status = 412, description = "precondition-failed"),
+        (status = 422, description = "invalid-value"),
         (status = 503, description = "overloaded"),
     )
 )]

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::{LoginName, User, UserError, UserId, Users, login_name::canonical, names};
+use super::{LoginName, User, UserError, UserId, Users, names};
 use crate::{
     passwords::{Password, Verdict},
     secret,
@@ -36,14 +36,29 @@ impl Users {
         address: Option<IpAddr>,
         client: Client,
     ) -> Result<Issued, UserError> {
-        let charged = self.throttle.charge(&canonical(login_name), address).await?;
         let name = LoginName::parse(login_name).ok();
+        let charged = self.throttle.charge(name.as_ref().map_or(login_name, LoginName::as_str), address).await?;
+        let issued = self.login_charged(name.as_ref(), login_name, password, client).await;
+        // What ended otherwise was no wrong guess: a right password, or none compared.
+        if !matches!(issued, Err(UserError::InvalidCredentials)) {
+            self.throttle.refund(charged).await;
+        }
+        issued
+    }
+
+    async fn login_charged(
+        &self,
+        name: Option<&LoginName>,
+        text: &str,
+        password: &Password,
+        client: Client,
+    ) -> Result<Issued, UserError> {
         for _ in 0..ATTEMPTS {
             // The generation is read before the row: see Sessions::begin.
-            let user_id = self.claimant(name.as_ref(), login_name).await?;
+            let user_id = self.claimant(name, text).await?;
             let generation = self.sessions.begin(user_id).await?;
             let user = self.shards.of_user(user_id).find_user(user_id).await?;
-            let Some(user) = user.filter(|user| Some(&user.login_name) == name.as_ref()) else {
+            let Some(user) = user.filter(|user| Some(&user.login_name) == name) else {
                 self.passwords.verify_nobody(password).await?;
                 return Err(UserError::InvalidCredentials);
             };
@@ -52,7 +67,6 @@ impl Users {
                 return Err(UserError::InvalidCredentials);
             }
             if let Some((token, session)) = self.sessions.create(generation, &user, client.clone()).await? {
-                self.throttle.refund(charged).await;
                 if verdict == Verdict::RightButOutdated {
                     self.rehash(&user, password).await;
                 }
@@ -94,13 +108,12 @@ impl Users {
         address: Option<IpAddr>,
     ) -> Result<(), UserError> {
         let charged = self.throttle.charge(user.login_name.as_str(), address).await?;
-        match self.passwords.verify(password, &user.password_hash).await? {
-            Verdict::Wrong => Err(UserError::WrongPassword),
-            Verdict::Right | Verdict::RightButOutdated => {
-                self.throttle.refund(charged).await;
-                Ok(())
-            }
+        let verdict = self.passwords.verify(password, &user.password_hash).await;
+        if matches!(verdict, Ok(Verdict::Wrong)) {
+            return Err(UserError::WrongPassword);
         }
+        self.throttle.refund(charged).await;
+        Ok(verdict.map(drop)?)
     }
 
     /// Hashes a password under today's parameters, unless it was changed meanwhile. The login has succeeded already: a

@@ -2,20 +2,20 @@
 //!
 //! Every change reads the row, edits it and writes it over the version it was read at, so concurrent changes never lose
 //! one another. Whatever must end sessions raises their generation before and after the shard's commit: before, so that
-//! a crash in between leaves no session; after, so that no login which read the old row survives.
+//! a crash in between leaves no session that was there; after, so that no login which read the old row survives.
 
-use std::{
-    net::IpAddr,
-    time::{Duration, Instant},
-};
+use std::{net::IpAddr, time::Duration};
 
 use serde_json::Value;
 
 use super::{LoginName, Permissions, Profile, Rules, User, UserError, UserId, Users, names, names::Claimed};
-use crate::{clock::Timestamp, passwords::Password, sessions::SessionId, shards::Claim};
+use crate::{clock::Timestamp, passwords::Password, sessions::SessionId, shards::Claim, store_error::StoreError};
 
 /// How often a change is tried again when others change the same user.
 const ATTEMPTS: u32 = 64;
+/// How often, and how far apart, a step is tried again that must follow one already taken.
+const INSISTENCE: u32 = 3;
+const INSIST_PAUSE: Duration = Duration::from_millis(200);
 /// The longest pause between two tries.
 const MAX_PAUSE: Duration = Duration::from_millis(50);
 
@@ -62,23 +62,61 @@ impl Users {
         precondition: &Precondition,
         edit: impl Fn(&mut User) -> Result<(), UserError>,
     ) -> Result<User, UserError> {
+        let changed = self.edit_row(user_id, precondition, edit).await?;
+        self.sessions.publish(&changed).await?;
+        Ok(changed)
+    }
+
+    /// As [`Self::edit`], on the shard alone.
+    async fn edit_row(
+        &self,
+        user_id: UserId,
+        precondition: &Precondition,
+        edit: impl Fn(&mut User) -> Result<(), UserError>,
+    ) -> Result<User, UserError> {
         for attempt in 0..ATTEMPTS {
             let current = self.find(user_id).await?;
             precondition.check(&current)?;
             let mut changed = current.clone();
             edit(&mut changed)?;
-            if changed != current {
-                changed.version += 1;
-                changed.updated_at = Timestamp::now();
-                if !self.shards.of_user(user_id).update_user(&changed).await? {
-                    tokio::time::sleep(pause(attempt)).await;
-                    continue;
-                }
+            if changed == current {
+                return Ok(current);
             }
-            self.sessions.publish(&changed).await?;
-            return Ok(changed);
+            changed.version += 1;
+            changed.updated_at = Timestamp::now();
+            if self.shards.of_user(user_id).update_user(&changed).await? {
+                return Ok(changed);
+            }
+            tokio::time::sleep(pause(attempt)).await;
         }
         Err(UserError::Contended)
+    }
+
+    /// As [`Self::edit`], for changes after which no session but `keep` may go on.
+    pub(super) async fn edit_and_end_sessions(
+        &self,
+        user_id: UserId,
+        keep: Option<SessionId>,
+        edit: impl Fn(&mut User) -> Result<(), UserError>,
+    ) -> Result<User, UserError> {
+        self.sessions.end_all(user_id, keep).await?;
+        let changed = self.edit_row(user_id, &Precondition::None, edit).await?;
+        // The change stands: whatever fails from here on is tried again before it is given up.
+        self.insist(|| self.sessions.end_all(user_id, keep)).await?;
+        self.sessions.publish(&changed).await?;
+        Ok(changed)
+    }
+
+    /// Tries an idempotent step a few times, for when the steps before it can't be undone.
+    async fn insist<F: Future<Output = Result<(), StoreError>>>(&self, step: impl Fn() -> F) -> Result<(), StoreError> {
+        for attempt in 0..INSISTENCE {
+            match step().await {
+                Ok(()) => return Ok(()),
+                Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "a step is tried again"),
+            }
+            tokio::time::sleep(INSIST_PAUSE * (attempt + 1)).await;
+        }
+        step().await
     }
 
     /// Merges `patch` into the preferences (RFC 7396).
@@ -112,63 +150,78 @@ impl Users {
         let current = self.find(user_id).await?;
         precondition.check(&current)?;
         let name = check(&current, &change)?.filter(|name| *name != current.login_name);
-        let Some(name) = name else {
-            let edit = |user: &mut User| {
-                change_profile(&mut user.profile, &change);
-                Ok(())
-            };
-            return self.edit(user_id, precondition, edit).await;
+        let profile_only = |user: &mut User| {
+            change_profile(&mut user.profile, &change);
+            Ok(())
         };
-        let claim = match names::claim(&self.shards, &name, user_id).await? {
-            Claimed::Ours(claim) => claim,
-            Claimed::By(_) | Claimed::UnderWay => return Err(UserError::NameTaken),
-        };
-        match self.write_rename(&current, precondition, &claim, &change).await {
-            Ok(changed) => {
-                names::confirm(&self.shards, &claim).await;
-                names::release_former(&self.shards, &current.login_name, user_id).await;
-                self.sessions.publish(&changed).await?;
-                Ok(changed)
-            }
-            // Without an answer the row may name the claim or not; the claim stays for a takeover to find out.
-            Err(UserError::Store(error)) => Err(UserError::Store(error)),
-            Err(error) => {
-                names::release(&self.shards, &claim).await;
-                Err(error)
-            }
+        let Some(name) = name else { return self.edit(user_id, precondition, profile_only).await };
+        match names::claim(&self.shards, &name, user_id).await? {
+            Claimed::Ours(claim) => self.rename(current, precondition, claim, &change).await,
+            // A rename to the same name came first.
+            Claimed::By(user) if user.user_id == user_id => self.edit(user_id, precondition, profile_only).await,
+            Claimed::By(_) | Claimed::UnderWay => Err(UserError::NameTaken),
         }
     }
 
-    /// Writes the claimed name onto the user's row. Whoever takes the claim over raises the row's version first, and not
-    /// before the claim's grace has passed: so a row read well within it is written only while the claim is ours.
-    async fn write_rename(
+    /// Gives the user a name that it has claimed, and frees the former one.
+    async fn rename(
         &self,
-        renamed: &User,
+        current: User,
         precondition: &Precondition,
-        claim: &Claim,
+        claim: Claim,
         change: &UserChange,
     ) -> Result<User, UserError> {
-        let begun = Instant::now();
-        for attempt in 0..ATTEMPTS {
-            if begun.elapsed() > names::SAFE {
-                break;
-            }
-            let current = self.find(renamed.user_id).await?;
-            precondition.check(&current)?;
-            if current.login_name != renamed.login_name {
-                break;
-            }
+        let former = names::held(&self.shards, &current).await?;
+        let (changed, claim) = self.write_rename(current, precondition, claim, change).await?;
+        names::confirm(&self.shards, &claim).await;
+        if let Some(former) = former {
+            names::release(&self.shards, &former).await;
+        }
+        self.sessions.publish(&changed).await?;
+        Ok(changed)
+    }
+
+    /// Writes the claimed name onto the row. Whoever takes the claim over first raises the row's version and then replaces
+    /// the claim by its id. So the row is written only over a version that was read before the claim got its present id:
+    /// a raise since then stops the write, and one before it stops the taker.
+    async fn write_rename(
+        &self,
+        mut current: User,
+        precondition: &Precondition,
+        mut claim: Claim,
+        change: &UserChange,
+    ) -> Result<(User, Claim), UserError> {
+        let former = current.login_name.clone();
+        let mut attempt = 0;
+        // A failed store may have written or not: its error leaves the claim for a takeover to find out.
+        let refusal = loop {
             let mut changed = current;
             changed.login_name = claim.login_name.clone();
             change_profile(&mut changed.profile, change);
             changed.version += 1;
             changed.updated_at = Timestamp::now();
             if self.shards.of_user(changed.user_id).update_user(&changed).await? {
-                return Ok(changed);
+                return Ok((changed, claim));
             }
+            attempt += 1;
             tokio::time::sleep(pause(attempt)).await;
-        }
-        Err(UserError::Contended)
+            current = match self.find(changed.user_id).await {
+                Err(UserError::Unknown) => break UserError::Unknown,
+                found => found?,
+            };
+            if let Err(refusal) = precondition.check(&current) {
+                break refusal;
+            }
+            if attempt == ATTEMPTS || current.login_name != former {
+                break UserError::Contended;
+            }
+            match names::renew(&self.shards, &claim).await? {
+                Some(renewed) => claim = renewed,
+                None => return Err(UserError::NameTaken),
+            }
+        };
+        names::release(&self.shards, &claim).await;
+        Err(refusal)
     }
 
     /// Replaces the password after checking the current one; ends all sessions but `keep`.
@@ -184,8 +237,7 @@ impl Users {
         check_new_password(new, &user.login_name)?;
         self.check_password(&user, current, address).await?;
         let new_hash = self.passwords.hash(new).await?;
-        self.sessions.end_all(user_id, keep).await?;
-        self.edit(user_id, &Precondition::None, |changed| {
+        let edit = |changed: &mut User| {
             // The password that was checked must still be the one that is replaced.
             if changed.password_hash != user.password_hash {
                 return Err(UserError::Contended);
@@ -193,9 +245,8 @@ impl Users {
             changed.password_hash = new_hash.clone();
             changed.reset = None;
             Ok(())
-        })
-        .await?;
-        Ok(self.sessions.end_all(user_id, keep).await?)
+        };
+        self.edit_and_end_sessions(user_id, keep, edit).await.map(drop)
     }
 
     /// Gives and takes permissions.
@@ -209,18 +260,15 @@ impl Users {
 
     /// Suspends a user, which ends all its sessions, or lets it log in again.
     pub async fn set_suspended(&self, user_id: UserId, suspended: bool) -> Result<User, UserError> {
-        if suspended {
-            self.sessions.end_all(user_id, None).await?;
-        }
-        let user = self.edit(user_id, &Precondition::None, |user| {
+        let edit = |user: &mut User| {
             user.suspended = suspended;
             Ok(())
-        });
-        let user = user.await?;
+        };
         if suspended {
-            self.sessions.end_all(user_id, None).await?;
+            self.edit_and_end_sessions(user_id, None, edit).await
+        } else {
+            self.edit(user_id, &Precondition::None, edit).await
         }
-        Ok(user)
     }
 
     /// Removes the user, its sessions and its login name.
@@ -235,11 +283,14 @@ impl Users {
                 other => other?,
             };
             precondition.check(&user)?;
+            let held = names::held(&self.shards, &user).await?;
             self.sessions.end_all(user_id, None).await?;
             if self.shards.of_user(user_id).delete_user(user_id, user.version).await? {
-                self.sessions.forget(user_id).await?;
-                names::release_former(&self.shards, &user.login_name, user_id).await;
-                return Ok(());
+                let forgotten = self.insist(|| self.sessions.forget(user_id)).await;
+                if let Some(held) = held {
+                    names::release(&self.shards, &held).await;
+                }
+                return Ok(forgotten?);
             }
             tokio::time::sleep(pause(attempt)).await;
         }

@@ -19,9 +19,6 @@ use crate::{
 /// How long a claim may be under way before it counts as left behind.
 const GRACE: Duration = Duration::from_secs(60);
 
-/// How long after the making of a claim nobody can have taken it over, with a wide margin.
-pub(super) const SAFE: Duration = Duration::from_secs(GRACE.as_secs() / 2);
-
 /// How often a claim is tried again when it loses a race against a change of the same name.
 const ATTEMPTS: usize = 8;
 
@@ -105,13 +102,17 @@ pub(super) async fn release(shards: &Shards, claim: &Claim) {
     }
 }
 
-/// Gives the name up that `user_id` had until its row was deleted or renamed.
-pub(super) async fn release_former(shards: &Shards, name: &LoginName, user_id: UserId) {
-    match shards.of_name(name).find_claim(name).await {
-        Ok(Some(stored)) if stored.claim.user_id == user_id => release(shards, &stored.claim).await,
-        Ok(_) => {}
-        Err(error) => {
-            tracing::warn!(error = &error as &dyn std::error::Error, %user_id, "a login name was not released");
-        }
-    }
+/// The claim by which a user has its login name, to be released once its row no longer names it. It is read before the
+/// row changes: a claim made later, by the same user too, is another one.
+pub(super) async fn held(shards: &Shards, user: &User) -> Result<Option<Claim>, StoreError> {
+    let stored = shards.of_name(&user.login_name).find_claim(&user.login_name).await?;
+    Ok(stored.map(|stored| stored.claim).filter(|claim| claim.user_id == user.user_id))
+}
+
+/// Puts a claim of a new id in the place of one's own; `None` if it is no longer there. Whoever is about to take the old
+/// one over comes too late from then on.
+pub(super) async fn renew(shards: &Shards, claim: &Claim) -> Result<Option<Claim>, StoreError> {
+    let renewed = Claim { claim_id: Uuid::new_v4(), ..claim.clone() };
+    let replaced = shards.of_name(&claim.login_name).replace_claim(claim.claim_id, &renewed).await?;
+    Ok(replaced.then_some(renewed))
 }

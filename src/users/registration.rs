@@ -5,11 +5,7 @@ use std::{net::IpAddr, time::Duration};
 use serde_json::{Map, Value};
 
 use super::{LoginName, Permissions, Profile, Rules, User, UserError, UserId, Users, names, names::Claimed};
-use crate::{
-    clock::Timestamp,
-    passwords::{Password, Verdict},
-    secret,
-};
+use crate::{clock::Timestamp, passwords::Password, secret};
 
 /// How often, and how far apart, a repeated registration looks whether the first one is through.
 const LOOKS: usize = 20;
@@ -80,12 +76,10 @@ impl Users {
             (Some(key), Some(first)) if secret::same(&key, &first) => {}
             _ => return Err(UserError::NameTaken),
         }
-        let charged = self.throttle.charge(user.login_name.as_str(), registration.address).await?;
-        if self.passwords.verify(&registration.password, &user.password_hash).await? == Verdict::Wrong {
-            return Err(UserError::NameTaken);
+        match self.check_password(&user, &registration.password, registration.address).await {
+            Err(UserError::WrongPassword) => Err(UserError::NameTaken),
+            checked => checked.map(|()| user),
         }
-        self.throttle.refund(charged).await;
-        Ok(user)
     }
 
     /// A repeat may arrive while the first is under way: it gets the same answer if it comes soon.

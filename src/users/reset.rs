@@ -30,21 +30,21 @@ impl Users {
         let charged = self.throttle.charge(&user_id.to_string(), address).await?;
         let user = match self.find(user_id).await {
             Err(UserError::Unknown) => Err(UserError::InvalidResetToken),
-            other => other,
-        }?;
-        check_token(&user, &token)?;
-        self.throttle.refund(charged).await;
+            found => found.and_then(|user| check_token(&user, &token).map(|()| user)),
+        };
+        if !matches!(user, Err(UserError::InvalidResetToken)) {
+            self.throttle.refund(charged).await;
+        }
+        let user = user?;
         check_new_password(new, &user.login_name)?;
         let hash = self.passwords.hash(new).await?;
-        self.sessions.end_all(user_id, None).await?;
-        self.edit(user_id, &Precondition::None, |changed| {
+        let edit = |changed: &mut User| {
             check_token(changed, &token)?;
             changed.password_hash = hash.clone();
             changed.reset = None;
             Ok(())
-        })
-        .await?;
-        Ok(self.sessions.end_all(user_id, None).await?)
+        };
+        self.edit_and_end_sessions(user_id, None, edit).await.map(drop)
     }
 }
 

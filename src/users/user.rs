@@ -42,13 +42,18 @@ pub struct User {
 #[serde(deny_unknown_fields)]
 pub struct Profile {
     /// 1 to 200 characters.
-    #[schema(min_length = 1, max_length = 200, pattern = "^\\P{C}*[^\\s\\p{C}]\\P{C}*$", example = "Ada Lovelace")]
+    #[schema(
+        min_length = 1,
+        max_length = 200,
+        pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*[^\\s\\x00-\\x1f\\x7f-\\x9f][^\\x00-\\x1f\\x7f-\\x9f]*$",
+        example = "Ada Lovelace"
+    )]
     pub name: String,
     /// An e-mail address; not verified.
     #[schema(
         min_length = 3,
         max_length = 254,
-        pattern = "^[^@\\s<>,;()]+@[A-Za-z0-9]+([.-][A-Za-z0-9]+)*$",
+        pattern = "^[^@\\s<>,;()]+@[^@\\s<>,;()]+$",
         example = "ada@example.com"
     )]
     pub email: String,

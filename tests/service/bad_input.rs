@@ -106,7 +106,7 @@ async fn other_content_types_are_refused() {
 #[tokio::test]
 async fn unknown_paths_and_methods_are_told_apart() {
     let service = Service::start().await;
-    for path in ["/", "/v1", "/v1/nothing", "/v1/users/me/nothing"] {
+    for path in ["/", "/v1", "/v1/nothing", "/v1/users/me/nothing", "/docs/nothing"] {
         service.get(path).send().await.problem(404, "not-found");
     }
     let reply = service.get("/v1/login").send().await;

@@ -35,6 +35,7 @@ suite! {
     an_ended_session_is_gone_and_was_there_once
     beyond_the_limit_the_oldest_sessions_give_way
     a_snapshot_is_replaced_by_a_higher_version_only
+    a_snapshot_put_before_the_first_login_stops_a_login_under_way
     a_forgotten_user_leaves_nothing_and_cannot_come_back
     totals_follow_creation_ending_and_reaping
     reaping_leaves_what_is_alive
@@ -183,13 +184,23 @@ async fn a_snapshot_is_replaced_by_a_higher_version_only(store: &dyn SharedStore
         let used = store.use_session(session.user_id, session.session_id, IDLE, at(1)).await.expect("an answer");
         used.expect("a session").1
     };
-    store.put_snapshot(session.user_id, &snapshot(3)).await.expect("an answer");
+    store.put_snapshot(session.user_id, &snapshot(3), at(60)).await.expect("an answer");
     assert_eq!(shown().await, snapshot(3));
-    store.put_snapshot(session.user_id, &snapshot(2)).await.expect("an answer");
+    store.put_snapshot(session.user_id, &snapshot(2), at(60)).await.expect("an answer");
     assert_eq!(shown().await, snapshot(3));
     create(store, session.user_id, at(1)).await;
     assert_eq!(shown().await, snapshot(3));
-    store.put_snapshot(UserId::generate(), &snapshot(2)).await.expect("nobody to show it to");
+}
+
+async fn a_snapshot_put_before_the_first_login_stops_a_login_under_way(store: &dyn SharedStore) {
+    let user_id = UserId::generate();
+    let before = store.generation(user_id).await.expect("an answer");
+    store.put_snapshot(user_id, &snapshot(2), at(60)).await.expect("an answer");
+    let late = session(user_id, at(1));
+    assert!(!store.create_session(&late, before, &snapshot(1), LIMIT).await.expect("an answer"));
+    let again = create(store, user_id, at(2)).await;
+    let used = store.use_session(user_id, again.session_id, IDLE, at(3)).await.expect("an answer");
+    assert_eq!(used.expect("a session").1, snapshot(2));
 }
 
 async fn a_forgotten_user_leaves_nothing_and_cannot_come_back(store: &dyn SharedStore) {
@@ -198,7 +209,7 @@ async fn a_forgotten_user_leaves_nothing_and_cannot_come_back(store: &dyn Shared
     store.forget_user(session.user_id, at(60)).await.expect("an answer");
     assert!(!is_alive(store, &session, at(1)).await);
     assert_eq!(store.session_totals().await.expect("an answer").sessions, 0);
-    store.put_snapshot(session.user_id, &snapshot(9)).await.expect("an answer");
+    store.put_snapshot(session.user_id, &snapshot(9), at(60)).await.expect("an answer");
     let late = self::session(session.user_id, at(1));
     assert!(!store.create_session(&late, generation, &snapshot(1), LIMIT).await.expect("an answer"));
     store.reap(at(61)).await.expect("an answer");

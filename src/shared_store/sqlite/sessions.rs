@@ -211,15 +211,25 @@ impl SessionStore for SqliteSharedStore {
         write.commit().await
     }
 
-    async fn put_snapshot(&self, user_id: UserId, snapshot: &UserSnapshot) -> Result<(), StoreError> {
+    async fn put_snapshot(
+        &self,
+        user_id: UserId,
+        snapshot: &UserSnapshot,
+        keep_until: Timestamp,
+    ) -> Result<(), StoreError> {
         let mut write = self.database.write(Durability::Full).await?;
-        sqlx::query("UPDATE session_users SET version = ?1, snapshot = ?2 WHERE user_id = ?3 AND version < ?1")
-            .bind(snapshot.version)
-            .bind(sqlx::types::Json(snapshot))
-            .bind(user_id.to_string())
-            .execute(&mut **write)
-            .await
-            .map_err(self.failed())?;
+        sqlx::query(
+            "INSERT INTO session_users (user_id, gen, expires_at, version, snapshot) VALUES (?, random() >> 2, ?, ?, ?) \
+             ON CONFLICT (user_id) DO UPDATE SET version = excluded.version, snapshot = excluded.snapshot \
+             WHERE version < excluded.version",
+        )
+        .bind(user_id.to_string())
+        .bind(keep_until.millis())
+        .bind(snapshot.version)
+        .bind(sqlx::types::Json(snapshot))
+        .execute(&mut **write)
+        .await
+        .map_err(self.failed())?;
         write.commit().await
     }
 
