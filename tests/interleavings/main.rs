@@ -1,0 +1,110 @@
+//! Operations on login names that meet at the worst moment: another one runs to its end in the middle of them.
+
+#![expect(clippy::expect_used, reason = "in a test a panic is the report")]
+
+mod staged;
+
+use std::time::Duration;
+
+use staged::{Stage, Step};
+use symbolon::users::{Precondition, UserChange, UserError};
+
+const PASSWORD: &str = "correct horse battery";
+
+fn rename_to(name: &str) -> UserChange {
+    UserChange { login_name: Some(name.to_owned()), ..UserChange::default() }
+}
+
+#[tokio::test]
+async fn a_registration_that_was_overtaken_before_its_insert_fails() {
+    let stage = Stage::new().await;
+    let (users, others) = (stage.users(), stage.users());
+    let held = stage.clone();
+    stage.before(Step::Insert, async move {
+        held.age_claims().await;
+        others.register(staged::registration("ada")).await.expect("the name is free again");
+    });
+    let late = users.register(staged::registration("ada")).await;
+    assert!(matches!(late, Err(UserError::NameTaken)), "{late:?}");
+    let found = users.find_by_name("ada").await.expect("one user answers");
+    stage.login("ada", PASSWORD).await.expect("it can log in");
+    assert_eq!(stage.rows_naming("ada").await, [found.user_id.to_string()]);
+}
+
+#[tokio::test]
+async fn a_rename_that_was_overtaken_before_its_update_fails() {
+    let stage = Stage::new().await;
+    let (users, others) = (stage.users(), stage.users());
+    let user = users.register(staged::registration("ada")).await.expect("a user");
+    let held = stage.clone();
+    stage.before(Step::Update, async move {
+        held.age_claims().await;
+        others.register(staged::registration("prize")).await.expect("the name is free again");
+    });
+    let late = users.change(user.user_id, &Precondition::None, rename_to("prize")).await;
+    assert!(matches!(late, Err(UserError::NameTaken)), "{late:?}");
+    assert_eq!(stage.rows_naming("prize").await.len(), 1);
+    assert_ne!(stage.rows_naming("prize").await, [user.user_id.to_string()]);
+    stage.login("ada", PASSWORD).await.expect("the user keeps its name");
+    stage.login("prize", PASSWORD).await.expect("the taker has its own");
+}
+
+#[tokio::test]
+async fn a_rename_beside_another_change_of_the_row_succeeds() {
+    let stage = Stage::new().await;
+    let (users, others) = (stage.users(), stage.users());
+    let user_id = users.register(staged::registration("ada")).await.expect("a user").user_id;
+    stage.before(Step::Update, async move {
+        let patch = serde_json::json!({"theme": "dark"});
+        others.change_preferences(user_id, &Precondition::None, &patch).await.expect("a change");
+    });
+    let renamed = users.change(user_id, &Precondition::None, rename_to("lovelace")).await.expect("a rename");
+    assert_eq!((renamed.version, renamed.preferences["theme"].as_str()), (3, Some("dark")));
+    stage.login("lovelace", PASSWORD).await.expect("the new name works");
+    users.register(staged::registration("ada")).await.expect("the former name is free");
+}
+
+#[tokio::test]
+async fn a_rename_back_while_the_first_one_finishes_keeps_the_name() {
+    let stage = Stage::new().await;
+    let (users, others) = (stage.users(), stage.users());
+    let user_id = users.register(staged::registration("ada")).await.expect("a user").user_id;
+    let held = stage.clone();
+    stage.before(Step::Confirm, async move {
+        held.age_claims().await;
+        others.change(user_id, &Precondition::None, rename_to("ada")).await.expect("the way back");
+    });
+    users.change(user_id, &Precondition::None, rename_to("lovelace")).await.expect("the way there");
+    stage.login("ada", PASSWORD).await.expect("the name it has works");
+    let stranger = users.register(staged::registration("ada")).await;
+    assert!(matches!(stranger, Err(UserError::NameTaken)), "{stranger:?}");
+}
+
+#[tokio::test]
+async fn a_deletion_beside_a_change_of_the_row_still_deletes_it() {
+    let stage = Stage::new().await;
+    let (users, others) = (stage.users(), stage.users());
+    let user_id = users.register(staged::registration("ada")).await.expect("a user").user_id;
+    stage.before(Step::Delete, async move {
+        others.change(user_id, &Precondition::None, rename_to("lovelace")).await.expect("a rename");
+    });
+    users.delete(user_id, &Precondition::None).await.expect("a deletion");
+    for name in ["ada", "lovelace"] {
+        users.register(staged::registration(name)).await.expect("both names are free");
+    }
+}
+
+#[tokio::test]
+async fn a_password_change_in_the_middle_of_a_login_is_noticed() {
+    let stage = Stage::new().await;
+    let (users, others) = (stage.users(), stage.users());
+    let user_id = users.register(staged::registration("ada")).await.expect("a user").user_id;
+    // The login has read the generation and is about to read the row; what it reads next is still the old one.
+    stage.after(Step::Find, async move {
+        let (old, new) = (PASSWORD.to_owned().into(), "staple battery horse".to_owned().into());
+        others.change_password(user_id, &old, &new, None, None).await.expect("a change");
+    });
+    let login = tokio::time::timeout(Duration::from_secs(30), stage.login("ada", PASSWORD)).await.expect("in time");
+    assert!(matches!(login, Err(UserError::InvalidCredentials)), "{login:?}");
+    assert_eq!(stage.sessions_of(user_id).await, 0);
+}

@@ -1,0 +1,212 @@
+//! One SQLite shard whose next step of a kind waits until something else has happened.
+
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use futures_util::future::BoxFuture;
+use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
+use symbolon::{
+    partitioner::{Partitioner, PartitionerSpec, Strategy},
+    passwords::{PasswordHash, PasswordPolicy, Passwords},
+    sessions::{SessionPolicy, Sessions},
+    shards::{Claim, ShardStore, Shards, StoredClaim, sqlite::SqliteShard},
+    shared_store::{Client, sqlite::SqliteSharedStore},
+    store_error::StoreError,
+    throttle::Throttle,
+    topology::{FIRST_EPOCH, Topology},
+    users::{Issued, LoginName, Profile, Registration, User, UserError, UserId, Users},
+};
+use tempfile::TempDir;
+use uuid::Uuid;
+
+/// A step of an operation, at its store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Step {
+    Find,
+    Insert,
+    Update,
+    Delete,
+    Confirm,
+}
+
+/// Users on one shard, with steps to wait at.
+#[derive(Clone)]
+pub struct Stage {
+    shard: Arc<StagedShard>,
+    sessions: Sessions,
+    passwords: Arc<Passwords>,
+    throttle: Throttle,
+    path: PathBuf,
+    _directory: Arc<TempDir>,
+}
+
+struct StagedShard {
+    inner: SqliteShard,
+    before: Mutex<HashMap<Step, BoxFuture<'static, ()>>>,
+    after: Mutex<HashMap<Step, BoxFuture<'static, ()>>>,
+}
+
+impl std::fmt::Debug for StagedShard {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.inner.fmt(f)
+    }
+}
+
+pub fn registration(login_name: &str) -> Registration {
+    Registration {
+        login_name: login_name.to_owned(),
+        password: super::PASSWORD.to_owned().into(),
+        profile: Profile { name: "Ada".to_owned(), email: "ada@example.com".to_owned() },
+        preferences: serde_json::Map::new(),
+        idempotency_key: None,
+        address: None,
+    }
+}
+
+impl Stage {
+    pub async fn new() -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let path = directory.path().join("shard.sqlite");
+        let inner = SqliteShard::open("only", &path, FIRST_EPOCH).await.expect("a shard");
+        let shared = Arc::new(SqliteSharedStore::open(&directory.path().join("shared.sqlite")).await.expect("a store"));
+        let hour = Duration::from_secs(3600);
+        let policy = PasswordPolicy { memory_kib: 8, passes: 1, lanes: 1, threads: 2, deadline: hour };
+        Self {
+            shard: Arc::new(StagedShard { inner, before: Mutex::default(), after: Mutex::default() }),
+            sessions: Sessions::new(shared.clone(), SessionPolicy { idle: hour, lifetime: hour, limit: 100 }),
+            passwords: Arc::new(Passwords::start(&policy).expect("valid parameters")),
+            throttle: Throttle::new(shared, None),
+            path,
+            _directory: Arc::new(directory),
+        }
+    }
+
+    pub fn users(&self) -> Users {
+        let placement = PartitionerSpec::new(Strategy::ConsistentHash, ["only"]);
+        let partitioner = Partitioner::new(&placement).expect("a valid spec");
+        let stores: Vec<Arc<dyn ShardStore>> = vec![self.shard.clone()];
+        let shards = Shards::new(Topology { epoch: FIRST_EPOCH, placement }, partitioner, stores);
+        Users::new(shards, self.sessions.clone(), self.passwords.clone(), self.throttle.clone())
+    }
+
+    /// Has `event` happen before the next such step; steps of the event itself don't wait.
+    pub fn before(&self, step: Step, event: impl Future<Output = ()> + Send + 'static) {
+        self.shard.before.lock().expect("no panic").insert(step, Box::pin(event));
+    }
+
+    /// Has `event` happen after the next such step, before its caller learns of it.
+    pub fn after(&self, step: Step, event: impl Future<Output = ()> + Send + 'static) {
+        self.shard.after.lock().expect("no panic").insert(step, Box::pin(event));
+    }
+
+    pub async fn login(&self, name: &str, password: &str) -> Result<Issued, UserError> {
+        self.users().login(name, &password.to_owned().into(), None, Client::default()).await
+    }
+
+    pub async fn sessions_of(&self, user_id: UserId) -> usize {
+        self.sessions.list(user_id).await.expect("an answer").len()
+    }
+
+    async fn connect(&self) -> SqliteConnection {
+        let options = SqliteConnectOptions::new().filename(&self.path).busy_timeout(Duration::from_secs(10));
+        SqliteConnection::connect_with(&options).await.expect("the shard opens")
+    }
+
+    /// Makes every claim older than the grace that claims under way have.
+    pub async fn age_claims(&self) {
+        let statement = "UPDATE login_names SET claimed_at = claimed_at - 61000";
+        sqlx::query(statement).execute(&mut self.connect().await).await.expect("the statement runs");
+    }
+
+    /// The live users whose rows have this login name.
+    pub async fn rows_naming(&self, name: &str) -> Vec<String> {
+        let query = sqlx::query_scalar("SELECT user_id FROM users WHERE state = 'live' AND login_name = ?").bind(name);
+        query.fetch_all(&mut self.connect().await).await.expect("rows")
+    }
+}
+
+impl StagedShard {
+    async fn before(&self, step: Step) {
+        let event = self.before.lock().expect("no panic").remove(&step);
+        if let Some(event) = event {
+            event.await;
+        }
+    }
+
+    async fn after(&self, step: Step) {
+        let event = self.after.lock().expect("no panic").remove(&step);
+        if let Some(event) = event {
+            event.await;
+        }
+    }
+}
+
+#[async_trait]
+impl ShardStore for StagedShard {
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.inner.ping().await
+    }
+
+    async fn find_user(&self, user_id: UserId) -> Result<Option<User>, StoreError> {
+        let found = self.inner.find_user(user_id).await;
+        self.after(Step::Find).await;
+        found
+    }
+
+    async fn insert_user(&self, epoch: i64, user: &User) -> Result<bool, StoreError> {
+        self.before(Step::Insert).await;
+        self.inner.insert_user(epoch, user).await
+    }
+
+    async fn update_user(&self, user: &User) -> Result<bool, StoreError> {
+        self.before(Step::Update).await;
+        self.inner.update_user(user).await
+    }
+
+    async fn rehash(&self, user_id: UserId, old: &PasswordHash, new: &PasswordHash) -> Result<bool, StoreError> {
+        self.inner.rehash(user_id, old, new).await
+    }
+
+    async fn delete_user(&self, user_id: UserId, version: i64) -> Result<bool, StoreError> {
+        self.before(Step::Delete).await;
+        self.inner.delete_user(user_id, version).await
+    }
+
+    async fn void_user(&self, epoch: i64, user_id: UserId) -> Result<bool, StoreError> {
+        self.inner.void_user(epoch, user_id).await
+    }
+
+    async fn raise_version(&self, user_id: UserId, version: i64) -> Result<bool, StoreError> {
+        self.inner.raise_version(user_id, version).await
+    }
+
+    async fn find_claim(&self, login_name: &LoginName) -> Result<Option<StoredClaim>, StoreError> {
+        self.inner.find_claim(login_name).await
+    }
+
+    async fn claim_name(&self, epoch: i64, claim: &Claim) -> Result<bool, StoreError> {
+        self.inner.claim_name(epoch, claim).await
+    }
+
+    async fn replace_claim(&self, old_claim_id: Uuid, new: &Claim) -> Result<bool, StoreError> {
+        self.inner.replace_claim(old_claim_id, new).await
+    }
+
+    async fn confirm_claim(&self, claim: &Claim) -> Result<bool, StoreError> {
+        self.before(Step::Confirm).await;
+        self.inner.confirm_claim(claim).await
+    }
+
+    async fn release_claim(&self, claim: &Claim) -> Result<bool, StoreError> {
+        self.inner.release_claim(claim).await
+    }
+
+    async fn close(&self) {
+        self.inner.close().await;
+    }
+}
