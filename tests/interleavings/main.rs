@@ -108,3 +108,19 @@ async fn a_password_change_in_the_middle_of_a_login_is_noticed() {
     assert!(matches!(login, Err(UserError::InvalidCredentials)), "{login:?}");
     assert_eq!(stage.sessions_of(user_id).await, 0);
 }
+
+#[tokio::test]
+async fn a_login_in_the_middle_of_a_password_change_does_not_survive_it() {
+    let stage = Stage::new().await;
+    let users = stage.users();
+    let user_id = users.register(staged::registration("ada")).await.expect("a user").user_id;
+    let held = stage.clone();
+    // The sessions have been ended once, and the row still has the old password.
+    stage.before(Step::Update, async move {
+        held.login("ada", PASSWORD).await.expect("the old password still works");
+        assert_eq!(held.sessions_of(user_id).await, 1);
+    });
+    let (old, new) = (PASSWORD.to_owned().into(), "staple battery horse".to_owned().into());
+    users.change_password(user_id, &old, &new, None, None).await.expect("a change");
+    assert_eq!(stage.sessions_of(user_id).await, 0);
+}
