@@ -12,7 +12,7 @@ pub struct Timestamp(i64);
 impl Timestamp {
     /// The current moment.
     pub fn now() -> Self {
-        Self((OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000_000) as i64)
+        OffsetDateTime::now_utc().into()
     }
 
     /// From Unix milliseconds.
@@ -35,6 +35,19 @@ impl Timestamp {
     }
 }
 
+impl From<OffsetDateTime> for Timestamp {
+    fn from(moment: OffsetDateTime) -> Self {
+        Self((moment.unix_timestamp_nanos() / 1_000_000) as i64)
+    }
+}
+
+impl From<Timestamp> for OffsetDateTime {
+    /// The end of representable time for moments beyond it.
+    fn from(timestamp: Timestamp) -> Self {
+        timestamp.to_date_time().unwrap_or(time::PrimitiveDateTime::MAX.assume_utc())
+    }
+}
+
 impl std::ops::Add<Duration> for Timestamp {
     type Output = Self;
 
@@ -51,7 +64,6 @@ impl Serialize for Timestamp {
 
 impl<'de> Deserialize<'de> for Timestamp {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let moment = time::serde::rfc3339::deserialize(deserializer)?;
-        Ok(Self((moment.unix_timestamp_nanos() / 1_000_000) as i64))
+        time::serde::rfc3339::deserialize(deserializer).map(Self::from)
     }
 }

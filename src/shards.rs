@@ -3,6 +3,7 @@
 //! Everything kept by login name (its claim) is found by the name, everything else by the user's id, so that one user
 //! costs one shard, and a login two.
 
+pub mod postgres;
 pub mod sqlite;
 pub mod store;
 

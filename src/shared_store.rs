@@ -3,6 +3,7 @@
 //! One trait for each concern, so that each system sees only its own; [`SharedStore`] is all of them in one place.
 //! Instants come from the caller where a decision depends on them.
 
+pub mod redis;
 pub mod sqlite;
 
 use std::{collections::BTreeMap, fmt::Debug, time::Duration};
@@ -78,13 +79,24 @@ pub struct UserSnapshot {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Generation(pub i64);
 
+/// How exact totals are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Accuracy {
+    /// Counts what the store holds, those sessions included that have ended and are not yet removed.
+    UpperBound,
+    /// Estimated from a sample.
+    Estimate,
+}
+
 /// How many sessions there are, at a cost that does not depend on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SessionTotals {
-    /// Sessions that the store holds, those included that have ended by time or generation and are not yet reaped.
+    /// Sessions that the store holds.
     pub sessions: u64,
     /// What they take, in bytes.
     pub bytes: u64,
+    /// How exact both are.
+    pub accuracy: Accuracy,
 }
 
 /// Sessions.

@@ -57,7 +57,7 @@ impl SqliteShard {
 
     async fn claim_file(&self, epoch: i64) -> Result<String, StoreError> {
         let mut write = self.database.write(Durability::Full).await?;
-        sqlx::query("INSERT INTO shard (only, shard_id, epoch) VALUES (1, ?, ?) ON CONFLICT DO NOTHING")
+        sqlx::query("INSERT INTO shard (singleton, shard_id, epoch) VALUES (1, ?, ?) ON CONFLICT DO NOTHING")
             .bind(&self.shard_id)
             .bind(epoch)
             .execute(&mut **write)

@@ -37,7 +37,7 @@ async fn read_or_write(database: &Database, initial: &PartitionerSpec) -> Result
     let document = serde_json::to_string(initial).map_err(|source| database.corrupt("topology", source))?;
     let mut write = database.write(Durability::Full).await?;
     sqlx::query(
-        "INSERT INTO topology (only, epoch, state, document) VALUES (1, ?, 'stable', ?) ON CONFLICT DO NOTHING",
+        "INSERT INTO topology (singleton, epoch, state, document) VALUES (1, ?, 'stable', ?) ON CONFLICT DO NOTHING",
     )
     .bind(FIRST_EPOCH)
     .bind(document)

@@ -21,6 +21,11 @@ impl UserId {
         Self(Uuid::from_bytes(bytes))
     }
 
+    /// As a UUID.
+    pub fn uuid(self) -> Uuid {
+        self.0
+    }
+
     /// Its 16 bytes.
     pub fn as_bytes(&self) -> &[u8; 16] {
         self.0.as_bytes()

@@ -2,5 +2,7 @@
 
 #![expect(clippy::expect_used, reason = "in a test a panic is the report")]
 
+#[path = "../harness/mod.rs"]
+mod harness;
 mod shard;
 mod shared;

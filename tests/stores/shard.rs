@@ -4,7 +4,7 @@ use serde_json::json;
 use symbolon::{
     clock::Timestamp,
     passwords::{PasswordHash, PasswordPolicy, Passwords},
-    shards::{Claim, ShardStore, sqlite::SqliteShard},
+    shards::{Claim, ShardStore, postgres::PgShard, sqlite::SqliteShard},
     store_error::StoreError,
     users::{LoginName, PasswordReset, Permissions, Profile, User, UserId},
 };
@@ -12,9 +12,20 @@ use uuid::Uuid;
 
 const EPOCH: i64 = 7;
 
-/// Runs each function of the suite against an SQLite shard of its own.
+/// Runs each function of the suite against a shard of each kind, each on a database of its own.
 macro_rules! suite {
     ($($name:ident)*) => {
+        mod postgres {
+            $(#[tokio::test]
+            async fn $name() {
+                let server = crate::harness::postgres::Postgres::start();
+                let options = server.database("shard").parse().expect("a URL");
+                let shard = super::PgShard::new("shard", options, 8);
+                shard.prepare(super::EPOCH).await.expect("a shard");
+                super::$name(&shard).await;
+            })*
+        }
+
         mod sqlite {
             $(#[tokio::test]
             async fn $name() {
@@ -208,4 +219,29 @@ async fn a_file_of_another_shard_is_refused() {
     SqliteShard::open("db-node-0", &path, EPOCH).await.expect("a shard").close().await;
     let error = SqliteShard::open("db-node-1", &path, EPOCH).await.expect_err("a refusal").to_string();
     assert_eq!(error, "the file of shard db-node-1 holds shard db-node-0");
+}
+
+#[tokio::test]
+async fn an_insert_that_waits_while_the_epoch_rises_fails() {
+    let server = crate::harness::postgres::Postgres::start();
+    let url = server.database("shard");
+    let shard = PgShard::new("shard", url.parse().expect("a URL"), 8);
+    shard.prepare(EPOCH).await.expect("a shard");
+    let user = user().await;
+    let coordinator = sqlx::PgPool::connect(&url).await.expect("a connection");
+    let mut raise = coordinator.begin().await.expect("a transaction");
+    for statement in ["SELECT pg_advisory_xact_lock(6005235)", "UPDATE shard SET epoch = epoch + 1"] {
+        sqlx::query(statement).execute(&mut *raise).await.expect("the statement runs");
+    }
+    let waiting =
+        "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'symbolon' AND wait_event = 'advisory'";
+    let commit = async {
+        while sqlx::query_scalar::<_, i64>(waiting).fetch_one(&coordinator).await.expect("a count") == 0 {
+            tokio::task::yield_now().await;
+        }
+        raise.commit().await.expect("the epoch rises");
+    };
+    let (inserted, ()) = tokio::join!(shard.insert_user(EPOCH, &user), commit);
+    assert!(matches!(inserted, Err(StoreError::StaleEpoch { .. })), "{inserted:?}");
+    assert!(shard.insert_user(EPOCH + 1, &user).await.expect("an answer"));
 }

@@ -5,20 +5,43 @@ use symbolon::{
     clock::Timestamp,
     sessions::Token,
     shared_store::{
-        Bucket, Charge, Client, InstanceRecord, SharedStore, StoredSession, UserSnapshot, sqlite::SqliteSharedStore,
+        Bucket, Charge, Client, InstanceRecord, SharedStore, StoredSession, UserSnapshot, redis::RedisSharedStore,
+        sqlite::SqliteSharedStore,
     },
     users::{Permissions, UserId},
 };
 
-/// Runs each function of the suite against an SQLite file of its own.
+/// Runs each function of the suite against a store of each kind, each on servers of its own.
 macro_rules! suite {
     ($($name:ident)*) => {
-        mod sqlite {
+        sqlite_suite! { sqlite $($name)* }
+        redis_suite! { redis Redis $($name)* }
+        redis_suite! { redis_cluster RedisCluster $($name)* }
+    };
+}
+
+macro_rules! sqlite_suite {
+    ($module:ident $($name:ident)*) => {
+        mod $module {
             $(#[tokio::test]
             async fn $name() {
                 let directory = tempfile::tempdir().expect("a temporary directory");
                 let path = directory.path().join("shared.sqlite");
                 let store = super::SqliteSharedStore::open(&path).await.expect("a store");
+                super::$name(&store).await;
+            })*
+        }
+    };
+}
+
+macro_rules! redis_suite {
+    ($module:ident $server:ident $($name:ident)*) => {
+        mod $module {
+            $(#[tokio::test]
+            async fn $name() {
+                let server = crate::harness::redis::$server::start();
+                let store = super::RedisSharedStore::connect(&server.url()).expect("a URL");
+                super::answers(&store).await;
                 super::$name(&store).await;
             })*
         }
@@ -37,8 +60,7 @@ suite! {
     a_snapshot_is_replaced_by_a_higher_version_only
     a_snapshot_put_before_the_first_login_stops_a_login_under_way
     a_forgotten_user_leaves_nothing_and_cannot_come_back
-    totals_follow_creation_ending_and_reaping
-    reaping_leaves_what_is_alive
+    totals_follow_creation_and_ending
     buckets_take_their_burst_and_refill
     a_refused_charge_charges_nothing
     a_refund_makes_room_but_no_more_than_there_was
@@ -47,12 +69,35 @@ suite! {
     a_lock_has_one_holder_and_a_rising_fence
 }
 
+// Redis removes what has expired by itself.
+sqlite_suite! {
+    sqlite_reaping
+    totals_follow_creation_ending_and_reaping
+    reaping_leaves_what_is_alive
+    a_forgotten_user_is_reaped_in_time
+}
+
+/// Waits for the connection that is made in the background.
+async fn answers(store: &dyn SharedStore) {
+    let connected = async {
+        while store.ping().await.is_err() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(crate::harness::DEADLINE, connected).await.expect("a connection");
+}
+
 const IDLE: Duration = Duration::from_secs(3600);
 const LIFETIME: Duration = Duration::from_secs(30 * 86_400);
 const LIMIT: u32 = 100;
 
 fn at(seconds: i64) -> Timestamp {
     Timestamp::from_millis(1_700_000_000_000 + seconds * 1000)
+}
+
+/// Until when to keep a generation: Redis counts by its own clock.
+fn later() -> Timestamp {
+    Timestamp::now() + Duration::from_secs(60)
 }
 
 fn session(user_id: UserId, created_at: Timestamp) -> StoredSession {
@@ -91,7 +136,7 @@ async fn is_alive(store: &dyn SharedStore, session: &StoredSession, now: Timesta
 
 async fn a_session_is_used_as_it_was_created(store: &dyn SharedStore) {
     let session = create(store, UserId::generate(), at(0)).await;
-    let used = store.use_session(session.user_id, session.session_id, IDLE, at(1)).await.expect("an answer");
+    let used = store.use_session(session.user_id, session.session_id, IDLE, at(0)).await.expect("an answer");
     assert_eq!(used, Some((session.clone(), snapshot(1))));
     assert!(store.use_session(UserId::generate(), session.session_id, IDLE, at(1)).await.expect("an answer").is_none());
     assert_eq!(store.list_sessions(session.user_id, at(1)).await.expect("an answer"), [session]);
@@ -110,7 +155,7 @@ async fn a_raised_generation_ends_every_session_and_every_login_under_way(store:
     let user_id = UserId::generate();
     let sessions = [create(store, user_id, at(0)).await, create(store, user_id, at(1)).await];
     let before = store.generation(user_id).await.expect("an answer");
-    store.raise_generation(user_id, None, at(60)).await.expect("an answer");
+    store.raise_generation(user_id, None, later()).await.expect("an answer");
     for session in &sessions {
         assert!(!is_alive(store, session, at(2)).await);
     }
@@ -123,16 +168,16 @@ async fn a_raised_generation_ends_every_session_and_every_login_under_way(store:
 async fn a_generation_raised_before_the_first_login_stops_it_too(store: &dyn SharedStore) {
     let user_id = UserId::generate();
     let before = store.generation(user_id).await.expect("an answer");
-    store.raise_generation(user_id, None, at(60)).await.expect("an answer");
+    store.raise_generation(user_id, None, later()).await.expect("an answer");
     assert!(!store.create_session(&session(user_id, at(2)), before, &snapshot(1), LIMIT).await.expect("an answer"));
 }
 
 async fn a_kept_session_survives_a_raised_generation_only_if_it_was_alive(store: &dyn SharedStore) {
     let user_id = UserId::generate();
     let (kept, other) = (create(store, user_id, at(0)).await, create(store, user_id, at(1)).await);
-    store.raise_generation(user_id, Some(kept.session_id), at(60)).await.expect("an answer");
+    store.raise_generation(user_id, Some(kept.session_id), later()).await.expect("an answer");
     assert!(is_alive(store, &kept, at(2)).await && !is_alive(store, &other, at(2)).await);
-    store.raise_generation(user_id, Some(other.session_id), at(60)).await.expect("an answer");
+    store.raise_generation(user_id, Some(other.session_id), later()).await.expect("an answer");
     assert!(!is_alive(store, &kept, at(3)).await && !is_alive(store, &other, at(3)).await);
 }
 
@@ -184,9 +229,9 @@ async fn a_snapshot_is_replaced_by_a_higher_version_only(store: &dyn SharedStore
         let used = store.use_session(session.user_id, session.session_id, IDLE, at(1)).await.expect("an answer");
         used.expect("a session").1
     };
-    store.put_snapshot(session.user_id, &snapshot(3), at(60)).await.expect("an answer");
+    store.put_snapshot(session.user_id, &snapshot(3), later()).await.expect("an answer");
     assert_eq!(shown().await, snapshot(3));
-    store.put_snapshot(session.user_id, &snapshot(2), at(60)).await.expect("an answer");
+    store.put_snapshot(session.user_id, &snapshot(2), later()).await.expect("an answer");
     assert_eq!(shown().await, snapshot(3));
     create(store, session.user_id, at(1)).await;
     assert_eq!(shown().await, snapshot(3));
@@ -195,7 +240,7 @@ async fn a_snapshot_is_replaced_by_a_higher_version_only(store: &dyn SharedStore
 async fn a_snapshot_put_before_the_first_login_stops_a_login_under_way(store: &dyn SharedStore) {
     let user_id = UserId::generate();
     let before = store.generation(user_id).await.expect("an answer");
-    store.put_snapshot(user_id, &snapshot(2), at(60)).await.expect("an answer");
+    store.put_snapshot(user_id, &snapshot(2), later()).await.expect("an answer");
     let late = session(user_id, at(1));
     assert!(!store.create_session(&late, before, &snapshot(1), LIMIT).await.expect("an answer"));
     let again = create(store, user_id, at(2)).await;
@@ -206,14 +251,31 @@ async fn a_snapshot_put_before_the_first_login_stops_a_login_under_way(store: &d
 async fn a_forgotten_user_leaves_nothing_and_cannot_come_back(store: &dyn SharedStore) {
     let session = create(store, UserId::generate(), at(0)).await;
     let generation = store.generation(session.user_id).await.expect("an answer");
-    store.forget_user(session.user_id, at(60)).await.expect("an answer");
+    store.forget_user(session.user_id, later()).await.expect("an answer");
     assert!(!is_alive(store, &session, at(1)).await);
     assert_eq!(store.session_totals().await.expect("an answer").sessions, 0);
-    store.put_snapshot(session.user_id, &snapshot(9), at(60)).await.expect("an answer");
+    store.put_snapshot(session.user_id, &snapshot(9), later()).await.expect("an answer");
     let late = self::session(session.user_id, at(1));
     assert!(!store.create_session(&late, generation, &snapshot(1), LIMIT).await.expect("an answer"));
+}
+
+async fn a_forgotten_user_is_reaped_in_time(store: &dyn SharedStore) {
+    let user_id = create(store, UserId::generate(), at(0)).await.user_id;
+    store.forget_user(user_id, at(60)).await.expect("an answer");
     store.reap(at(61)).await.expect("an answer");
-    assert_eq!(store.generation(session.user_id).await.expect("an answer"), None);
+    assert_eq!(store.generation(user_id).await.expect("an answer"), None);
+}
+
+async fn totals_follow_creation_and_ending(store: &dyn SharedStore) {
+    let totals = async || store.session_totals().await.expect("an answer");
+    assert_eq!((totals().await.sessions, totals().await.bytes), (0, 0));
+    let first = create(store, UserId::generate(), at(0)).await;
+    let one = totals().await;
+    assert!(one.sessions == 1 && one.bytes > 100, "{one:?}");
+    create(store, UserId::generate(), at(0)).await;
+    assert_eq!((totals().await.sessions, totals().await.bytes), (2, 2 * one.bytes));
+    store.end_session(first.user_id, first.session_id).await.expect("an answer");
+    assert_eq!(totals().await, one);
 }
 
 async fn totals_follow_creation_ending_and_reaping(store: &dyn SharedStore) {

@@ -40,7 +40,7 @@ CREATE INDEX login_names_position ON login_names (position);
 
 -- One row: which shard this database is, and the epoch that inserts must name.
 CREATE TABLE shard (
-    only     INTEGER NOT NULL PRIMARY KEY CHECK (only = 1),
-    shard_id TEXT    NOT NULL,
-    epoch    INTEGER NOT NULL
+    singleton INTEGER NOT NULL PRIMARY KEY CHECK (singleton = 1),
+    shard_id  TEXT    NOT NULL,
+    epoch     INTEGER NOT NULL
 ) STRICT;

@@ -25,9 +25,9 @@ CREATE INDEX sessions_expiry ON sessions (min(idle_expires_at, expires_at));
 
 -- Kept by triggers, so that statistics cost the same at any number of sessions.
 CREATE TABLE session_totals (
-    only     INTEGER NOT NULL PRIMARY KEY CHECK (only = 1),
-    sessions INTEGER NOT NULL,
-    bytes    INTEGER NOT NULL
+    singleton INTEGER NOT NULL PRIMARY KEY CHECK (singleton = 1),
+    sessions  INTEGER NOT NULL,
+    bytes     INTEGER NOT NULL
 ) STRICT;
 INSERT INTO session_totals VALUES (1, 0, 0);
 CREATE TRIGGER session_added AFTER INSERT ON sessions BEGIN

@@ -9,6 +9,7 @@ use crate::{
     clock::Timestamp,
     http::{auth::Operator, problem::Problem},
     sessions::Sessions,
+    shared_store::Accuracy,
 };
 
 /// How the service does.
@@ -47,9 +48,20 @@ pub struct SessionStats {
     accuracy: &'static str,
 }
 
-const ACCURACY: &str = "upper bound: counts what the store holds; sessions that ended by expiry, or by ending all \
-    sessions of a user, are counted until they are removed, which takes up to a minute after their expiry; sizes leave \
-    out indexes and preferences";
+/// In words what each accuracy means.
+fn explain(accuracy: Accuracy) -> &'static str {
+    match accuracy {
+        Accuracy::UpperBound => {
+            "upper bound: counts what the store holds; sessions that ended by expiry, or by ending all sessions of a user, \
+             are counted until they are removed, which takes up to a minute after their expiry; sizes leave out indexes \
+             and preferences"
+        }
+        Accuracy::Estimate => {
+            "estimate: from a sample of 200 keys on each Redis server; with a share p of session keys the standard error is \
+             about sqrt((1 - p) / (200 p)) of the number"
+        }
+    }
+}
 
 /// How busy an instance is with hashing passwords.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -98,6 +110,6 @@ async fn session_stats(sessions: &Sessions) -> Result<SessionStats, Problem> {
         session_ttl: sessions.policy().idle.as_secs(),
         average_session_size_bytes: average,
         estimated_total_size_mb: totals.bytes as f64 / (1024.0 * 1024.0),
-        accuracy: ACCURACY,
+        accuracy: explain(totals.accuracy),
     })
 }

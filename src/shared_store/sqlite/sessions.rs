@@ -9,7 +9,7 @@ use super::SqliteSharedStore;
 use crate::{
     clock::Timestamp,
     sessions::{SessionId, TokenDigest},
-    shared_store::{Client, Generation, SessionStore, SessionTotals, StoredSession, UserSnapshot},
+    shared_store::{Accuracy, Client, Generation, SessionStore, SessionTotals, StoredSession, UserSnapshot},
     sqlite::Durability,
     store_error::StoreError,
     users::UserId,
@@ -239,7 +239,7 @@ impl SessionStore for SqliteSharedStore {
             .await
             .map_err(self.failed())?;
         let total = |column| u64::try_from(row.get::<i64, _>(column)).unwrap_or(0);
-        Ok(SessionTotals { sessions: total("sessions"), bytes: total("bytes") })
+        Ok(SessionTotals { sessions: total("sessions"), bytes: total("bytes"), accuracy: Accuracy::UpperBound })
     }
 }
 

@@ -1,0 +1,205 @@
+//! A shard in a PostgreSQL database.
+
+mod claims;
+mod users;
+
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use sqlx::{
+    PgPool, Postgres,
+    postgres::{PgArguments, PgConnectOptions, PgPoolOptions},
+};
+use uuid::Uuid;
+
+use super::store::{Claim, ShardStore, StoredClaim};
+use crate::{
+    migrations::{Source, migrator},
+    passwords::PasswordHash,
+    store_error::StoreError,
+    users::{LoginName, User, UserId},
+};
+
+const MIGRATIONS: &[Source] = &[("users", include_str!("../../migrations/postgres/shard/0001_users.sql"))];
+
+/// The table that notes which migrations have run; a catalog in the same database has its own.
+const MIGRATIONS_TABLE: &str = "symbolon_shard_migrations";
+
+/// What the fence on inserts raises.
+const STALE_EPOCH: &str = "SY001";
+
+/// How long a request waits for a connection.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_millis(900);
+
+/// Longer than any statement here takes; what takes longer holds others up.
+const STATEMENT_TIMEOUT: &str = "5s";
+/// Longer than any lock here is held, but for a hand-off's, which is tried again.
+const LOCK_TIMEOUT: &str = "2s";
+
+/// One shard.
+#[derive(Debug)]
+pub struct PgShard {
+    shard_id: String,
+    pool: PgPool,
+    /// Whether the database was migrated and found to be this shard's.
+    prepared: AtomicBool,
+}
+
+/// A database that can't serve as this shard.
+#[derive(Debug, thiserror::Error)]
+pub enum PrepareError {
+    /// It can't be reached or migrated.
+    #[error("shard {shard} can't be reached or migrated")]
+    Unavailable {
+        /// The shard.
+        shard: String,
+        /// What the driver said.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// It belongs to another shard.
+    #[error("the database of shard {expected} holds shard {found}")]
+    Mixed {
+        /// The shard that was to be opened.
+        expected: String,
+        /// The shard that the database says it is.
+        found: String,
+    },
+}
+
+impl PgShard {
+    /// A shard that connects when it is first used. Until [`Self::prepare`] has succeeded it is unavailable.
+    pub fn new(shard_id: &str, options: PgConnectOptions, max_connections: u32) -> Self {
+        let options = options
+            .application_name("symbolon")
+            .options([("statement_timeout", STATEMENT_TIMEOUT), ("lock_timeout", LOCK_TIMEOUT)]);
+        let pool = PgPoolOptions::new()
+            .max_connections(max_connections)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .test_before_acquire(false)
+            .connect_lazy_with(options);
+        Self { shard_id: shard_id.to_owned(), pool, prepared: AtomicBool::new(false) }
+    }
+
+    /// Migrates the database and makes sure that it is this shard's; a new shard starts at `epoch`. Instances that do so
+    /// at once wait for each other.
+    pub async fn prepare(&self, epoch: i64) -> Result<(), PrepareError> {
+        let found = self
+            .claim_database(epoch)
+            .await
+            .map_err(|source| PrepareError::Unavailable { shard: self.shard_id.clone(), source })?;
+        if found != self.shard_id {
+            return Err(PrepareError::Mixed { expected: self.shard_id.clone(), found });
+        }
+        self.prepared.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    async fn claim_database(&self, epoch: i64) -> Result<String, Box<dyn std::error::Error + Send + Sync>> {
+        let mut migrator = migrator(MIGRATIONS);
+        migrator.dangerous_set_table_name(MIGRATIONS_TABLE);
+        migrator.run(&self.pool).await?;
+        sqlx::query("INSERT INTO shard (singleton, shard_id, epoch) VALUES (true, $1, $2) ON CONFLICT DO NOTHING")
+            .bind(&self.shard_id)
+            .bind(epoch)
+            .execute(&self.pool)
+            .await?;
+        Ok(sqlx::query_scalar("SELECT shard_id FROM shard").fetch_one(&self.pool).await?)
+    }
+
+    /// The pool, once the database is prepared.
+    fn pool(&self) -> Result<&PgPool, StoreError> {
+        if self.prepared.load(Ordering::Acquire) { Ok(&self.pool) } else { Err(self.unavailable("not prepared yet")) }
+    }
+
+    fn unavailable(&self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StoreError {
+        StoreError::Unavailable { store: self.shard_id.clone(), source: source.into() }
+    }
+
+    fn corrupt(&self, what: &'static str, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StoreError {
+        StoreError::Corrupt { store: self.shard_id.clone(), what, source: source.into() }
+    }
+
+    /// Runs one statement and answers whether it changed a row.
+    async fn change(&self, query: Query<'_>) -> Result<bool, StoreError> {
+        let done = query.execute(self.pool()?).await.map_err(|source| self.unavailable(source))?;
+        Ok(done.rows_affected() > 0)
+    }
+
+    /// Runs an insert behind the fence.
+    async fn insert(&self, epoch: i64, query: Query<'_>) -> Result<bool, StoreError> {
+        match query.execute(self.pool()?).await {
+            Ok(done) => Ok(done.rows_affected() > 0),
+            Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(STALE_EPOCH) => {
+                Err(StoreError::StaleEpoch { shard: self.shard_id.clone(), epoch })
+            }
+            Err(source) => Err(self.unavailable(source)),
+        }
+    }
+}
+
+type Query<'q> = sqlx::query::Query<'q, Postgres, PgArguments>;
+
+#[async_trait]
+impl ShardStore for PgShard {
+    async fn ping(&self) -> Result<(), StoreError> {
+        sqlx::query("SELECT 1").execute(self.pool()?).await.map(drop).map_err(|source| self.unavailable(source))
+    }
+
+    async fn find_user(&self, user_id: UserId) -> Result<Option<User>, StoreError> {
+        let row = users::find(user_id).fetch_optional(self.pool()?).await.map_err(|source| self.unavailable(source))?;
+        row.map(|row| users::decode(&row).map_err(|source| self.corrupt("user", source))).transpose()
+    }
+
+    async fn insert_user(&self, epoch: i64, user: &User) -> Result<bool, StoreError> {
+        self.insert(epoch, users::insert(epoch, user)).await
+    }
+
+    async fn update_user(&self, user: &User) -> Result<bool, StoreError> {
+        self.change(users::update(user)).await
+    }
+
+    async fn rehash(&self, user_id: UserId, old: &PasswordHash, new: &PasswordHash) -> Result<bool, StoreError> {
+        self.change(users::rehash(user_id, old, new)).await
+    }
+
+    async fn delete_user(&self, user_id: UserId, version: i64) -> Result<bool, StoreError> {
+        self.change(users::delete(user_id, version)).await
+    }
+
+    async fn void_user(&self, epoch: i64, user_id: UserId) -> Result<bool, StoreError> {
+        self.insert(epoch, users::void(epoch, user_id)).await
+    }
+
+    async fn raise_version(&self, user_id: UserId, version: i64) -> Result<bool, StoreError> {
+        self.change(users::raise_version(user_id, version)).await
+    }
+
+    async fn find_claim(&self, login_name: &LoginName) -> Result<Option<StoredClaim>, StoreError> {
+        let found = claims::find(login_name).fetch_optional(self.pool()?).await;
+        let row = found.map_err(|source| self.unavailable(source))?;
+        row.map(|row| claims::decode(login_name, &row).map_err(|source| self.corrupt("login name", source))).transpose()
+    }
+
+    async fn claim_name(&self, epoch: i64, claim: &Claim) -> Result<bool, StoreError> {
+        self.insert(epoch, claims::insert(epoch, claim)).await
+    }
+
+    async fn replace_claim(&self, old_claim_id: Uuid, new: &Claim) -> Result<bool, StoreError> {
+        self.change(claims::replace(old_claim_id, new)).await
+    }
+
+    async fn confirm_claim(&self, claim: &Claim) -> Result<bool, StoreError> {
+        self.change(claims::confirm(claim)).await
+    }
+
+    async fn release_claim(&self, claim: &Claim) -> Result<bool, StoreError> {
+        self.change(claims::release(claim)).await
+    }
+
+    async fn close(&self) {
+        self.pool.close().await;
+    }
+}

@@ -1,0 +1,123 @@
+//! Statements on `users`.
+
+use sqlx::{Row, postgres::PgRow};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::Query;
+use crate::{
+    clock::Timestamp,
+    partitioner::position,
+    passwords::PasswordHash,
+    users::{LoginName, PasswordReset, Profile, User, UserId},
+};
+
+pub(super) fn find<'q>(user_id: UserId) -> Query<'q> {
+    sqlx::query(
+        "SELECT user_id, login_name, password_hash, name, email, preferences::text, permissions::text, suspended, \
+         idempotency_hash, reset_hash, reset_expires_at, version, created_at, updated_at \
+         FROM users WHERE user_id = $1 AND state = 'live'",
+    )
+    .bind(user_id.uuid())
+}
+
+/// A row read back. What we wrote ourselves is decoded strictly: anything else is a damaged row.
+pub(super) fn decode(row: &PgRow) -> Result<User, Box<dyn std::error::Error + Send + Sync>> {
+    let time = |column| row.try_get::<OffsetDateTime, _>(column).map(Timestamp::from);
+    let reset = match (row.try_get("reset_hash")?, row.try_get::<Option<OffsetDateTime>, _>("reset_expires_at")?) {
+        (Some(digest), Some(expires_at)) => {
+            Some(PasswordReset { digest: fixed(digest)?, expires_at: expires_at.into() })
+        }
+        _ => None,
+    };
+    Ok(User {
+        user_id: UserId::from_bytes(row.try_get::<Uuid, _>("user_id")?.into_bytes()),
+        login_name: LoginName::from_store(row.try_get("login_name")?),
+        password_hash: PasswordHash::from_store(row.try_get("password_hash")?),
+        profile: Profile { name: row.try_get("name")?, email: row.try_get("email")? },
+        preferences: serde_json::from_str(row.try_get("preferences")?)?,
+        permissions: serde_json::from_str(row.try_get("permissions")?)?,
+        suspended: row.try_get("suspended")?,
+        idempotency_hash: row.try_get::<Option<Vec<u8>>, _>("idempotency_hash")?.map(fixed).transpose()?,
+        reset,
+        version: row.try_get("version")?,
+        created_at: time("created_at")?,
+        updated_at: time("updated_at")?,
+    })
+}
+
+fn fixed(bytes: Vec<u8>) -> Result<[u8; 32], String> {
+    bytes.try_into().map_err(|bytes: Vec<u8>| format!("{} bytes instead of 32", bytes.len()))
+}
+
+pub(super) fn insert(epoch: i64, user: &User) -> Query<'_> {
+    let query = sqlx::query(
+        "INSERT INTO users (user_id, login_name, password_hash, name, email, preferences, permissions, suspended, \
+         idempotency_hash, reset_hash, reset_expires_at, version, updated_at, position, state, epoch, created_at) \
+         SELECT $1, $2, $3, $4, $5, $6::text::json, $7::text::json, $8, $9, $10, $11, $12, $13, $14, 'live', $15, $16 \
+         FROM symbolon_fence($15) ON CONFLICT DO NOTHING",
+    );
+    bind_changeable(query, user).bind(position_of(user.user_id)).bind(epoch).bind(OffsetDateTime::from(user.created_at))
+}
+
+pub(super) fn update(user: &User) -> Query<'_> {
+    let query = sqlx::query(
+        "UPDATE users SET login_name = $2, password_hash = $3, name = $4, email = $5, preferences = $6::text::json, \
+         permissions = $7::text::json, suspended = $8, idempotency_hash = $9, reset_hash = $10, reset_expires_at = $11, \
+         version = $12, updated_at = $13 WHERE user_id = $1 AND state = 'live' AND version = $12 - 1",
+    );
+    bind_changeable(query, user)
+}
+
+/// The id and everything that an update may change, in the order of both statements.
+fn bind_changeable<'q>(query: Query<'q>, user: &'q User) -> Query<'q> {
+    query
+        .bind(user.user_id.uuid())
+        .bind(user.login_name.as_str())
+        .bind(user.password_hash.as_str())
+        .bind(&user.profile.name)
+        .bind(&user.profile.email)
+        .bind(serde_json::Value::Object(user.preferences.clone()).to_string())
+        .bind(serde_json::json!(user.permissions).to_string())
+        .bind(user.suspended)
+        .bind(user.idempotency_hash.as_ref().map(|hash| hash.as_slice()))
+        .bind(user.reset.as_ref().map(|reset| reset.digest.as_slice()))
+        .bind(user.reset.as_ref().map(|reset| OffsetDateTime::from(reset.expires_at)))
+        .bind(user.version)
+        .bind(OffsetDateTime::from(user.updated_at))
+}
+
+pub(super) fn rehash<'q>(user_id: UserId, old: &'q PasswordHash, new: &'q PasswordHash) -> Query<'q> {
+    sqlx::query("UPDATE users SET password_hash = $3 WHERE user_id = $1 AND state = 'live' AND password_hash = $2")
+        .bind(user_id.uuid())
+        .bind(old.as_str())
+        .bind(new.as_str())
+}
+
+pub(super) fn delete<'q>(user_id: UserId, version: i64) -> Query<'q> {
+    sqlx::query("DELETE FROM users WHERE user_id = $1 AND state = 'live' AND version = $2")
+        .bind(user_id.uuid())
+        .bind(version)
+}
+
+pub(super) fn void<'q>(epoch: i64, user_id: UserId) -> Query<'q> {
+    sqlx::query(
+        "INSERT INTO users (user_id, position, state, epoch, version, login_name, password_hash, name, email, \
+         preferences, permissions, suspended, created_at, updated_at) \
+         SELECT $1, $2, 'void', $3, 0, '', '', '', '', '{}', '[]', false, now(), now() \
+         FROM symbolon_fence($3) ON CONFLICT DO NOTHING",
+    )
+    .bind(user_id.uuid())
+    .bind(position_of(user_id))
+    .bind(epoch)
+}
+
+pub(super) fn raise_version<'q>(user_id: UserId, version: i64) -> Query<'q> {
+    sqlx::query("UPDATE users SET version = version + 1 WHERE user_id = $1 AND state = 'live' AND version = $2")
+        .bind(user_id.uuid())
+        .bind(version)
+}
+
+fn position_of(user_id: UserId) -> Uuid {
+    Uuid::from_u128(position(&user_id.to_string()))
+}

@@ -1,0 +1,52 @@
+//! Throttle buckets. Each is a key in a slot of its own, so each is charged by itself; if one has no room, the charges on
+//! the others are given back.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::future::{join_all, try_join_all};
+
+use super::{PREFIX, RedisSharedStore};
+use crate::{
+    clock::Timestamp,
+    shared_store::{Bucket, Charge, ThrottleStore},
+    store_error::StoreError,
+};
+
+fn key(bucket: &Bucket) -> String {
+    format!("{PREFIX}throttle:{{{}}}", hex::encode(bucket.key))
+}
+
+impl RedisSharedStore {
+    /// Charges one bucket; returns how long until it has room, zero if it had.
+    async fn charge_one(&self, bucket: &Bucket, now: Timestamp) -> Result<Duration, StoreError> {
+        let arguments = vec![now.millis(), bucket.interval.as_millis() as i64, i64::from(bucket.burst)];
+        let wait: i64 = self.run(&self.scripts.charge, vec![key(bucket)], arguments).await?;
+        Ok(Duration::from_millis(u64::try_from(wait).unwrap_or(0)))
+    }
+
+    async fn refund_one(&self, bucket: &Bucket, now: Timestamp) -> Result<(), StoreError> {
+        let arguments = vec![now.millis(), bucket.interval.as_millis() as i64];
+        self.run(&self.scripts.refund, vec![key(bucket)], arguments).await
+    }
+}
+
+#[async_trait]
+impl ThrottleStore for RedisSharedStore {
+    async fn charge(&self, buckets: &[Bucket], now: Timestamp) -> Result<Charge, StoreError> {
+        let charges = join_all(buckets.iter().map(|bucket| self.charge_one(bucket, now))).await;
+        let accepted = charges.iter().all(|charge| matches!(charge, Ok(wait) if wait.is_zero()));
+        if accepted {
+            return Ok(Charge::Accepted);
+        }
+        let charged = buckets.iter().zip(&charges).filter(|(_, charge)| matches!(charge, Ok(wait) if wait.is_zero()));
+        // A refund that fails leaves one charge too many, which comes back by itself.
+        join_all(charged.map(|(bucket, _)| self.refund_one(bucket, now))).await;
+        let waits = charges.into_iter().collect::<Result<Vec<_>, _>>()?;
+        Ok(Charge::Refused { retry_after: waits.into_iter().max().unwrap_or_default() })
+    }
+
+    async fn refund(&self, buckets: &[Bucket], now: Timestamp) -> Result<(), StoreError> {
+        try_join_all(buckets.iter().map(|bucket| self.refund_one(bucket, now))).await.map(drop)
+    }
+}

@@ -1,0 +1,84 @@
+//! Private servers for tests, from the installed binaries, on free ports. They end with the test that started them.
+
+pub mod postgres;
+pub mod redis;
+
+use std::{
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+/// What a server may take to start on a busy machine.
+pub const DEADLINE: Duration = Duration::from_secs(60);
+
+/// A port that nobody listens on just now.
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("its address").port()
+}
+
+/// A server process. It is killed when dropped, and by the kernel when the thread that started it ends.
+#[derive(Debug)]
+pub struct Server(Child);
+
+impl Server {
+    /// Starts a program as an unprivileged user, its output in a file.
+    pub fn start(user: &str, program: &Path, arguments: &[String], log: &Path) -> Self {
+        let output = std::fs::File::create(log).expect("a log file");
+        let mut command = command_as(user, program);
+        command.args(arguments).stdin(Stdio::null());
+        command.stdout(output.try_clone().expect("a handle")).stderr(output);
+        Self(command.spawn().expect("setpriv runs"))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A command as `user` where this process may choose (as root), else as whoever runs the tests.
+pub fn command_as(user: &str, program: &Path) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL"]);
+    if is_root() {
+        command.args(["--reuid", user, "--regid", user, "--clear-groups"]);
+    }
+    command.arg(program);
+    command
+}
+
+pub fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// Makes a directory that `user` owns.
+pub fn directory_of(user: &str) -> tempfile::TempDir {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    if is_root() {
+        let owner = format!("{user}:{user}");
+        let status = Command::new("chown").arg(owner).arg(directory.path()).status().expect("chown runs");
+        assert!(status.success(), "the user {user} is missing: run `make test`, which installs what tests need");
+    }
+    directory
+}
+
+/// Waits until `condition` holds.
+pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !condition() {
+        assert!(begun.elapsed() < DEADLINE, "{what} did not come true");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// The newest of the paths that match, or a failure that says what to do.
+pub fn installed(what: &str, candidates: impl IntoIterator<Item = PathBuf>) -> PathBuf {
+    let found = candidates.into_iter().filter(|path| path.exists()).max();
+    found.unwrap_or_else(|| panic!("{what} is not installed: run `make test`, which installs what tests need"))
+}
