@@ -1,17 +1,17 @@
 //! The running service: everything that requests need, in one handle.
 
-mod embedded;
 mod readiness;
 mod run;
+mod stores;
 mod supervisor;
 
 use std::sync::Arc;
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-pub use embedded::StartError;
 pub use readiness::{Dependency, Readiness};
 pub use run::Server;
+pub use stores::StartError;
 
 use crate::{
     config::{OperatorTokens, Settings},

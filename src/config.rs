@@ -9,7 +9,7 @@ mod value;
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 pub use layers::{FILE, Layers, PREFIX};
-pub use value::{List, OperatorTokens, Pairs, Registration, SettingValue};
+pub use value::{List, OperatorTokens, Pairs, PgUrl, RedisUrl, Registration, SettingValue, ShardUrls};
 
 use crate::{log::LogFormat, partitioner::Strategy, throttle::Limit};
 
@@ -79,9 +79,17 @@ settings! {
     /// The most requests that this instance takes at a time, for balancing.
     max_connections: u32 = "1000";
 
+    /// The shards: id=postgres://…, separated by commas. Unset: three embedded ones.
+    shards: ShardUrls = "";
+    /// The most connections to each shard. Each shard must allow this times the number of instances.
+    shard_connections: u32 = "16";
+    /// The database that holds the topology. Unset: the first shard's.
+    catalog_url: Option<PgUrl> = "";
+    /// Redis for sessions, throttle, registry and locks: redis://, redis-cluster:// or redis-sentinel://. Unset: embedded.
+    redis_url: Option<RedisUrl> = "";
     /// The directory of embedded storage.
     data: PathBuf = "./symbolon-data";
-    /// How keys are placed on new storage: consistent_hash, hash, range or directory. Embedded storage keeps what it started with.
+    /// How keys are placed on new storage: consistent_hash, hash, range or directory. Storage keeps what it started with.
     strategy: Strategy = "consistent_hash";
     /// For strategy range: the keys at which the second and further shards begin, separated by commas.
     split_points: List = "";
@@ -134,7 +142,7 @@ settings! {
     /// How often the machine's resources are measured.
     monitor_interval: Duration = "5s";
     /// What is logged, such as info or symbolon=debug,warn.
-    log: String = "info";
+    log: String = "info,sqlx=warn";
     /// How it is logged: text or json.
     log_format: LogFormat = "text";
 }
@@ -151,6 +159,11 @@ impl Settings {
         require(self.session_idle >= second, "session_idle: must be at least 1s");
         require(self.session_lifetime >= self.session_idle, "session_lifetime: must be at least session_idle");
         require(self.session_limit >= 1, "session_limit: must be at least 1");
+        require(self.shard_connections >= 1, "shard_connections: must be at least 1");
+        require(
+            self.catalog_url.is_none() || !self.shards.0.is_empty(),
+            "catalog_url: belongs to shards, and shards is not set",
+        );
         require(self.weight >= 1, "weight: must be at least 1");
         require(self.max_connections >= 1, "max_connections: must be at least 1");
         require(!self.request_timeout.is_zero(), "request_timeout: must be more than 0");
@@ -192,13 +205,21 @@ impl Settings {
             })
     }
 
-    /// How keys are placed on embedded storage that does not exist yet.
+    /// How keys are placed on storage that does not exist yet.
     pub fn placement_spec(&self) -> crate::partitioner::PartitionerSpec {
+        let embedded = || crate::topology::EMBEDDED_SHARDS.iter().map(|&id| id.to_owned()).collect();
+        let configured: Vec<String> = self.shards.0.iter().map(|(id, _)| id.clone()).collect();
+        let nodes = if configured.is_empty() { embedded() } else { configured };
         crate::partitioner::PartitionerSpec {
             splits: self.split_points.0.clone(),
             pins: self.pins.0.clone(),
-            ..crate::partitioner::PartitionerSpec::new(self.strategy, crate::topology::EMBEDDED_SHARDS)
+            ..crate::partitioner::PartitionerSpec::new(self.strategy, nodes)
         }
+    }
+
+    /// Whether all storage is embedded.
+    pub fn is_embedded(&self) -> bool {
+        self.shards.0.is_empty() && self.redis_url.is_none()
     }
 }
 

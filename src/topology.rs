@@ -1,5 +1,6 @@
 //! The topology: which shards there are and how keys are placed on them, at one epoch.
 
+pub mod postgres;
 pub mod sqlite;
 
 use crate::partitioner::PartitionerSpec;

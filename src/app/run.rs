@@ -6,7 +6,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     App, Inner,
-    embedded::{self, StartError},
+    stores::{self, StartError},
     supervisor::supervise,
 };
 use crate::{
@@ -18,14 +18,19 @@ use crate::{
     passwords::{PasswordPolicy, Passwords},
     reaper,
     sessions::{SessionPolicy, Sessions},
+    shards::postgres::{PgShard, PrepareError},
     shared_store::SharedStore,
     throttle::{Throttle, ThrottleLimits},
     users::Users,
 };
 
+/// How often a shard that was down at start is tried again.
+const PREPARE_RETRY: std::time::Duration = std::time::Duration::from_millis(500);
+
 /// A service that listens but does not serve yet.
 pub struct Server {
     app: App,
+    unprepared: Vec<Arc<PgShard>>,
     listeners: Vec<Listener>,
     token_file: Option<PathBuf>,
 }
@@ -42,7 +47,7 @@ impl Server {
             Some(address) => Some(bind("operator_listen", address).await?),
             None => None,
         };
-        let stores = embedded::open(&settings).await?;
+        let stores = stores::open(&settings).await?;
         let passwords = Arc::new(Passwords::start(&password_policy(&settings))?);
         let sessions = Sessions::new(stores.shared.clone(), session_policy(&settings));
         let throttle = Throttle::new(stores.shared.clone(), throttle_limits(&settings));
@@ -66,7 +71,8 @@ impl Server {
         let mut listeners = vec![Listener::new(listener, routers.public)];
         listeners
             .extend(operator_listener.zip(routers.operator).map(|(listener, router)| Listener::new(listener, router)));
-        Ok(Self { app, listeners, token_file: stores.token_file })
+        prepare_at_start(&stores.unprepared, app.shards().epoch()).await?;
+        Ok(Self { app, unprepared: stores.unprepared, listeners, token_file: stores.token_file })
     }
 
     /// The address that the service got.
@@ -85,6 +91,10 @@ impl Server {
         let settings = app.settings();
         let (background, end_background) = (TaskTracker::new(), CancellationToken::new());
         start_background(&app, &background, &end_background);
+        for shard in self.unprepared {
+            let epoch = app.shards().epoch();
+            supervise(&background, &end_background, "prepare", move |stop| prepare(Arc::clone(&shard), epoch, stop));
+        }
         let limits =
             ConnectionLimits { header_timeout: settings.header_timeout, drain_timeout: settings.drain_timeout };
         let close = CancellationToken::new();
@@ -115,6 +125,36 @@ impl Server {
 
 async fn bind(setting: &'static str, address: SocketAddr) -> Result<tokio::net::TcpListener, StartError> {
     tokio::net::TcpListener::bind(address).await.map_err(|source| StartError::Listen { setting, address, source })
+}
+
+/// Prepares the shards that answer; one that holds another shard's data stops the start.
+async fn prepare_at_start(shards: &[Arc<PgShard>], epoch: i64) -> Result<(), StartError> {
+    let prepared = futures_util::future::join_all(shards.iter().map(|shard| shard.prepare(epoch))).await;
+    for result in prepared {
+        match result {
+            Err(error @ PrepareError::Mixed { .. }) => return Err(StartError::Mixed(error)),
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "a shard is down; it is tried again")
+            }
+            Ok(()) => {}
+        }
+    }
+    Ok(())
+}
+
+/// Prepares a shard that was down at start, once it is back; then there is nothing more to do.
+async fn prepare(shard: Arc<PgShard>, epoch: i64, stop: CancellationToken) {
+    while !shard.is_prepared() {
+        match shard.prepare(epoch).await {
+            Ok(()) => tracing::info!(shard = shard.id(), "a shard is back and prepared"),
+            Err(error) => tracing::debug!(error = &error as &dyn std::error::Error, "a shard is still down"),
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(PREPARE_RETRY) => {}
+        }
+    }
+    stop.cancelled().await;
 }
 
 fn start_background(app: &App, tracker: &TaskTracker, stop: &CancellationToken) {

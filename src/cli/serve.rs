@@ -17,7 +17,10 @@ async fn serve(settings: Settings) -> anyhow::Result<ExitCode> {
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     let stop = CancellationToken::new();
     stop_on_signal(stop.clone())?;
-    let server = Server::start(settings).await?;
+    let server = tokio::select! {
+        server = Server::start(settings) => server?,
+        () = stop.cancelled() => return Ok(ExitCode::SUCCESS),
+    };
     tracing::info!(version = env!("CARGO_PKG_VERSION"), address = %server.address()?, "listening");
     announce(&server)?;
     server.run(stop).await;

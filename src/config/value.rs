@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
+use sqlx::postgres::PgConnectOptions;
+
 use crate::{log::LogFormat, partitioner::Strategy, secret, throttle::Limit};
 
 /// The fewest characters of an operator token.
@@ -136,6 +138,91 @@ impl SettingValue for Pairs {
             }
         }
         Ok(Self(pairs))
+    }
+}
+
+/// Where a PostgreSQL database is; hidden from `Debug`, as it may hold a password.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PgUrl(String);
+
+impl PgUrl {
+    /// As options to connect with.
+    pub fn options(&self) -> Result<PgConnectOptions, sqlx::Error> {
+        self.0.parse()
+    }
+}
+
+impl fmt::Debug for PgUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PgUrl(..)")
+    }
+}
+
+impl SettingValue for PgUrl {
+    const SECRET: bool = true;
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        let url = Self(text.to_owned());
+        let is_postgres = text.starts_with("postgres://") || text.starts_with("postgresql://");
+        if is_postgres && url.options().is_ok() {
+            Ok(url)
+        } else {
+            Err("must be a URL such as postgres://user@host/database".into())
+        }
+    }
+}
+
+/// The shards' ids and primaries.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ShardUrls(pub Vec<(String, PgUrl)>);
+
+impl SettingValue for ShardUrls {
+    const SECRET: bool = true;
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        let mut shards: Vec<(String, PgUrl)> = Vec::new();
+        for (number, item) in items(text).enumerate() {
+            let place = format!("shard {}", number + 1);
+            let (id, url) = item.split_once('=').ok_or_else(|| format!("{place} must be id=postgres://…"))?;
+            if id.is_empty() || shards.iter().any(|(other, _)| other == id) {
+                return Err(format!("{place} must have an id of its own"));
+            }
+            let url = PgUrl::from_text(url).map_err(|detail| format!("{place} ({id}) {detail}"))?;
+            shards.push((id.to_owned(), url));
+        }
+        Ok(Self(shards))
+    }
+}
+
+/// Where Redis is; hidden from `Debug`, as it may hold a password.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RedisUrl(String);
+
+impl RedisUrl {
+    /// The URL, to connect with.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for RedisUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RedisUrl(..)")
+    }
+}
+
+impl SettingValue for RedisUrl {
+    const SECRET: bool = true;
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        // fred would connect without TLS where it was built without.
+        if text.starts_with("rediss") {
+            return Err("must not ask for TLS, which this version has for PostgreSQL only".into());
+        }
+        match fred::types::config::Config::from_url(text) {
+            Ok(_) => Ok(Self(text.to_owned())),
+            Err(_) => Err(crate::shared_store::redis::InvalidUrl.to_string()),
+        }
     }
 }
 

@@ -97,6 +97,16 @@ impl PgShard {
         Ok(())
     }
 
+    /// Its id.
+    pub fn id(&self) -> &str {
+        &self.shard_id
+    }
+
+    /// Whether [`Self::prepare`] has succeeded.
+    pub fn is_prepared(&self) -> bool {
+        self.prepared.load(Ordering::Acquire)
+    }
+
     async fn claim_database(&self, epoch: i64) -> Result<String, Box<dyn std::error::Error + Send + Sync>> {
         let mut migrator = migrator(MIGRATIONS);
         migrator.dangerous_set_table_name(MIGRATIONS_TABLE);
@@ -111,7 +121,7 @@ impl PgShard {
 
     /// The pool, once the database is prepared.
     fn pool(&self) -> Result<&PgPool, StoreError> {
-        if self.prepared.load(Ordering::Acquire) { Ok(&self.pool) } else { Err(self.unavailable("not prepared yet")) }
+        if self.is_prepared() { Ok(&self.pool) } else { Err(self.unavailable("not prepared yet")) }
     }
 
     fn unavailable(&self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StoreError {

@@ -126,6 +126,16 @@ impl RedisSharedStore {
         Ok(Self { client, scripts: Scripts::new() })
     }
 
+    /// Waits until Redis answers, but not longer than `patience`; false if it does not.
+    pub async fn answers_within(&self, patience: Duration) -> bool {
+        let answers = async {
+            while self.ping().await.is_err() {
+                tokio::time::sleep(RECONNECT_EVERY).await;
+            }
+        };
+        tokio::time::timeout(patience, answers).await.is_ok()
+    }
+
     fn unavailable(&self, source: Error) -> StoreError {
         StoreError::Unavailable { store: "shared".to_owned(), source: source.into() }
     }

@@ -1,10 +1,10 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::harness::{Service, registration};
+use super::harness::{Service, registration};
 
 /// Sends a body to registration, which takes every kind of value.
-async fn register_raw(service: &Service, body: impl Into<reqwest::Body>) -> crate::harness::Reply {
+async fn register_raw(service: &Service, body: impl Into<reqwest::Body>) -> super::harness::Reply {
     service.request(Method::POST, "/v1/users").raw("application/json", body).send().await
 }
 

@@ -1,6 +1,6 @@
 use serde_json::Value;
 
-use crate::harness::{Service, run};
+use super::harness::{Service, run};
 
 #[tokio::test]
 async fn bad_settings_stop_the_start_and_are_named() {

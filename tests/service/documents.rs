@@ -1,6 +1,6 @@
 use serde_json::Value;
 
-use crate::harness::{Service, run};
+use super::harness::{Service, run};
 
 #[tokio::test]
 async fn the_committed_openapi_document_is_current() {

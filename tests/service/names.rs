@@ -3,7 +3,7 @@
 use serde_json::json;
 use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 
-use crate::harness::{PASSWORD, Service, registration};
+use super::harness::{PASSWORD, Service, registration};
 
 /// Runs a statement on every shard, as nothing but a crash would leave things.
 async fn on_every_shard(service: &Service, statement: &'static str) -> u64 {

@@ -1,7 +1,7 @@
 use reqwest::Method;
 use serde_json::json;
 
-use crate::harness::{PASSWORD, Service, until};
+use super::harness::{PASSWORD, Service, until};
 
 const ALL: [(&str, &str); 10] = [
     ("GET", "/stats"),

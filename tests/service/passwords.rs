@@ -1,7 +1,7 @@
 use reqwest::Method;
 use serde_json::json;
 
-use crate::harness::{PASSWORD, Service, registration};
+use super::harness::{PASSWORD, Service, registration};
 
 const NEW: &str = "staple battery horse";
 

@@ -1,7 +1,7 @@
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use crate::harness::{Reply, Service};
+use super::harness::{Reply, Service};
 
 const PATH: &str = "/v1/users/me/preferences";
 

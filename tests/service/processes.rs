@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::harness::{DEADLINE, Service, until};
+use super::harness::{DEADLINE, Service, until};
 
 #[tokio::test]
 async fn everything_acknowledged_survives_a_kill() {
@@ -48,7 +48,7 @@ async fn patches_acknowledged_before_a_kill_in_their_midst_are_all_there() {
 #[tokio::test]
 async fn a_stop_signal_lets_requests_under_way_finish() {
     let mut service = Service::with(&[("SYMBOLON_HASH_MEMORY_KIB", "262144")]).await;
-    let request = service.post("/v1/users", crate::harness::registration("ada"));
+    let request = service.post("/v1/users", super::harness::registration("ada"));
     let registering = tokio::spawn(request.send());
     until("the registration is under way", async || {
         let stats = service.operator(reqwest::Method::GET, "/stats").send().await.json();
@@ -58,7 +58,7 @@ async fn a_stop_signal_lets_requests_under_way_finish() {
     assert!(service.terminate().await, "it ends well");
     assert_eq!(registering.await.expect("a reply").status, 201);
     let service = service.another().await;
-    service.post("/v1/users", crate::harness::registration("ada")).send().await.problem(409, "login-name-taken");
+    service.post("/v1/users", super::harness::registration("ada")).send().await.problem(409, "login-name-taken");
 }
 
 #[tokio::test]
@@ -101,7 +101,7 @@ async fn health_tells_live_from_ready() {
 #[tokio::test]
 async fn a_client_that_goes_away_does_not_stop_a_registration() {
     let service = Service::with(&[("SYMBOLON_HASH_MEMORY_KIB", "262144")]).await;
-    let request = service.post("/v1/users", crate::harness::registration("ada"));
+    let request = service.post("/v1/users", super::harness::registration("ada"));
     let registering = tokio::spawn(request.try_send());
     until("the registration is under way", async || {
         let stats = service.operator(reqwest::Method::GET, "/stats").send().await.json();

@@ -8,7 +8,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::harness::{DEADLINE, Service};
+use super::harness::{DEADLINE, Service};
 
 async fn connect(service: &Service) -> TcpStream {
     TcpStream::connect(service.url.strip_prefix("http://").expect("a URL")).await.expect("a connection")
@@ -125,9 +125,9 @@ async fn requests_in_flight_are_counted_until_their_body_ends() {
         stream.write_all(head.as_bytes()).await.expect("written");
         streams.push(stream);
     }
-    crate::harness::until("five more are in flight", async || stats().await == 6).await;
+    super::harness::until("five more are in flight", async || stats().await == 6).await;
     drop(streams);
-    crate::harness::until("they are gone", async || stats().await == 1).await;
+    super::harness::until("they are gone", async || stats().await == 1).await;
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 use futures_util::future::join_all;
 use serde_json::json;
 
-use crate::harness::{Service, registration};
+use super::harness::{Service, registration};
 
 #[tokio::test]
 async fn a_registered_user_is_shown_with_its_place_and_version() {

@@ -1,7 +1,7 @@
 use reqwest::Method;
 use serde_json::json;
 
-use crate::harness::{PASSWORD, Service, until};
+use super::harness::{PASSWORD, Service, until};
 
 #[tokio::test]
 async fn a_login_opens_a_session_that_tells_who_it_is() {

@@ -1,6 +1,6 @@
 use serde_json::json;
 
-use crate::harness::{PASSWORD, Service, registration};
+use super::harness::{PASSWORD, Service, registration};
 
 #[tokio::test]
 async fn profile_and_login_name_change() {

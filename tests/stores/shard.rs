@@ -18,7 +18,7 @@ macro_rules! suite {
         mod postgres {
             $(#[tokio::test]
             async fn $name() {
-                let server = crate::harness::postgres::Postgres::start();
+                let server = crate::servers::postgres::Postgres::start();
                 let options = server.database("shard").parse().expect("a URL");
                 let shard = super::PgShard::new("shard", options, 8);
                 shard.prepare(super::EPOCH).await.expect("a shard");
@@ -223,7 +223,7 @@ async fn a_file_of_another_shard_is_refused() {
 
 #[tokio::test]
 async fn an_insert_that_waits_while_the_epoch_rises_fails() {
-    let server = crate::harness::postgres::Postgres::start();
+    let server = crate::servers::postgres::Postgres::start();
     let url = server.database("shard");
     let shard = PgShard::new("shard", url.parse().expect("a URL"), 8);
     shard.prepare(EPOCH).await.expect("a shard");

@@ -39,9 +39,9 @@ macro_rules! redis_suite {
         mod $module {
             $(#[tokio::test]
             async fn $name() {
-                let server = crate::harness::redis::$server::start();
+                let server = crate::servers::redis::$server::start();
                 let store = super::RedisSharedStore::connect(&server.url()).expect("a URL");
-                super::answers(&store).await;
+                assert!(store.answers_within(crate::servers::DEADLINE).await, "Redis answers");
                 super::$name(&store).await;
             })*
         }
@@ -75,16 +75,6 @@ sqlite_suite! {
     totals_follow_creation_ending_and_reaping
     reaping_leaves_what_is_alive
     a_forgotten_user_is_reaped_in_time
-}
-
-/// Waits for the connection that is made in the background.
-async fn answers(store: &dyn SharedStore) {
-    let connected = async {
-        while store.ping().await.is_err() {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    tokio::time::timeout(crate::harness::DEADLINE, connected).await.expect("a connection");
 }
 
 const IDLE: Duration = Duration::from_secs(3600);

@@ -1,7 +1,5 @@
 //! The service as its users meet it: real processes, real HTTP, embedded storage.
 
-#![expect(clippy::expect_used, clippy::panic, reason = "in a test a panic is the report")]
-
 mod bad_input;
 mod command_line;
 mod documents;
@@ -12,6 +10,7 @@ mod passwords;
 mod preferences;
 mod processes;
 mod protocol;
+mod real_stores;
 mod registration;
 mod sessions;
 mod users;

@@ -19,26 +19,54 @@ pub fn free_port() -> u16 {
     listener.local_addr().expect("its address").port()
 }
 
-/// A server process. It is killed when dropped, and by the kernel when the thread that started it ends.
+/// A server process with all that it takes to start it again. It is killed when dropped, and by the kernel when the thread that started it ends.
 #[derive(Debug)]
-pub struct Server(Child);
+pub struct Server {
+    child: Child,
+    start: Start,
+}
+
+#[derive(Debug, Clone)]
+struct Start {
+    user: &'static str,
+    program: PathBuf,
+    arguments: Vec<String>,
+    log: PathBuf,
+}
 
 impl Server {
     /// Starts a program as an unprivileged user, its output in a file.
-    pub fn start(user: &str, program: &Path, arguments: &[String], log: &Path) -> Self {
-        let output = std::fs::File::create(log).expect("a log file");
-        let mut command = command_as(user, program);
-        command.args(arguments).stdin(Stdio::null());
+    pub fn start(user: &'static str, program: &Path, arguments: Vec<String>, log: PathBuf) -> Self {
+        let start = Start { user, program: program.to_owned(), arguments, log };
+        Self { child: start.spawn(), start }
+    }
+
+    /// Ends it at once, as a crash would.
+    pub fn kill(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Starts it again, on what it left.
+    pub fn start_again(&mut self) {
+        self.child = self.start.spawn();
+    }
+}
+
+impl Start {
+    fn spawn(&self) -> Child {
+        let output = std::fs::File::create(&self.log).expect("a log file");
+        let mut command = command_as(self.user, &self.program);
+        command.args(&self.arguments).stdin(Stdio::null());
         command.stdout(output.try_clone().expect("a handle")).stderr(output);
-        Self(command.spawn().expect("setpriv runs"))
+        command.spawn().expect("setpriv runs")
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        self.kill();
     }
 }
 

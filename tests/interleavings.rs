@@ -1,7 +1,5 @@
 //! Operations on login names that meet at the worst moment: another one runs to its end in the middle of them.
 
-#![expect(clippy::expect_used, reason = "in a test a panic is the report")]
-
 mod staged;
 
 use std::time::Duration;

@@ -12,7 +12,7 @@ const USER: &str = "redis";
 #[derive(Debug)]
 pub struct Redis {
     port: u16,
-    _server: Server,
+    server: Server,
     _directory: TempDir,
 }
 
@@ -23,7 +23,7 @@ pub struct RedisCluster {
 }
 
 impl Redis {
-    /// A new server without persistence.
+    /// A new server that has written every change to the disk before it answers.
     pub fn start() -> Self {
         Self::with(free_port(), &[])
     }
@@ -32,14 +32,41 @@ impl Redis {
         let directory = directory_of(USER);
         let path = directory.path().display().to_string();
         let port_text = port.to_string();
-        let arguments =
-            ["--port", &port_text, "--bind", "127.0.0.1", "--dir", &path, "--save", "", "--appendonly", "no"];
+        let arguments = [
+            "--port",
+            &port_text,
+            "--bind",
+            "127.0.0.1",
+            "--dir",
+            &path,
+            "--save",
+            "",
+            "--appendonly",
+            "yes",
+            "--appendfsync",
+            "always",
+        ];
         let arguments: Vec<String> = arguments.iter().chain(more).map(|&argument| argument.to_owned()).collect();
         let binary = installed("Redis", ["/usr/bin/redis-server".into()]);
-        let server = Server::start(USER, &binary, &arguments, &directory.path().join("log"));
-        let redis = Self { port, _server: server, _directory: directory };
-        wait_until("Redis answers", || redis.command(&["ping"]) == "PONG");
+        let server = Server::start(USER, &binary, arguments, directory.path().join("log"));
+        let redis = Self { port, server, _directory: directory };
+        redis.wait();
         redis
+    }
+
+    fn wait(&self) {
+        wait_until("Redis answers", || self.command(&["ping"]) == "PONG");
+    }
+
+    /// Ends it at once, as a crash would.
+    pub fn kill(&mut self) {
+        self.server.kill();
+    }
+
+    /// Starts it again, on what it left.
+    pub fn start_again(&mut self) {
+        self.server.start_again();
+        self.wait();
     }
 
     pub fn url(&self) -> String {

@@ -12,7 +12,7 @@ const USER: &str = "postgres";
 #[derive(Debug)]
 pub struct Postgres {
     port: u16,
-    _server: Server,
+    server: Server,
     _directory: TempDir,
 }
 
@@ -37,10 +37,25 @@ impl Postgres {
             "-cfsync=off".to_owned(),
             "-cmax_connections=200".to_owned(),
         ];
-        let server = Server::start(USER, &binary("postgres"), &arguments, &directory.path().join("log"));
-        let postgres = Self { port, _server: server, _directory: directory };
-        wait_until("the server answers", || postgres.psql("postgres", "SELECT 1").is_ok());
+        let server = Server::start(USER, &binary("postgres"), arguments.to_vec(), directory.path().join("log"));
+        let postgres = Self { port, server, _directory: directory };
+        postgres.wait();
         postgres
+    }
+
+    fn wait(&self) {
+        wait_until("the server answers", || self.psql("postgres", "SELECT 1").is_ok());
+    }
+
+    /// Ends it at once, as a crash would.
+    pub fn kill(&mut self) {
+        self.server.kill();
+    }
+
+    /// Starts it again, on what it left.
+    pub fn start_again(&mut self) {
+        self.server.start_again();
+        self.wait();
     }
 
     /// Makes a database and returns its URL.

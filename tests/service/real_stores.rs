@@ -1,0 +1,222 @@
+//! The service on PostgreSQL shards and Redis.
+
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use reqwest::Method;
+use serde_json::json;
+
+use crate::{
+    servers::{
+        postgres::Postgres,
+        redis::{Redis, RedisCluster},
+    },
+    service::harness::{PASSWORD, Service, registration, until},
+};
+
+const TOKEN: &str = "operator-token-of-the-tests";
+
+/// Three shards on two servers, and Redis.
+struct Fleet {
+    postgres: [Postgres; 2],
+    redis: Redis,
+    shards: String,
+}
+
+impl Fleet {
+    fn start() -> Self {
+        let postgres = [Postgres::start(), Postgres::start()];
+        let shards = [(0, &postgres[0]), (1, &postgres[0]), (2, &postgres[1])]
+            .map(|(shard, server)| format!("db-node-{shard}={}", server.database(&format!("shard{shard}"))));
+        Self { redis: Redis::start(), shards: shards.join(","), postgres }
+    }
+
+    async fn instance(&self) -> Service {
+        self.instance_with_redis(&self.redis.url()).await
+    }
+
+    async fn instance_with_redis(&self, redis: &str) -> Service {
+        Service::with(&[
+            ("SYMBOLON_SHARDS", self.shards.as_str()),
+            ("SYMBOLON_REDIS_URL", redis),
+            ("SYMBOLON_OPERATOR_TOKEN", TOKEN),
+            ("SYMBOLON_THROTTLE_ADDRESS", "10000/15m"),
+        ])
+        .await
+    }
+}
+
+/// Registers users until each shard holds one; returns their names by shard.
+async fn one_on_each(service: &Service) -> [String; 3] {
+    let mut found = [const { None }; 3];
+    for number in 0.. {
+        let name = format!("user-{number}");
+        let reply = service.post("/v1/users", registration(&name)).send().await;
+        assert_eq!(reply.status, 201, "{}", reply.text);
+        // A login takes the name's shard and the user's: the same one here.
+        let path = format!("/v1/operator/partitions/{name}");
+        let placed = service.get(&path).bearer(TOKEN).send().await.json();
+        if placed["node_id"] == reply.json()["partition"]["node_id"] {
+            let shard = placed["node_id"].as_str().and_then(|id| id.strip_prefix("db-node-")).expect("a shard");
+            found[shard.parse::<usize>().expect("a number")] = Some(name);
+        }
+        if found.iter().all(Option::is_some) {
+            break;
+        }
+    }
+    found.map(|name| name.expect("a name"))
+}
+
+#[tokio::test]
+async fn a_session_is_shared_and_a_logout_is_refused_at_once_elsewhere() {
+    let fleet = Fleet::start();
+    let (first, second) = (fleet.instance().await, fleet.instance().await);
+    let token = first.member("ada").await;
+    let patched =
+        first.patch("/v1/users/me/preferences", json!({"theme": "dark", "list": []})).bearer(&token).send().await;
+    assert_eq!(patched.status, 200, "{}", patched.text);
+    let session = second.get("/v1/session").bearer(&token).send().await.json();
+    assert_eq!(session["preferences"], json!({"theme": "dark", "list": []}));
+    assert_eq!(second.get("/v1/users/me").bearer(&token).send().await.json()["preferences"], session["preferences"]);
+    for _ in 0..50 {
+        let token = first.login("ada").await;
+        assert_eq!(second.session_status(&token).await, 200);
+        assert_eq!(first.request(Method::POST, "/v1/logout").bearer(&token).send().await.status, 204);
+        assert_eq!(second.session_status(&token).await, 401);
+    }
+}
+
+#[tokio::test]
+async fn sessions_live_in_a_redis_cluster_alike() {
+    let (fleet, cluster) = (Fleet::start(), RedisCluster::start());
+    let (first, second) =
+        (fleet.instance_with_redis(&cluster.url()).await, fleet.instance_with_redis(&cluster.url()).await);
+    for user in 0..10 {
+        let token = first.member(&format!("user-{user}")).await;
+        assert_eq!(second.session_status(&token).await, 200);
+        assert_eq!(first.request(Method::POST, "/v1/logout").bearer(&token).send().await.status, 204);
+        assert_eq!(second.session_status(&token).await, 401);
+    }
+    let stats = second.get("/v1/operator/stats").bearer(TOKEN).send().await.json();
+    assert_eq!(stats["session_management"]["total_sessions"], 0);
+    let balancer = second.get("/v1/operator/balancer").bearer(TOKEN).send().await.json();
+    assert_eq!(balancer["total_nodes"], 2);
+}
+
+#[tokio::test]
+async fn of_racing_registrations_over_three_instances_one_succeeds() {
+    let fleet = Fleet::start();
+    let instances = [fleet.instance().await, fleet.instance().await, fleet.instance().await];
+    let racers = (0..60).map(|racer| instances[racer % 3].post("/v1/users", registration("ada")).send());
+    let statuses: Vec<u16> = join_all(racers).await.iter().map(|reply| reply.status.as_u16()).collect();
+    assert_eq!(statuses.iter().filter(|status| **status == 201).count(), 1, "{statuses:?}");
+    assert!(statuses.iter().all(|status| [201, 409].contains(status)), "{statuses:?}");
+    instances[1].login("ada").await;
+}
+
+#[tokio::test]
+async fn patches_from_two_instances_are_all_there() {
+    let fleet = Fleet::start();
+    let (first, second) = (fleet.instance().await, fleet.instance().await);
+    let token = first.member("ada").await;
+    let patches = (0..60).map(|field| {
+        let service = if field % 2 == 0 { &first } else { &second };
+        service.patch("/v1/users/me/preferences", json!({format!("field-{field}"): field})).bearer(&token).send()
+    });
+    assert!(join_all(patches).await.iter().all(|reply| reply.status == 200));
+    let document = second.get("/v1/users/me/preferences").bearer(&token).send().await.json();
+    assert_eq!(document.as_object().expect("an object").len(), 60);
+}
+
+#[tokio::test]
+async fn a_dead_shard_costs_its_own_users_only_and_comes_back_by_itself() {
+    let mut fleet = Fleet::start();
+    let service = fleet.instance().await;
+    let names = one_on_each(&service).await;
+    fleet.postgres[1].kill();
+    let begun = Instant::now();
+    let dead = service.try_login(&names[2], PASSWORD).await;
+    dead.problem(503, "unavailable");
+    assert!(begun.elapsed() < Duration::from_secs(2), "it took {:?}", begun.elapsed());
+    assert!(!dead.header("retry-after").is_empty());
+    service.login(&names[0]).await;
+    service.login(&names[1]).await;
+    let ready = service.get("/v1/health/ready").send().await;
+    assert_eq!(ready.status, 200, "{}", ready.text);
+    assert_eq!(ready.json()["dependencies"][3], json!({"name": "db-node-2", "up": false, "required": false}));
+    fleet.postgres[1].start_again();
+    until("the shard serves again", async || service.try_login(&names[2], PASSWORD).await.status == 200).await;
+}
+
+#[tokio::test]
+async fn a_shard_that_is_down_at_start_is_used_once_it_is_back() {
+    let mut fleet = Fleet::start();
+    let names = one_on_each(&fleet.instance().await).await;
+    fleet.postgres[1].kill();
+    let service = fleet.instance().await;
+    service.login(&names[0]).await;
+    service.try_login(&names[2], PASSWORD).await.problem(503, "unavailable");
+    fleet.postgres[1].start_again();
+    until("the shard serves", async || service.try_login(&names[2], PASSWORD).await.status == 200).await;
+}
+
+#[tokio::test]
+async fn without_redis_the_answer_is_a_prompt_503_and_service_comes_back_by_itself() {
+    let mut fleet = Fleet::start();
+    let service = fleet.instance().await;
+    let token = service.member("ada").await;
+    fleet.redis.kill();
+    service.get("/v1/session").bearer(&token).send().await.problem(503, "unavailable");
+    let begun = Instant::now();
+    let reply = service.get("/v1/session").bearer(&token).send().await;
+    reply.problem(503, "unavailable");
+    assert!(begun.elapsed() < Duration::from_secs(2), "it took {:?}", begun.elapsed());
+    assert_eq!(service.get("/v1/health/ready").send().await.status, 503);
+    assert_eq!(service.get("/v1/health/live").send().await.status, 200);
+    fleet.redis.start_again();
+    until("the session is known again", async || service.session_status(&token).await == 200).await;
+}
+
+#[tokio::test]
+async fn a_redis_that_lost_its_scripts_is_given_them_again() {
+    let fleet = Fleet::start();
+    let service = fleet.instance().await;
+    let token = service.member("ada").await;
+    fleet.redis.command(&["script", "flush"]);
+    assert_eq!(service.session_status(&token).await, 200);
+}
+
+#[tokio::test]
+async fn shards_that_are_swapped_or_renamed_stop_the_start() {
+    let fleet = Fleet::start();
+    drop(fleet.instance().await);
+    let swapped =
+        fleet.shards.replace("db-node-0=", "x=").replace("db-node-1=", "db-node-0=").replace("x=", "db-node-1=");
+    let renamed = fleet.shards.replace("db-node-2=", "db-node-9=");
+    let catalog = fleet.shards.split(',').next().and_then(|shard| shard.split_once('=')).expect("a shard").1.to_owned();
+    for shards in [swapped, renamed] {
+        let environment = [
+            ("SYMBOLON_SHARDS", shards.as_str()),
+            ("SYMBOLON_CATALOG_URL", &catalog),
+            ("SYMBOLON_LISTEN", "127.0.0.1:0"),
+        ];
+        let (code, _, err) = super::harness::run(&[], &environment, b"").await;
+        assert!(code == 1 && err.contains("shards"), "{err}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_secret_is_kept_in_redis() {
+    let fleet = Fleet::start();
+    let service = fleet.instance().await;
+    let token = service.member("ada").await;
+    let keys = fleet.redis.command(&["--no-raw", "keys", "*"]);
+    let mut held = keys.clone();
+    for key in keys.lines().filter_map(|line| line.split('"').nth(1)) {
+        held += &fleet.redis.command(&["dump", key]);
+    }
+    assert!(held.contains("symbolon:"), "{held}");
+    for secret in [&token[4..], &token[26..60], PASSWORD, "argon2"] {
+        assert!(!held.contains(secret), "{secret} is in Redis");
+    }
+}
