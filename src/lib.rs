@@ -4,6 +4,7 @@
 
 pub mod app;
 pub mod balancer;
+pub mod breaker;
 pub mod cli;
 pub mod clock;
 pub mod config;

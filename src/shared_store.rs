@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::{
+    breaker::Circuit,
     clock::Timestamp,
     sessions::{SessionId, TokenDigest},
     store_error::StoreError,
@@ -28,6 +29,11 @@ pub trait SharedStore: SessionStore + ThrottleStore + InstanceRegistry + LockSto
     /// Removes what has expired: sessions, generations, full throttle buckets, forgotten instances. Returns how many
     /// sessions went.
     async fn reap(&self, now: Timestamp) -> Result<u64, StoreError>;
+
+    /// Whether requests to the store pass; a store without a network between has nothing to break.
+    fn circuit(&self) -> Circuit {
+        Circuit::Closed
+    }
 
     /// Closes connections.
     async fn close(&self);

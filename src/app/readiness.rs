@@ -1,11 +1,11 @@
 //! Whether this instance can serve.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use serde::Serialize;
 
 use super::App;
-use crate::store_error::StoreError;
+use crate::{breaker::Circuit, store_error::StoreError};
 
 /// A dependency that takes longer to answer is down.
 const DEADLINE: Duration = Duration::from_secs(1);
@@ -43,6 +43,12 @@ impl App {
         let mut dependencies = vec![Dependency { name: "shared".to_owned(), up: shared, required: true }];
         dependencies.extend(shards);
         Readiness { ready: shared && some_shard_up && !draining, draining, dependencies }
+    }
+
+    /// Whether requests to each store pass, by the shard's id or `shared`.
+    pub fn circuits(&self) -> BTreeMap<String, Circuit> {
+        let shards = self.shards().stores().map(|(name, store)| (name.to_owned(), store.circuit()));
+        shards.chain([("shared".to_owned(), self.0.shared.circuit())]).collect()
     }
 
     async fn shard_dependencies(&self) -> Vec<Dependency> {

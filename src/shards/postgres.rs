@@ -5,7 +5,7 @@ mod users;
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
@@ -17,6 +17,7 @@ use uuid::Uuid;
 
 use super::store::{Claim, ShardStore, StoredClaim};
 use crate::{
+    breaker::{Breaker, Circuit},
     migrations::{Source, migrator},
     passwords::PasswordHash,
     store_error::StoreError,
@@ -44,6 +45,7 @@ const LOCK_TIMEOUT: &str = "2s";
 pub struct PgShard {
     shard_id: String,
     pool: PgPool,
+    breaker: Breaker,
     /// Whether the database was migrated and found to be this shard's.
     prepared: AtomicBool,
 }
@@ -80,7 +82,7 @@ impl PgShard {
             .acquire_timeout(ACQUIRE_TIMEOUT)
             .test_before_acquire(false)
             .connect_lazy_with(options);
-        Self { shard_id: shard_id.to_owned(), pool, prepared: AtomicBool::new(false) }
+        Self { shard_id: shard_id.to_owned(), pool, breaker: Breaker::default(), prepared: AtomicBool::new(false) }
     }
 
     /// Migrates the database and makes sure that it is this shard's; a new shard starts at `epoch`. Instances that do so
@@ -119,9 +121,24 @@ impl PgShard {
         Ok(sqlx::query_scalar("SELECT shard_id FROM shard").fetch_one(&self.pool).await?)
     }
 
-    /// The pool, once the database is prepared.
-    fn pool(&self) -> Result<&PgPool, StoreError> {
-        if self.is_prepared() { Ok(&self.pool) } else { Err(self.unavailable("not prepared yet")) }
+    /// Does `work` on the pool if the database is prepared and not known to be down.
+    async fn guarded<T>(
+        &self,
+        work: impl Future<Output = Result<T, sqlx::Error>>,
+    ) -> Result<Result<T, sqlx::Error>, StoreError> {
+        if !self.is_prepared() {
+            return Err(self.unavailable("not prepared yet"));
+        }
+        let permit =
+            self.breaker.permit(Instant::now()).ok_or_else(|| self.unavailable("the circuit breaker is open"))?;
+        let result = work.await;
+        permit.finish(!result.as_ref().is_err_and(is_down), Instant::now());
+        Ok(result)
+    }
+
+    /// As [`Self::guarded`], whatever the failure.
+    async fn run<T>(&self, work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, StoreError> {
+        self.guarded(work).await?.map_err(|source| self.unavailable(source))
     }
 
     fn unavailable(&self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StoreError {
@@ -134,13 +151,12 @@ impl PgShard {
 
     /// Runs one statement and answers whether it changed a row.
     async fn change(&self, query: Query<'_>) -> Result<bool, StoreError> {
-        let done = query.execute(self.pool()?).await.map_err(|source| self.unavailable(source))?;
-        Ok(done.rows_affected() > 0)
+        Ok(self.run(query.execute(&self.pool)).await?.rows_affected() > 0)
     }
 
     /// Runs an insert behind the fence.
     async fn insert(&self, epoch: i64, query: Query<'_>) -> Result<bool, StoreError> {
-        match query.execute(self.pool()?).await {
+        match self.guarded(query.execute(&self.pool)).await? {
             Ok(done) => Ok(done.rows_affected() > 0),
             Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(STALE_EPOCH) => {
                 Err(StoreError::StaleEpoch { shard: self.shard_id.clone(), epoch })
@@ -150,16 +166,31 @@ impl PgShard {
     }
 }
 
+/// Whether an error says that the server is not there, rather than that it refused a statement.
+fn is_down(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Database(error) => {
+            // Shutting down, starting up, out of connections, or a connection broken by the server.
+            error.code().is_some_and(|code| ["57P", "53", "08"].iter().any(|class| code.starts_with(class)))
+        }
+        sqlx::Error::RowNotFound
+        | sqlx::Error::Decode(_)
+        | sqlx::Error::ColumnDecode { .. }
+        | sqlx::Error::Encode(_) => false,
+        _ => true,
+    }
+}
+
 type Query<'q> = sqlx::query::Query<'q, Postgres, PgArguments>;
 
 #[async_trait]
 impl ShardStore for PgShard {
     async fn ping(&self) -> Result<(), StoreError> {
-        sqlx::query("SELECT 1").execute(self.pool()?).await.map(drop).map_err(|source| self.unavailable(source))
+        self.run(sqlx::query("SELECT 1").execute(&self.pool)).await.map(drop)
     }
 
     async fn find_user(&self, user_id: UserId) -> Result<Option<User>, StoreError> {
-        let row = users::find(user_id).fetch_optional(self.pool()?).await.map_err(|source| self.unavailable(source))?;
+        let row = self.run(users::find(user_id).fetch_optional(&self.pool)).await?;
         row.map(|row| users::decode(&row).map_err(|source| self.corrupt("user", source))).transpose()
     }
 
@@ -188,8 +219,7 @@ impl ShardStore for PgShard {
     }
 
     async fn find_claim(&self, login_name: &LoginName) -> Result<Option<StoredClaim>, StoreError> {
-        let found = claims::find(login_name).fetch_optional(self.pool()?).await;
-        let row = found.map_err(|source| self.unavailable(source))?;
+        let row = self.run(claims::find(login_name).fetch_optional(&self.pool)).await?;
         row.map(|row| claims::decode(login_name, &row).map_err(|source| self.corrupt("login name", source))).transpose()
     }
 
@@ -207,6 +237,10 @@ impl ShardStore for PgShard {
 
     async fn release_claim(&self, claim: &Claim) -> Result<bool, StoreError> {
         self.change(claims::release(claim)).await
+    }
+
+    fn circuit(&self) -> Circuit {
+        if self.is_prepared() { self.breaker.circuit(Instant::now()) } else { Circuit::Open }
     }
 
     async fn close(&self) {

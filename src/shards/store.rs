@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use uuid::Uuid;
 
 use crate::{
+    breaker::Circuit,
     clock::Timestamp,
     passwords::PasswordHash,
     store_error::StoreError,
@@ -75,6 +76,11 @@ pub trait ShardStore: Send + Sync + std::fmt::Debug {
 
     /// Removes the claim if it is still this one.
     async fn release_claim(&self, claim: &Claim) -> Result<bool, StoreError>;
+
+    /// Whether requests to the shard pass; a shard without a network between has nothing to break.
+    fn circuit(&self) -> Circuit {
+        Circuit::Closed
+    }
 
     /// Ends background work and closes connections.
     async fn close(&self);

@@ -21,12 +21,12 @@ mod sessions;
 mod throttle;
 mod totals;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use fred::{
     clients::Client,
-    error::Error,
+    error::{Error, ErrorKind},
     interfaces::ClientLike,
     types::{
         Builder, FromValue, MultipleKeys, MultipleValues,
@@ -36,7 +36,11 @@ use fred::{
 };
 
 use super::SharedStore;
-use crate::{clock::Timestamp, store_error::StoreError};
+use crate::{
+    breaker::{Breaker, Circuit},
+    clock::Timestamp,
+    store_error::StoreError,
+};
 
 /// What every key begins with.
 const PREFIX: &str = "symbolon:";
@@ -50,6 +54,7 @@ const RECONNECT_EVERY: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub struct RedisSharedStore {
     client: Client,
+    breaker: Breaker,
     scripts: Scripts,
 }
 
@@ -123,7 +128,7 @@ impl RedisSharedStore {
             .build()
             .map_err(|_| InvalidUrl)?;
         client.connect();
-        Ok(Self { client, scripts: Scripts::new() })
+        Ok(Self { client, breaker: Breaker::default(), scripts: Scripts::new() })
     }
 
     /// Waits until Redis answers, but not longer than `patience`; false if it does not.
@@ -151,19 +156,47 @@ impl RedisSharedStore {
         V: TryInto<MultipleValues> + Send + Clone,
         V::Error: Into<Error> + Send,
     {
-        script.evalsha_with_reload(&self.client, keys, arguments).await.map_err(|source| self.unavailable(source))
+        self.guarded(script.evalsha_with_reload(&self.client, keys, arguments)).await
     }
+
+    /// Does `work` if Redis is not known to be down.
+    async fn guarded<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<T, StoreError> {
+        let permit = self.breaker.permit(Instant::now()).ok_or_else(|| StoreError::Unavailable {
+            store: "shared".to_owned(),
+            source: "the circuit breaker is open".into(),
+        })?;
+        let result = work.await;
+        permit.finish(!result.as_ref().is_err_and(is_down), Instant::now());
+        result.map_err(|source| self.unavailable(source))
+    }
+}
+
+/// Whether an error says that Redis is not there, rather than that it refused a command.
+fn is_down(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::IO
+            | ErrorKind::Timeout
+            | ErrorKind::Canceled
+            | ErrorKind::Cluster
+            | ErrorKind::Sentinel
+            | ErrorKind::Backpressure
+    )
 }
 
 #[async_trait]
 impl SharedStore for RedisSharedStore {
     async fn ping(&self) -> Result<(), StoreError> {
-        self.client.ping::<String>(None).await.map(drop).map_err(|source| self.unavailable(source))
+        self.guarded(self.client.ping::<String>(None)).await.map(drop)
     }
 
     /// Redis removes what has expired, but for records of instances: they are members of one key.
     async fn reap(&self, now: Timestamp) -> Result<u64, StoreError> {
         self.forget_instances(now).await.map(|()| 0)
+    }
+
+    fn circuit(&self) -> Circuit {
+        self.breaker.circuit(Instant::now())
     }
 
     async fn close(&self) {

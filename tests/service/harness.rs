@@ -58,7 +58,13 @@ impl Service {
 
     /// An instance on data of its own, with settings.
     pub async fn with(settings: &[(&str, &str)]) -> Self {
-        Self::on(Arc::new(tempfile::tempdir().expect("a temporary directory")), settings).await
+        Self::on(Arc::new(tempfile::tempdir().expect("a temporary directory")), settings, Stdio::inherit()).await
+    }
+
+    /// An instance on data of its own, with settings, its log in a file.
+    pub async fn logging_to(log: &Path, settings: &[(&str, &str)]) -> Self {
+        let log = std::fs::File::create(log).expect("a log file");
+        Self::on(Arc::new(tempfile::tempdir().expect("a temporary directory")), settings, log.into()).await
     }
 
     /// Another instance on the data of this one.
@@ -68,13 +74,13 @@ impl Service {
 
     /// Another instance on the data of this one, with settings.
     pub async fn another_with(&self, settings: &[(&str, &str)]) -> Self {
-        Self::on(Arc::clone(&self.data), settings).await
+        Self::on(Arc::clone(&self.data), settings, Stdio::inherit()).await
     }
 
-    async fn on(data: Arc<TempDir>, settings: &[(&str, &str)]) -> Self {
+    async fn on(data: Arc<TempDir>, settings: &[(&str, &str)], log: Stdio) -> Self {
         let mut command = symbolon(data.path());
         command.env("SYMBOLON_LISTEN", "127.0.0.1:0").env("SYMBOLON_DATA", data.path().join("data"));
-        command.envs(CHEAP).envs(settings.iter().copied()).stdout(Stdio::piped());
+        command.envs(CHEAP).envs(settings.iter().copied()).stdout(Stdio::piped()).stderr(log);
         let mut child = command.spawn().expect("the binary starts");
         let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
         let read = async {

@@ -144,8 +144,18 @@ async fn a_dead_shard_costs_its_own_users_only_and_comes_back_by_itself() {
     let ready = service.get("/v1/health/ready").send().await;
     assert_eq!(ready.status, 200, "{}", ready.text);
     assert_eq!(ready.json()["dependencies"][3], json!({"name": "db-node-2", "up": false, "required": false}));
+    let circuit = async || {
+        let stats = service.get("/v1/operator/stats").bearer(TOKEN).send().await.json();
+        stats["circuits"]["db-node-2"].as_str().expect("a state").to_owned()
+    };
+    until("the breaker opens", async || {
+        service.try_login(&names[2], PASSWORD).await.problem(503, "unavailable");
+        circuit().await == "open"
+    })
+    .await;
     fleet.postgres[1].start_again();
     until("the shard serves again", async || service.try_login(&names[2], PASSWORD).await.status == 200).await;
+    until("the breaker closes", async || circuit().await == "closed").await;
 }
 
 #[tokio::test]
@@ -218,5 +228,41 @@ async fn nothing_secret_is_kept_in_redis() {
     assert!(held.contains("symbolon:"), "{held}");
     for secret in [&token[4..], &token[26..60], PASSWORD, "argon2"] {
         assert!(!held.contains(secret), "{secret} is in Redis");
+    }
+}
+
+#[tokio::test]
+async fn nothing_secret_is_logged_at_any_level() {
+    let fleet = Fleet::start();
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let log = directory.path().join("log");
+    let redis = fleet.redis.url();
+    let settings = [
+        ("SYMBOLON_SHARDS", fleet.shards.as_str()),
+        ("SYMBOLON_REDIS_URL", &redis),
+        ("SYMBOLON_OPERATOR_TOKEN", TOKEN),
+        ("SYMBOLON_LOG", "trace"),
+    ];
+    let mut service = Service::logging_to(&log, &settings).await;
+    let user_id = service.register("ada").await;
+    let token = service.login("ada").await;
+    let reset = service.request(Method::POST, &format!("/v1/operator/users/{user_id}/password-reset")).bearer(TOKEN);
+    let reset = reset.send().await.json()["token"].as_str().expect("a token").to_owned();
+    service.get("/v1/users/me").bearer(&token).send().await;
+    let new = "staple battery horse";
+    let change = json!({"token": reset, "new_password": new});
+    assert_eq!(service.post("/v1/password-reset", change).send().await.status, 204);
+    service.try_login("ada", "a wrong password").await.problem(401, "invalid-credentials");
+    service
+        .request(Method::POST, "/v1/login")
+        .raw("application/json", r#"{"login_name": "ada", "password": 7}"#)
+        .send()
+        .await;
+    assert!(service.terminate().await);
+    let logged = std::fs::read_to_string(&log).expect("a log");
+    assert!(logged.contains("TRACE") && logged.contains("/v1/users/{user_id}"), "it is a log at trace level");
+    for secret in [&token, &token[4..], &reset, &reset[5..], PASSWORD, new, "a wrong password", "argon2id$", TOKEN] {
+        let found = logged.lines().find(|line| line.contains(secret));
+        assert!(found.is_none(), "{secret} is logged: {found:?}");
     }
 }

@@ -1,11 +1,14 @@
 //! The seed's service statistics.
 
+use std::collections::BTreeMap;
+
 use axum::{Json, extract::State};
 use serde::Serialize;
 
 use super::partitions::PartitionStats;
 use crate::{
     app::App,
+    breaker::Circuit,
     clock::Timestamp,
     http::{auth::Operator, problem::Problem},
     sessions::Sessions,
@@ -24,6 +27,9 @@ pub struct ServiceStats {
     data_partitioning: PartitionStats,
     /// How busy this instance is with hashing passwords.
     password_hashing: HashingStats,
+    /// Whether requests of this instance to each store pass, by the shard's id or `shared`.
+    #[schema(example = json!({"db-node-0": "closed", "db-node-1": "closed", "db-node-2": "open", "shared": "closed"}))]
+    circuits: BTreeMap<String, Circuit>,
     /// When this was put together.
     #[schema(value_type = String, format = DateTime, example = "2026-11-22T12:00:00Z")]
     timestamp: Timestamp,
@@ -98,6 +104,7 @@ pub(in crate::http) async fn stats(State(app): State<App>, _: Operator) -> Resul
             waiting: hashing.waiting,
             mean_milliseconds: hashing.mean.as_secs_f64() * 1000.0,
         },
+        circuits: app.circuits(),
         timestamp: Timestamp::now(),
     }))
 }

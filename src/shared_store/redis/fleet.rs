@@ -27,7 +27,7 @@ impl RedisSharedStore {
     pub(super) async fn forget_instances(&self, now: Timestamp) -> Result<(), StoreError> {
         let before = now.millis() as f64 - FORGOTTEN_AFTER.as_millis() as f64;
         let forgotten = self.client.zrangebyscore(seen(), f64::NEG_INFINITY, before, false, None);
-        let forgotten: Vec<String> = forgotten.await.map_err(|source| self.unavailable(source))?;
+        let forgotten: Vec<String> = self.guarded(forgotten).await?;
         for instance_id in forgotten {
             self.leave(&instance_id).await?;
         }
@@ -45,21 +45,17 @@ impl InstanceRegistry for RedisSharedStore {
             let () = pipeline.zadd(seen(), None, None, false, false, (now.millis() as f64, record.id.as_str())).await?;
             pipeline.all::<()>().await
         };
-        queued.await.map_err(|source| self.unavailable(source))
+        self.guarded(queued).await
     }
 
     async fn instances(&self, since: Timestamp) -> Result<BTreeMap<String, (InstanceRecord, Timestamp)>, StoreError> {
-        let alive: Vec<(String, f64)> = self
-            .client
-            .zrangebyscore(seen(), since.millis() as f64, f64::INFINITY, true, None)
-            .await
-            .map_err(|source| self.unavailable(source))?;
+        let alive = self.client.zrangebyscore(seen(), since.millis() as f64, f64::INFINITY, true, None);
+        let alive: Vec<(String, f64)> = self.guarded(alive).await?;
         if alive.is_empty() {
             return Ok(BTreeMap::new());
         }
         let ids: Vec<String> = alive.iter().map(|(id, _)| id.clone()).collect();
-        let documents: Vec<Option<String>> =
-            self.client.hmget(records(), ids).await.map_err(|source| self.unavailable(source))?;
+        let documents: Vec<Option<String>> = self.guarded(self.client.hmget(records(), ids)).await?;
         let known = alive.into_iter().zip(documents).filter_map(|((id, at), document)| Some((id, at, document?)));
         let decoded = known.map(|(id, at, document)| {
             let record = serde_json::from_str(&document).map_err(|source| self.corrupt("instance record", source))?;
@@ -75,7 +71,7 @@ impl InstanceRegistry for RedisSharedStore {
             let () = pipeline.hdel(records(), instance_id).await?;
             pipeline.all::<()>().await
         };
-        queued.await.map_err(|source| self.unavailable(source))
+        self.guarded(queued).await
     }
 }
 

@@ -65,8 +65,7 @@ fn decode(user_id: UserId, values: &[Value]) -> Result<StoredSession, Failure> {
 #[async_trait]
 impl SessionStore for RedisSharedStore {
     async fn generation(&self, user_id: UserId) -> Result<Option<Generation>, StoreError> {
-        let found: Option<i64> =
-            self.client.get(key(user_id, "gen")).await.map_err(|source| self.unavailable(source))?;
+        let found: Option<i64> = self.guarded(self.client.get(key(user_id, "gen"))).await?;
         Ok(found.map(Generation))
     }
 
@@ -177,6 +176,6 @@ impl SessionStore for RedisSharedStore {
     }
 
     async fn session_totals(&self) -> Result<SessionTotals, StoreError> {
-        totals::of(&self.client).await.map_err(|source| self.unavailable(source))
+        self.guarded(totals::of(&self.client)).await
     }
 }
