@@ -119,7 +119,9 @@ pub(super) async fn open(settings: &Settings) -> Result<Stores, StartError> {
     let shared: Arc<dyn SharedStore> = match &settings.redis_url {
         Some(url) => {
             let redis = RedisSharedStore::connect(url.reveal())?;
-            if !redis.answers_within(REDIS_PATIENCE).await {
+            if redis.answers_within(REDIS_PATIENCE).await {
+                redis.warn_of_risks().await;
+            } else {
                 tracing::warn!("Redis does not answer yet; it is tried again");
             }
             Arc::new(redis)

@@ -16,6 +16,7 @@
 //! Every key but locks has a time to live: Redis removes what has expired, and nothing depends on when. No JSON is decoded
 //! in Lua, which would turn `[]` into `{}` and round integers. Whether a session is alive is decided by the times in it.
 
+mod durability;
 mod fleet;
 mod sessions;
 mod throttle;
@@ -139,6 +140,14 @@ impl RedisSharedStore {
             }
         };
         tokio::time::timeout(patience, answers).await.is_ok()
+    }
+
+    /// Says in the log what Redis is set up to lose.
+    pub async fn warn_of_risks(&self) {
+        match durability::risks(&self.client).await {
+            Ok(risks) => risks.into_iter().for_each(|risk| tracing::warn!("Redis: {risk}")),
+            Err(error) => tracing::info!(%error, "Redis does not tell its settings: what it would lose is not known"),
+        }
     }
 
     fn unavailable(&self, source: Error) -> StoreError {
