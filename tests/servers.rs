@@ -88,12 +88,16 @@ pub fn is_root() -> bool {
 /// Makes a directory that `user` owns.
 pub fn directory_of(user: &str) -> tempfile::TempDir {
     let directory = tempfile::tempdir().expect("a temporary directory");
+    own(user, directory.path());
+    directory
+}
+
+/// Gives a path to `user`, where this process may.
+pub fn own(user: &str, path: &Path) {
     if is_root() {
-        let owner = format!("{user}:{user}");
-        let status = Command::new("chown").arg(owner).arg(directory.path()).status().expect("chown runs");
+        let status = Command::new("chown").arg(format!("{user}:{user}")).arg(path).status().expect("chown runs");
         assert!(status.success(), "the user {user} is missing: run `make test`, which installs what tests need");
     }
-    directory
 }
 
 /// Waits until `condition` holds.

@@ -1,10 +1,10 @@
-//! Private Redis servers: one, or a Cluster of three.
+//! Private Redis servers: one, a Cluster of three, or a pair watched by a Sentinel.
 
-use std::process::Command;
+use std::{path::PathBuf, process::Command};
 
 use tempfile::TempDir;
 
-use super::{Server, directory_of, free_port, installed, wait_until};
+use super::{Server, directory_of, free_port, installed, own, wait_until};
 
 const USER: &str = "redis";
 
@@ -20,6 +20,47 @@ pub struct Redis {
 #[derive(Debug)]
 pub struct RedisCluster {
     nodes: Vec<Redis>,
+}
+
+/// A primary, its replica, and a Sentinel that watches them.
+#[derive(Debug)]
+pub struct RedisSentinel {
+    pub primary: Redis,
+    pub replica: Redis,
+    port: u16,
+    _server: Server,
+    _directory: TempDir,
+}
+
+impl RedisSentinel {
+    pub fn start() -> Self {
+        let primary = Redis::start();
+        let replica = Redis::with(free_port(), &["--replicaof", "127.0.0.1", &primary.port.to_string()]);
+        wait_until("the replica follows", || {
+            replica.command(&["info", "replication"]).contains("master_link_status:up")
+        });
+        let (directory, port) = (directory_of(USER), free_port());
+        let settings = format!(
+            "port {port}\nbind 127.0.0.1\ndir {}\nsentinel monitor main 127.0.0.1 {} 1\n\
+             sentinel down-after-milliseconds main 500\nsentinel failover-timeout main 2000\n",
+            directory.path().display(),
+            primary.port,
+        );
+        let file = directory.path().join("sentinel.conf");
+        std::fs::write(&file, settings).expect("a file of settings");
+        own(USER, &file);
+        let arguments = vec![file.display().to_string(), "--sentinel".to_owned()];
+        let server = Server::start(USER, &binary(), arguments, directory.path().join("log"));
+        let sentinel = Self { primary, replica, port, _server: server, _directory: directory };
+        wait_until("the Sentinel knows the replica", || {
+            command(port, &["sentinel", "replicas", "main"]).contains(&sentinel.replica.port.to_string())
+        });
+        sentinel
+    }
+
+    pub fn url(&self) -> String {
+        format!("redis-sentinel://127.0.0.1:{}?sentinelServiceName=main", self.port)
+    }
 }
 
 impl Redis {
@@ -47,8 +88,7 @@ impl Redis {
             "always",
         ];
         let arguments: Vec<String> = arguments.iter().chain(more).map(|&argument| argument.to_owned()).collect();
-        let binary = installed("Redis", ["/usr/bin/redis-server".into()]);
-        let server = Server::start(USER, &binary, arguments, directory.path().join("log"));
+        let server = Server::start(USER, &binary(), arguments, directory.path().join("log"));
         let redis = Self { port, server, _directory: directory };
         redis.wait();
         redis
@@ -75,10 +115,18 @@ impl Redis {
 
     /// Runs a command and returns what redis-cli prints.
     pub fn command(&self, arguments: &[&str]) -> String {
-        let port = self.port.to_string();
-        let output = Command::new("redis-cli").args(["-p", &port]).args(arguments).output().expect("redis-cli runs");
-        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+        command(self.port, arguments)
     }
+}
+
+fn command(port: u16, arguments: &[&str]) -> String {
+    let output =
+        Command::new("redis-cli").args(["-p", &port.to_string()]).args(arguments).output().expect("redis-cli runs");
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+fn binary() -> PathBuf {
+    installed("Redis", ["/usr/bin/redis-server".into()])
 }
 
 impl RedisCluster {
