@@ -102,7 +102,7 @@ pub struct InvalidUrl;
 
 impl RedisSharedStore {
     /// Connects in the background, and again whenever the connection breaks. Until then, and in between, commands fail
-    /// within [`COMMAND_TIMEOUT`].
+    /// within 200 ms.
     ///
     /// # Errors
     /// [`InvalidUrl`] for a URL that can't be read; a server that can't be reached is no error here.
