@@ -9,7 +9,7 @@ mod value;
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 pub use layers::{FILE, Layers, PREFIX};
-pub use value::{List, OperatorTokens, Pairs, PgUrl, RedisUrl, Registration, SettingValue, ShardUrls};
+pub use value::{List, OperatorTokens, Pairs, PgUrl, RedisUrl, Registration, SettingValue, ShardUrl, ShardUrls};
 
 use crate::{log::LogFormat, partitioner::Strategy, throttle::Limit};
 
@@ -79,7 +79,7 @@ settings! {
     /// The most requests that this instance takes at a time, for balancing.
     max_connections: u32 = "1000";
 
-    /// The shards: id=postgres://…, separated by commas. Unset: three embedded ones.
+    /// The shards: id=postgres://…, separated by commas; ${NAME} in a URL stands for an environment variable. Unset: three embedded ones.
     shards: ShardUrls = "";
     /// The most connections to each shard. Each shard must allow this times the number of instances.
     shard_connections: u32 = "16";
@@ -208,7 +208,7 @@ impl Settings {
     /// How keys are placed on storage that does not exist yet.
     pub fn placement_spec(&self) -> crate::partitioner::PartitionerSpec {
         let embedded = || crate::topology::EMBEDDED_SHARDS.iter().map(|&id| id.to_owned()).collect();
-        let configured: Vec<String> = self.shards.0.iter().map(|(id, _)| id.clone()).collect();
+        let configured: Vec<String> = self.shards.0.iter().map(|shard| shard.id.clone()).collect();
         let nodes = if configured.is_empty() { embedded() } else { configured };
         crate::partitioner::PartitionerSpec {
             splits: self.split_points.0.clone(),

@@ -11,7 +11,7 @@ use std::{
 use sqlx::postgres::PgConnectOptions;
 
 use crate::{
-    config::{OperatorTokens, SettingValue, Settings},
+    config::{OperatorTokens, SettingValue, Settings, ShardUrl},
     partitioner::Partitioner,
     secret,
     shards::{
@@ -166,11 +166,14 @@ async fn embedded_shards(settings: &Settings) -> Result<Shards, StartError> {
 
 async fn pg_shards(settings: &Settings) -> Result<(Shards, Vec<Arc<PgShard>>), StartError> {
     let mut shards = Vec::new();
-    for (id, url) in &settings.shards.0 {
-        let options = url.options().map_err(StartError::ShardUrl)?;
+    for ShardUrl { id, primary, replicas } in &settings.shards.0 {
+        if !replicas.is_empty() {
+            tracing::warn!(shard = id, "replicas are not read from yet: all requests go to the primary");
+        }
+        let options = primary.options().map_err(StartError::ShardUrl)?;
         shards.push(Arc::new(PgShard::new(id, options, settings.shard_connections)));
     }
-    let catalog = settings.catalog_url.as_ref().or(settings.shards.0.first().map(|(_, url)| url));
+    let catalog = settings.catalog_url.as_ref().or(settings.shards.0.first().map(|shard| &shard.primary));
     let topology = match catalog.map(|url| url.options()).transpose().map_err(StartError::ShardUrl)? {
         Some(options) => catalog_topology(&options, settings).await,
         None => return Err(StartError::Topology(crate::partitioner::SpecError::NoNodes)),

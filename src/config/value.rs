@@ -162,8 +162,9 @@ impl SettingValue for PgUrl {
     const SECRET: bool = true;
 
     fn from_text(text: &str) -> Result<Self, String> {
-        let url = Self(text.to_owned());
+        let text = with_variables(text, |name| std::env::var(name).ok())?;
         let is_postgres = text.starts_with("postgres://") || text.starts_with("postgresql://");
+        let url = Self(text);
         if is_postgres && url.options().is_ok() {
             Ok(url)
         } else {
@@ -172,23 +173,48 @@ impl SettingValue for PgUrl {
     }
 }
 
-/// The shards' ids and primaries.
+/// Puts the values of environment variables in the place of `${NAME}`, so that a password need not stand in a file.
+fn with_variables(text: &str, value: impl Fn(&str) -> Option<String>) -> Result<String, String> {
+    let mut pieces = text.split("${");
+    let mut expanded = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        let (name, rest) = piece.split_once('}').ok_or("has ${ without }")?;
+        expanded += &value(name).ok_or_else(|| format!("names the environment variable {name}, which is not set"))?;
+        expanded += rest;
+    }
+    Ok(expanded)
+}
+
+/// The shards' ids and endpoints.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ShardUrls(pub Vec<(String, PgUrl)>);
+pub struct ShardUrls(pub Vec<ShardUrl>);
+
+/// One shard's id and endpoints.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShardUrl {
+    /// Its id.
+    pub id: String,
+    /// Its primary.
+    pub primary: PgUrl,
+    /// Its replicas; checked, and not read from yet.
+    pub replicas: Vec<PgUrl>,
+}
 
 impl SettingValue for ShardUrls {
     const SECRET: bool = true;
 
     fn from_text(text: &str) -> Result<Self, String> {
-        let mut shards: Vec<(String, PgUrl)> = Vec::new();
+        let mut shards: Vec<ShardUrl> = Vec::new();
         for (number, item) in items(text).enumerate() {
             let place = format!("shard {}", number + 1);
-            let (id, url) = item.split_once('=').ok_or_else(|| format!("{place} must be id=postgres://…"))?;
-            if id.is_empty() || shards.iter().any(|(other, _)| other == id) {
+            let (id, urls) = item.split_once('=').ok_or_else(|| format!("{place} must be id=postgres://…"))?;
+            if id.is_empty() || shards.iter().any(|other| other.id == id) {
                 return Err(format!("{place} must have an id of its own"));
             }
-            let url = PgUrl::from_text(url).map_err(|detail| format!("{place} ({id}) {detail}"))?;
-            shards.push((id.to_owned(), url));
+            let parse = |url: &str| PgUrl::from_text(url).map_err(|detail| format!("{place} ({id}) {detail}"));
+            let mut urls = urls.split('|').map(parse);
+            let primary = urls.next().ok_or_else(|| format!("{place} must be id=postgres://…"))??;
+            shards.push(ShardUrl { id: id.to_owned(), primary, replicas: urls.collect::<Result<_, _>>()? });
         }
         Ok(Self(shards))
     }
@@ -219,8 +245,9 @@ impl SettingValue for RedisUrl {
         if text.starts_with("rediss") {
             return Err("must not ask for TLS, which this version has for PostgreSQL only".into());
         }
-        match fred::types::config::Config::from_url(text) {
-            Ok(_) => Ok(Self(text.to_owned())),
+        let text = with_variables(text, |name| std::env::var(name).ok())?;
+        match fred::types::config::Config::from_url(&text) {
+            Ok(_) => Ok(Self(text)),
             Err(_) => Err(crate::shared_store::redis::InvalidUrl.to_string()),
         }
     }
@@ -262,4 +289,31 @@ impl SettingValue for OperatorTokens {
 
 fn items(text: &str) -> impl Iterator<Item = &str> {
     text.split(',').map(str::trim).filter(|item| !item.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variables_are_put_into_urls() {
+        let value = |name: &str| (name == "SECRET").then(|| "p4ss".to_owned());
+        assert_eq!(with_variables("a:${SECRET}@b", value).as_deref(), Ok("a:p4ss@b"));
+        assert_eq!(with_variables("no variable", value).as_deref(), Ok("no variable"));
+        assert!(with_variables("${OTHER}", value).expect_err("a refusal").contains("OTHER"));
+        assert!(with_variables("${SECRET", value).is_err());
+    }
+
+    #[test]
+    fn shards_have_an_id_a_primary_and_replicas() {
+        let shards =
+            ShardUrls::from_text("a=postgres://u:secret@x/d, b=postgres://y/d|postgres://z/d").expect("shards");
+        let shape: Vec<_> = shards.0.iter().map(|shard| (shard.id.as_str(), shard.replicas.len())).collect();
+        assert_eq!(shape, [("a", 0), ("b", 1)]);
+        assert!(!format!("{shards:?}").contains("secret"));
+        for wrong in ["postgres://x/d", "a=mysql://x", "a=postgres://x/d,a=postgres://y/d", "=postgres://x/d", "a="] {
+            let refused = ShardUrls::from_text(wrong).expect_err("a refusal");
+            assert!(refused.contains("shard "), "{refused}");
+        }
+    }
 }
