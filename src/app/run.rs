@@ -71,8 +71,8 @@ impl Server {
         let mut listeners = vec![Listener::new(listener, routers.public)];
         listeners
             .extend(operator_listener.zip(routers.operator).map(|(listener, router)| Listener::new(listener, router)));
-        prepare_at_start(&stores.unprepared, app.shards().epoch()).await?;
-        Ok(Self { app, unprepared: stores.unprepared, listeners, token_file: stores.token_file })
+        let unprepared = prepare_at_start(stores.unprepared, app.shards().epoch()).await?;
+        Ok(Self { app, unprepared, listeners, token_file: stores.token_file })
     }
 
     /// The address that the service got.
@@ -127,8 +127,8 @@ async fn bind(setting: &'static str, address: SocketAddr) -> Result<tokio::net::
     tokio::net::TcpListener::bind(address).await.map_err(|source| StartError::Listen { setting, address, source })
 }
 
-/// Prepares the shards that answer; one that holds another shard's data stops the start.
-async fn prepare_at_start(shards: &[Arc<PgShard>], epoch: i64) -> Result<(), StartError> {
+/// Prepares the shards that answer, and returns those that don't; one that holds another shard's data stops the start.
+async fn prepare_at_start(mut shards: Vec<Arc<PgShard>>, epoch: i64) -> Result<Vec<Arc<PgShard>>, StartError> {
     let prepared = futures_util::future::join_all(shards.iter().map(|shard| shard.prepare(epoch))).await;
     for result in prepared {
         match result {
@@ -139,7 +139,8 @@ async fn prepare_at_start(shards: &[Arc<PgShard>], epoch: i64) -> Result<(), Sta
             Ok(()) => {}
         }
     }
-    Ok(())
+    shards.retain(|shard| !shard.is_prepared());
+    Ok(shards)
 }
 
 /// Prepares a shard that was down at start, once it is back; then there is nothing more to do.

@@ -162,7 +162,7 @@ impl SettingValue for PgUrl {
     const SECRET: bool = true;
 
     fn from_text(text: &str) -> Result<Self, String> {
-        let text = with_variables(text, |name| std::env::var(name).ok())?;
+        let text = with_environment(text)?;
         let is_postgres = text.starts_with("postgres://") || text.starts_with("postgresql://");
         let url = Self(text);
         if is_postgres && url.options().is_ok() {
@@ -174,6 +174,10 @@ impl SettingValue for PgUrl {
 }
 
 /// Puts the values of environment variables in the place of `${NAME}`, so that a password need not stand in a file.
+fn with_environment(text: &str) -> Result<String, String> {
+    with_variables(text, |name| std::env::var(name).ok())
+}
+
 fn with_variables(text: &str, value: impl Fn(&str) -> Option<String>) -> Result<String, String> {
     let mut pieces = text.split("${");
     let mut expanded = pieces.next().unwrap_or_default().to_owned();
@@ -241,11 +245,11 @@ impl SettingValue for RedisUrl {
     const SECRET: bool = true;
 
     fn from_text(text: &str) -> Result<Self, String> {
+        let text = with_environment(text)?;
         // fred would connect without TLS where it was built without.
         if text.starts_with("rediss") {
             return Err("must not ask for TLS, which this version has for PostgreSQL only".into());
         }
-        let text = with_variables(text, |name| std::env::var(name).ok())?;
         match fred::types::config::Config::from_url(&text) {
             Ok(_) => Ok(Self(text)),
             Err(_) => Err(crate::shared_store::redis::InvalidUrl.to_string()),

@@ -150,7 +150,7 @@ impl RedisSharedStore {
         }
     }
 
-    fn unavailable(&self, source: Error) -> StoreError {
+    fn unavailable(&self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StoreError {
         StoreError::Unavailable { store: "shared".to_owned(), source: source.into() }
     }
 
@@ -170,10 +170,8 @@ impl RedisSharedStore {
 
     /// Does `work` if Redis is not known to be down.
     async fn guarded<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<T, StoreError> {
-        let permit = self.breaker.permit(Instant::now()).ok_or_else(|| StoreError::Unavailable {
-            store: "shared".to_owned(),
-            source: "the circuit breaker is open".into(),
-        })?;
+        let permit =
+            self.breaker.permit(Instant::now()).ok_or_else(|| self.unavailable("the circuit breaker is open"))?;
         let result = work.await;
         permit.finish(!result.as_ref().is_err_and(is_down), Instant::now());
         result.map_err(|source| self.unavailable(source))
