@@ -1,5 +1,6 @@
 //! The running service: everything that requests need, in one handle.
 
+mod catalog;
 mod readiness;
 mod run;
 mod stores;
@@ -32,6 +33,7 @@ struct Inner {
     settings: Settings,
     operator_tokens: OperatorTokens,
     shards: Shards,
+    catalog: Option<Arc<catalog::Catalog>>,
     shared: Arc<dyn SharedStore>,
     passwords: Arc<Passwords>,
     sessions: Sessions,

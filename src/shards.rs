@@ -1,75 +1,200 @@
-//! The shards in force: which store holds a user or a name.
+//! The shards, and which store holds a user or a name under the topology in force.
 //!
 //! Everything kept by login name (its claim) is found by the name, everything else by the user's id, so that one user
-//! costs one shard, and a login two.
+//! costs one shard, and a login two. A key's store and the epoch that an insert there must name come from one snapshot of
+//! the topology: an insert placed by an older topology can't name a newer epoch.
 
 pub mod postgres;
 pub mod sqlite;
 pub mod store;
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use tokio::sync::{Notify, watch};
 
 use crate::{
-    partitioner::{Partition, Partitioner},
+    partitioner::{Partitioner, SpecError},
+    store_error::StoreError,
     topology::Topology,
     users::{LoginName, UserId},
 };
 pub use store::{Claim, ShardStore, StoredClaim};
 
-/// A topology and the stores of its shards.
+/// How long an insert that named a passed epoch waits for the topology that follows.
+const NEXT_EPOCH_WITHIN: Duration = Duration::from_secs(2);
+
+/// The shards; clones share them.
 #[derive(Debug, Clone)]
-pub struct Shards {
-    topology: Arc<Topology>,
-    partitioner: Arc<Partitioner>,
-    stores: Arc<[Arc<dyn ShardStore>]>,
+pub struct Shards(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    stores: BTreeMap<String, Arc<dyn ShardStore>>,
+    current: watch::Sender<Option<Arc<Placement>>>,
+    outdated: Notify,
+}
+
+/// One topology, ready for use.
+#[derive(Debug)]
+pub struct Placement {
+    /// The topology's version.
+    pub epoch: i64,
+    /// How keys are placed.
+    pub partitioner: Partitioner,
+    /// In the order of the partitioner's nodes.
+    stores: Vec<Arc<dyn ShardStore>>,
+}
+
+/// The store of a key, and the epoch that inserts into it must name.
+#[derive(Debug, Clone)]
+pub struct Home {
+    /// The epoch of the topology by which the store was found.
+    pub epoch: i64,
+    store: Arc<dyn ShardStore>,
+}
+
+impl std::ops::Deref for Home {
+    type Target = dyn ShardStore;
+
+    fn deref(&self) -> &Self::Target {
+        self.store.as_ref()
+    }
+}
+
+/// A topology that can't be put in force.
+#[derive(Debug, thiserror::Error)]
+pub enum AdoptError {
+    /// It contradicts itself.
+    #[error("the topology is damaged")]
+    Spec(#[from] SpecError),
+    /// Nothing says where one of its shards is.
+    #[error("the topology has shard {0:?}, and the setting shards does not say where it is")]
+    NoEndpoint(String),
+}
+
+/// Nothing can be placed before the topology is known.
+#[derive(Debug, thiserror::Error)]
+#[error("the catalog has not been read yet")]
+struct NoTopology;
+
+impl Placement {
+    fn home(&self, key: &str) -> Home {
+        Home { epoch: self.epoch, store: Arc::clone(&self.stores[self.partitioner.owner_index(key)]) }
+    }
 }
 
 impl Shards {
-    /// `stores` in the order of the topology's nodes.
+    /// Shards by their ids. Until a topology is adopted no key has a home.
+    pub fn new(stores: impl IntoIterator<Item = (String, Arc<dyn ShardStore>)>) -> Self {
+        let stores = stores.into_iter().collect();
+        Self(Arc::new(Inner { stores, current: watch::Sender::new(None), outdated: Notify::new() }))
+    }
+
+    /// Puts a topology in force; false if one of its epoch or a later one is.
     ///
-    /// # Panics
-    /// If there is not one store a node: that is a mistake in start-up, not in any input.
-    pub fn new(topology: Topology, partitioner: Partitioner, stores: Vec<Arc<dyn ShardStore>>) -> Self {
-        assert_eq!(stores.len(), partitioner.nodes().len(), "one store for each shard");
-        Self { topology: Arc::new(topology), partitioner: Arc::new(partitioner), stores: stores.into() }
+    /// # Errors
+    /// [`AdoptError`] leaves the former one in force.
+    pub fn adopt(&self, topology: &Topology) -> Result<bool, AdoptError> {
+        let partitioner = Partitioner::new(&topology.placement)?;
+        let store = |id: &String| self.0.stores.get(id).cloned().ok_or_else(|| AdoptError::NoEndpoint(id.clone()));
+        let stores = partitioner.nodes().iter().map(|node| store(&node.id)).collect::<Result<_, _>>()?;
+        let placement = Arc::new(Placement { epoch: topology.epoch, partitioner, stores });
+        Ok(self.0.current.send_if_modified(|current| {
+            let newer = current.as_ref().is_none_or(|current| current.epoch < placement.epoch);
+            if newer {
+                *current = Some(placement);
+            }
+            newer
+        }))
+    }
+
+    /// The topology in force.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] names the catalog, which has not answered since the start.
+    pub fn current(&self) -> Result<Arc<Placement>, StoreError> {
+        let unavailable = || StoreError::Unavailable { store: "catalog".to_owned(), source: NoTopology.into() };
+        self.0.current.borrow().clone().ok_or_else(unavailable)
     }
 
     /// The store that holds a user.
-    pub fn of_user(&self, user_id: UserId) -> &dyn ShardStore {
-        self.holder(&user_id.to_string())
+    pub fn of_user(&self, user_id: UserId) -> Result<Home, StoreError> {
+        Ok(self.current()?.home(&user_id.to_string()))
     }
 
     /// The store that holds a login name's claim.
-    pub fn of_name(&self, login_name: &LoginName) -> &dyn ShardStore {
-        self.holder(login_name.as_str())
+    pub fn of_name(&self, login_name: &LoginName) -> Result<Home, StoreError> {
+        Ok(self.current()?.home(login_name.as_str()))
     }
 
-    fn holder(&self, key: &str) -> &dyn ShardStore {
-        self.stores[self.partitioner.owner_index(key)].as_ref()
+    /// Does something that inserts; again under the next topology, should its epoch have passed. Nothing was written then.
+    pub async fn insert<T, E, F>(&self, attempt: impl Fn() -> F) -> Result<T, E>
+    where
+        F: Future<Output = Result<T, E>>,
+        E: StaleEpoch,
+    {
+        loop {
+            match attempt().await {
+                Err(error) if self.follows(error.stale_epoch()).await => {}
+                result => return result,
+            }
+        }
     }
 
-    /// Where a partition key lives.
-    pub fn partition(&self, key: &str) -> Partition<'_> {
-        self.partitioner.partition(key)
+    /// Whether a topology later than `epoch` comes into force soon.
+    async fn follows(&self, epoch: Option<i64>) -> bool {
+        let Some(epoch) = epoch else { return false };
+        self.0.outdated.notify_one();
+        let mut changes = self.0.current.subscribe();
+        let later = changes.wait_for(|current| current.as_ref().is_some_and(|current| current.epoch > epoch));
+        matches!(tokio::time::timeout(NEXT_EPOCH_WITHIN, later).await, Ok(Ok(_)))
     }
 
-    /// How keys are placed.
-    pub fn partitioner(&self) -> &Partitioner {
-        &self.partitioner
+    /// Asks whoever follows the catalog to look at once: there may be a later topology.
+    pub fn look_again(&self) {
+        self.0.outdated.notify_one();
     }
 
-    /// The epoch that inserts must name.
-    pub fn epoch(&self) -> i64 {
-        self.topology.epoch
+    /// Waits until someone has reason to think that there is a later topology.
+    pub async fn outdated(&self) {
+        self.0.outdated.notified().await;
     }
 
-    /// Every shard's id and store, in node order.
+    /// Waits until there is a topology.
+    pub async fn adopted(&self) -> Arc<Placement> {
+        let mut changes = self.0.current.subscribe();
+        match changes.wait_for(Option::is_some).await.ok().and_then(|current| current.clone()) {
+            Some(placement) => placement,
+            // The sender lives as long as this handle.
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Every shard's id and store, those included that the topology in force does not use.
     pub fn stores(&self) -> impl Iterator<Item = (&str, &dyn ShardStore)> {
-        self.partitioner.nodes().iter().map(|node| node.id.as_str()).zip(self.stores.iter().map(AsRef::as_ref))
+        self.0.stores.iter().map(|(id, store)| (id.as_str(), store.as_ref()))
     }
 
     /// Closes every store.
     pub async fn close(&self) {
-        futures_util::future::join_all(self.stores.iter().map(|store| store.close())).await;
+        futures_util::future::join_all(self.0.stores.values().map(|store| store.close())).await;
     }
 }
+
+/// An error that may say that an insert named a passed epoch.
+pub trait StaleEpoch {
+    /// The epoch that was named, if it was that.
+    fn stale_epoch(&self) -> Option<i64>;
+}
+
+impl StaleEpoch for StoreError {
+    fn stale_epoch(&self) -> Option<i64> {
+        match self {
+            Self::StaleEpoch { epoch, .. } => Some(*epoch),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,7 @@
 //! The service as its users meet it: real processes, real HTTP, embedded storage.
 
 mod bad_input;
+mod catalog;
 mod command_line;
 mod documents;
 mod harness;

@@ -24,12 +24,13 @@ pub struct Readiness {
 /// Something the instance depends on.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct Dependency {
-    /// Its name: a shard's id, or `shared`.
+    /// Its name: a shard's id, `shared`, or `catalog`.
     #[schema(example = "shared")]
     pub name: String,
     /// Whether it answers.
     pub up: bool,
-    /// Whether nothing works without it. A shard that is down costs its own users only.
+    /// Whether nothing works without it. A shard that is down costs its own users only, and the catalog is needed until it
+    /// has told the topology once.
     pub required: bool,
 }
 
@@ -39,10 +40,16 @@ impl App {
         let shared = async { is_up(self.0.shared.ping()).await };
         let (shared, shards) = futures_util::future::join(shared, self.shard_dependencies()).await;
         let draining = self.0.draining.is_cancelled();
+        let placed = self.shards().current().is_ok();
         let some_shard_up = shards.iter().any(|shard| shard.up);
         let mut dependencies = vec![Dependency { name: "shared".to_owned(), up: shared, required: true }];
+        dependencies.extend(self.0.catalog.as_ref().map(|catalog| Dependency {
+            name: "catalog".to_owned(),
+            up: catalog.answers(),
+            required: catalog.is_needed(),
+        }));
         dependencies.extend(shards);
-        Readiness { ready: shared && some_shard_up && !draining, draining, dependencies }
+        Readiness { ready: shared && placed && some_shard_up && !draining, draining, dependencies }
     }
 
     /// Whether requests to each store pass, by the shard's id or `shared`.

@@ -6,7 +6,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     App, Inner,
-    stores::{self, StartError},
+    stores::{self, OpenShards, StartError},
     supervisor::supervise,
 };
 use crate::{
@@ -18,7 +18,10 @@ use crate::{
     passwords::{PasswordPolicy, Passwords},
     reaper,
     sessions::{SessionPolicy, Sessions},
-    shards::postgres::{PgShard, PrepareError},
+    shards::{
+        Shards,
+        postgres::{PgShard, PrepareError},
+    },
     shared_store::SharedStore,
     throttle::{Throttle, ThrottleLimits},
     users::Users,
@@ -51,14 +54,16 @@ impl Server {
         let passwords = Arc::new(Passwords::start(&password_policy(&settings))?);
         let sessions = Sessions::new(stores.shared.clone(), session_policy(&settings));
         let throttle = Throttle::new(stores.shared.clone(), throttle_limits(&settings));
-        let users = Users::new(stores.shards.clone(), sessions.clone(), passwords.clone(), throttle);
+        let OpenShards { shards, catalog, unprepared } = stores.shards;
+        let users = Users::new(shards.clone(), sessions.clone(), passwords.clone(), throttle);
         let draining = CancellationToken::new();
         let node = Node::new(node_spec(&settings, listener.local_addr().unwrap_or(settings.listen)));
         let app = App(Arc::new(Inner {
             fleet: Fleet::new(stores.shared.clone(), node, draining.clone()),
             monitor: Monitor::new(settings.monitor_interval),
             operator_tokens: stores.operator_tokens,
-            shards: stores.shards,
+            shards,
+            catalog,
             shared: stores.shared,
             passwords,
             sessions,
@@ -71,7 +76,10 @@ impl Server {
         let mut listeners = vec![Listener::new(listener, routers.public)];
         listeners
             .extend(operator_listener.zip(routers.operator).map(|(listener, router)| Listener::new(listener, router)));
-        let unprepared = prepare_at_start(stores.unprepared, app.shards().epoch()).await?;
+        let unprepared = match app.shards().current() {
+            Ok(placement) => prepare_at_start(unprepared, placement.epoch).await?,
+            Err(_) => unprepared,
+        };
         Ok(Self { app, unprepared, listeners, token_file: stores.token_file })
     }
 
@@ -92,8 +100,10 @@ impl Server {
         let (background, end_background) = (TaskTracker::new(), CancellationToken::new());
         start_background(&app, &background, &end_background);
         for shard in self.unprepared {
-            let epoch = app.shards().epoch();
-            supervise(&background, &end_background, "prepare", move |stop| prepare(Arc::clone(&shard), epoch, stop));
+            let shards = app.shards().clone();
+            supervise(&background, &end_background, "prepare", move |stop| {
+                prepare(Arc::clone(&shard), shards.clone(), stop)
+            });
         }
         let limits =
             ConnectionLimits { header_timeout: settings.header_timeout, drain_timeout: settings.drain_timeout };
@@ -144,10 +154,21 @@ async fn prepare_at_start(mut shards: Vec<Arc<PgShard>>, epoch: i64) -> Result<V
 }
 
 /// Prepares a shard that was down at start, once it is back; then there is nothing more to do.
-async fn prepare(shard: Arc<PgShard>, epoch: i64, stop: CancellationToken) {
+async fn prepare(shard: Arc<PgShard>, shards: Shards, stop: CancellationToken) {
     while !shard.is_prepared() {
+        let epoch = tokio::select! {
+            () = stop.cancelled() => return,
+            placement = shards.adopted() => placement.epoch,
+        };
         match shard.prepare(epoch).await {
             Ok(()) => tracing::info!(shard = shard.id(), "a shard is back and prepared"),
+            Err(error @ PrepareError::Mixed { .. }) => {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "shards: a shard stays unused until this is set right"
+                );
+                return stop.cancelled().await;
+            }
             Err(error) => tracing::debug!(error = &error as &dyn std::error::Error, "a shard is still down"),
         }
         tokio::select! {
@@ -163,6 +184,12 @@ fn start_background(app: &App, tracker: &TaskTracker, stop: &CancellationToken) 
     supervise(tracker, stop, "fleet", move |stop| fleet.clone().run(stop));
     let (shared, instance): (Arc<dyn SharedStore>, _) = (app.0.shared.clone(), app.fleet().own().spec().id.clone());
     supervise(tracker, stop, "reaper", move |stop| reaper::run(shared.clone(), instance.clone(), stop));
+    if let Some(catalog) = app.0.catalog.clone() {
+        supervise(tracker, stop, "catalog", move |stop| {
+            let catalog = Arc::clone(&catalog);
+            async move { catalog.follow(stop).await }
+        });
+    }
     let (monitor, interval, data) =
         (app.monitor().clone(), app.settings().monitor_interval, app.settings().data.clone());
     supervise(tracker, stop, "monitor", move |stop| monitor.clone().run(interval, data.clone(), stop));

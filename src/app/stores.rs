@@ -8,14 +8,12 @@ use std::{
     sync::Arc,
 };
 
-use sqlx::postgres::PgConnectOptions;
-
+use super::catalog::{self, Catalog, RefreshError};
 use crate::{
     config::{OperatorTokens, SettingValue, Settings, ShardUrl},
-    partitioner::Partitioner,
     secret,
     shards::{
-        ShardStore, Shards,
+        AdoptError, ShardStore, Shards,
         postgres::{PgShard, PrepareError},
         sqlite::{OpenShardError, SqliteShard},
     },
@@ -25,14 +23,11 @@ use crate::{
         sqlite::SqliteSharedStore,
     },
     sqlite::OpenError,
-    topology::{self, Topology, sqlite::CatalogError},
+    topology::{self, EMBEDDED_SHARDS, FIRST_EPOCH, postgres::PgCatalog, sqlite::CatalogError},
 };
 
 /// How long a start waits for Redis before it goes on without.
 const REDIS_PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
-
-/// How often a catalog that does not answer is tried again.
-const CATALOG_RETRY: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// The file that an operator token is made into if none is configured.
 const TOKEN_FILE: &str = "operator-token";
@@ -71,6 +66,9 @@ pub enum StartError {
     /// The stored topology contradicts itself.
     #[error("the stored topology is damaged")]
     Topology(#[source] crate::partitioner::SpecError),
+    /// The stored topology has a shard that the settings don't know.
+    #[error("shards: {0}")]
+    Endpoint(#[source] AdoptError),
     /// The catalog.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
@@ -97,9 +95,7 @@ pub enum StartError {
 
 /// Everything that instances share.
 pub(super) struct Stores {
-    pub(super) shards: Shards,
-    /// Shards that are still to be prepared for use.
-    pub(super) unprepared: Vec<Arc<PgShard>>,
+    pub(super) shards: OpenShards,
     pub(super) shared: Arc<dyn SharedStore>,
     pub(super) operator_tokens: OperatorTokens,
     /// Where the operator token is, if it was made here.
@@ -108,14 +104,10 @@ pub(super) struct Stores {
 
 /// Opens or creates what the settings name. Processes that start at once agree.
 pub(super) async fn open(settings: &Settings) -> Result<Stores, StartError> {
-    if settings.shards.0.is_empty() || settings.redis_url.is_none() {
+    if settings.redis_url.is_none() {
         make_data_directory(&settings.data)?;
     }
-    let (shards, unprepared) = if settings.shards.0.is_empty() {
-        (embedded_shards(settings).await?, Vec::new())
-    } else {
-        pg_shards(settings).await?
-    };
+    let shards = open_shards(settings).await?;
     let shared: Arc<dyn SharedStore> = match &settings.redis_url {
         Some(url) => {
             let redis = RedisSharedStore::connect(url.reveal())?;
@@ -129,7 +121,27 @@ pub(super) async fn open(settings: &Settings) -> Result<Stores, StartError> {
         None => Arc::new(SqliteSharedStore::open(&settings.data.join("shared.sqlite")).await?),
     };
     let (operator_tokens, token_file) = operator_tokens(settings)?;
-    Ok(Stores { shards, unprepared, shared, operator_tokens, token_file })
+    Ok(Stores { shards, shared, operator_tokens, token_file })
+}
+
+/// The shards that the settings name.
+pub(super) struct OpenShards {
+    pub(super) shards: Shards,
+    /// The catalog to follow; embedded shards keep the topology they started with.
+    pub(super) catalog: Option<Arc<Catalog>>,
+    /// Shards that are still to be prepared for use.
+    pub(super) unprepared: Vec<Arc<PgShard>>,
+}
+
+/// Opens the shards that the settings name.
+pub(super) async fn open_shards(settings: &Settings) -> Result<OpenShards, StartError> {
+    if settings.shards.0.is_empty() {
+        make_data_directory(&settings.data)?;
+        let shards = embedded_shards(settings).await?;
+        Ok(OpenShards { shards, catalog: None, unprepared: Vec::new() })
+    } else {
+        pg_shards(settings).await
+    }
 }
 
 fn make_data_directory(data: &Path) -> Result<(), StartError> {
@@ -142,58 +154,48 @@ fn make_data_directory(data: &Path) -> Result<(), StartError> {
     Ok(())
 }
 
-/// The stored topology, if it is the one that the settings speak of.
-fn agreed(topology: Topology, settings: &Settings) -> Result<(Topology, Partitioner), StartError> {
-    if topology.placement != settings.placement_spec() {
-        let nodes = topology.placement.nodes.iter().map(|node| node.id.as_str()).collect::<Vec<_>>().join(", ");
-        return Err(StartError::Placement { stored: topology.placement.strategy, nodes });
-    }
-    let partitioner = Partitioner::new(&topology.placement).map_err(StartError::Topology)?;
-    Ok((topology, partitioner))
-}
-
 async fn embedded_shards(settings: &Settings) -> Result<Shards, StartError> {
     let data = &settings.data;
-    let topology = topology::sqlite::load_or_create(&data.join("catalog.sqlite"), &settings.placement_spec()).await?;
-    let (topology, partitioner) = agreed(topology, settings)?;
-    let mut stores: Vec<Arc<dyn ShardStore>> = Vec::new();
-    for node in partitioner.nodes() {
-        let path = data.join(format!("{}.sqlite", node.id));
-        stores.push(Arc::new(SqliteShard::open(&node.id, &path, topology.epoch).await?));
+    let configured = settings.placement_spec();
+    let topology = topology::sqlite::load_or_create(&data.join("catalog.sqlite"), &configured).await?;
+    let mut stores: Vec<(String, Arc<dyn ShardStore>)> = Vec::new();
+    for id in EMBEDDED_SHARDS {
+        let path = data.join(format!("{id}.sqlite"));
+        stores.push((id.to_owned(), Arc::new(SqliteShard::open(id, &path, FIRST_EPOCH).await?)));
     }
-    Ok(Shards::new(topology, partitioner, stores))
+    let shards = Shards::new(stores);
+    catalog::adopt(&shards, &topology, &configured)?;
+    Ok(shards)
 }
 
-async fn pg_shards(settings: &Settings) -> Result<(Shards, Vec<Arc<PgShard>>), StartError> {
-    let mut shards = Vec::new();
+async fn pg_shards(settings: &Settings) -> Result<OpenShards, StartError> {
+    let mut unprepared = Vec::new();
     for ShardUrl { id, primary, replicas } in &settings.shards.0 {
         if !replicas.is_empty() {
             tracing::warn!(shard = id, "replicas are not read from yet: all requests go to the primary");
         }
         let options = primary.options().map_err(StartError::ShardUrl)?;
-        shards.push(Arc::new(PgShard::new(id, options, settings.shard_connections)));
+        unprepared.push(Arc::new(PgShard::new(id, options, settings.shard_connections)));
     }
-    let catalog = settings.catalog_url.as_ref().or(settings.shards.0.first().map(|shard| &shard.primary));
-    let topology = match catalog.map(|url| url.options()).transpose().map_err(StartError::ShardUrl)? {
-        Some(options) => catalog_topology(&options, settings).await,
-        None => return Err(StartError::Topology(crate::partitioner::SpecError::NoNodes)),
+    let shards =
+        Shards::new(unprepared.iter().map(|shard| (shard.id().to_owned(), Arc::clone(shard) as Arc<dyn ShardStore>)));
+    let first = settings.shards.0.first().map(|shard| &shard.primary);
+    let Some(url) = settings.catalog_url.as_ref().or(first) else {
+        return Err(StartError::Topology(crate::partitioner::SpecError::NoNodes));
     };
-    let (topology, partitioner) = agreed(topology, settings)?;
-    let stores = shards.iter().map(|shard| Arc::clone(shard) as Arc<dyn ShardStore>).collect();
-    Ok((Shards::new(topology, partitioner, stores), shards))
-}
-
-/// Without its topology an instance can't place a single key: it waits for the catalog.
-async fn catalog_topology(options: &PgConnectOptions, settings: &Settings) -> Topology {
-    loop {
-        match topology::postgres::load_or_create(options, &settings.placement_spec()).await {
-            Ok(topology) => return topology,
-            Err(error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "waiting for the catalog");
-                tokio::time::sleep(CATALOG_RETRY).await;
-            }
+    let database = PgCatalog::new(url.options().map_err(StartError::ShardUrl)?);
+    let catalog = Arc::new(Catalog::new(database, settings, shards.clone()));
+    match catalog.refresh().await {
+        Ok(()) => {}
+        Err(RefreshError::Unfit(error)) => return Err(error),
+        Err(RefreshError::Unavailable(error)) => {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "no shard is used before the catalog has answered"
+            );
         }
     }
+    Ok(OpenShards { shards, catalog: Some(catalog), unprepared })
 }
 
 /// The files hold password hashes and e-mail addresses.

@@ -80,7 +80,7 @@ pub(super) async fn register(
     let user = app.users().register(registration).await?;
     let location = HeaderValue::try_from(format!("/v1/users/{}", user.user_id))
         .map_err(|_| Problem::from(ProblemKind::Internal))?;
-    let versioned = Versioned { version: user.version, body: UserView::new(&app, user) };
+    let versioned = Versioned { version: user.version, body: UserView::new(&app, user)? };
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], versioned).into_response())
 }
 

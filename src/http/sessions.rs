@@ -43,7 +43,7 @@ pub(super) async fn login(
     JsonBody(body): JsonBody<LoginRequest>,
 ) -> Result<Json<IssuedView>, Problem> {
     let issued = app.users().login(&body.login_name, &body.password, origin.address, origin.client).await?;
-    Ok(Json(IssuedView::new(&app, issued)))
+    Ok(Json(IssuedView::new(&app, issued)?))
 }
 
 /// Logs out: ends the session that asks.

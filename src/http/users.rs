@@ -34,7 +34,7 @@ pub(super) async fn read(
     if_none_match: IfNoneMatch,
 ) -> Result<Response, Problem> {
     let user = app.users().find(caller.target(&user_id, Access::Read)?).await?;
-    Ok(if_none_match.respond(Versioned { version: user.version, body: UserView::new(&app, user) }))
+    Ok(if_none_match.respond(Versioned { version: user.version, body: UserView::new(&app, user)? }))
 }
 
 /// A change of profile and login name; absent members stay.
@@ -123,7 +123,7 @@ pub(super) async fn change(
 ) -> Result<Versioned<UserView>, Problem> {
     let user_id = caller.target(&user_id, Access::Write)?;
     let user = app.users().change(user_id, &precondition, patch.into_change()?).await?;
-    Ok(Versioned { version: user.version, body: UserView::new(&app, user) })
+    Ok(Versioned { version: user.version, body: UserView::new(&app, user)? })
 }
 
 /// Deletes an account and ends its sessions. The login name is free again.
@@ -187,7 +187,7 @@ pub(super) async fn export(
     let sessions = app.sessions().list(user_id).await?;
     Ok(Json(Export {
         password_reset_expires_at: user.reset.as_ref().map(|reset| reset.expires_at),
-        user: UserView::new(&app, user),
+        user: UserView::new(&app, user)?,
         sessions: sessions.into_iter().map(|session| SessionListItem::new(session, current)).collect(),
         exported_at: Timestamp::now(),
     }))

@@ -15,6 +15,7 @@ use crate::{
     partitioner::Partition,
     sessions::LiveSession,
     shared_store::StoredSession,
+    store_error::StoreError,
     users::{Permission, Profile, User},
 };
 
@@ -153,10 +154,10 @@ pub struct IssuedView {
 
 impl UserView {
     /// A user, and where it lives.
-    pub fn new(app: &App, user: User) -> Self {
+    pub fn new(app: &App, user: User) -> Result<Self, StoreError> {
         let user_id = user.user_id.to_string();
-        Self {
-            partition: PartitionView::new(app.shards().partition(&user_id)),
+        Ok(Self {
+            partition: PartitionView::new(app.shards().current()?.partitioner.partition(&user_id)),
             user_id,
             login_name: user.login_name.to_string(),
             profile: user.profile,
@@ -166,7 +167,7 @@ impl UserView {
             version: user.version,
             created_at: user.created_at,
             updated_at: user.updated_at,
-        }
+        })
     }
 }
 
@@ -216,11 +217,11 @@ impl SessionListItem {
 
 impl IssuedView {
     /// A session just made.
-    pub fn new(app: &App, issued: crate::users::Issued) -> Self {
-        Self {
+    pub fn new(app: &App, issued: crate::users::Issued) -> Result<Self, StoreError> {
+        Ok(Self {
             token: issued.token.reveal(),
             session: SessionView::new(issued.session),
-            user: UserView::new(app, issued.user),
-        }
+            user: UserView::new(app, issued.user)?,
+        })
     }
 }

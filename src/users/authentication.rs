@@ -57,7 +57,7 @@ impl Users {
             // The generation is read before the row: see Sessions::begin.
             let user_id = self.claimant(name, text).await?;
             let generation = self.sessions.begin(user_id).await?;
-            let user = self.shards.of_user(user_id).find_user(user_id).await?;
+            let user = self.shards.of_user(user_id)?.find_user(user_id).await?;
             let Some(user) = user.filter(|user| Some(&user.login_name) == name) else {
                 self.passwords.verify_nobody(password).await?;
                 return Err(UserError::InvalidCredentials);
@@ -79,7 +79,7 @@ impl Users {
     /// Who claims a name. A name that nobody claims gets an id that nobody has, so that it takes the same steps.
     async fn claimant(&self, name: Option<&LoginName>, text: &str) -> Result<UserId, UserError> {
         let claimed = match name {
-            Some(name) => self.shards.of_name(name).find_claim(name).await?,
+            Some(name) => self.shards.of_name(name)?.find_claim(name).await?,
             None => None,
         };
         Ok(claimed.map_or_else(|| nobody(text), |stored| stored.claim.user_id))
@@ -121,7 +121,7 @@ impl Users {
     async fn rehash(&self, user: &User, password: &Password) {
         let rehashed = async {
             let hash = self.passwords.hash(password).await?;
-            self.shards.of_user(user.user_id).rehash(user.user_id, &user.password_hash, &hash).await?;
+            self.shards.of_user(user.user_id)?.rehash(user.user_id, &user.password_hash, &hash).await?;
             Ok::<_, UserError>(())
         };
         if let Err(error) = rehashed.await {

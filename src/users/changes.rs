@@ -51,7 +51,7 @@ pub struct UserChange {
 impl Users {
     /// The live row of a user.
     pub async fn find(&self, user_id: UserId) -> Result<User, UserError> {
-        self.shards.of_user(user_id).find_user(user_id).await?.ok_or(UserError::Unknown)
+        self.shards.of_user(user_id)?.find_user(user_id).await?.ok_or(UserError::Unknown)
     }
 
     /// Applies `edit` to the user as it is, until no one else's change comes in between. An edit that changes nothing
@@ -84,7 +84,7 @@ impl Users {
             }
             changed.version += 1;
             changed.updated_at = Timestamp::now();
-            if self.shards.of_user(user_id).update_user(&changed).await? {
+            if self.shards.of_user(user_id)?.update_user(&changed).await? {
                 return Ok(changed);
             }
             tokio::time::sleep(pause(attempt)).await;
@@ -200,7 +200,7 @@ impl Users {
             change_profile(&mut changed.profile, change);
             changed.version += 1;
             changed.updated_at = Timestamp::now();
-            if self.shards.of_user(changed.user_id).update_user(&changed).await? {
+            if self.shards.of_user(changed.user_id)?.update_user(&changed).await? {
                 return Ok((changed, claim));
             }
             attempt += 1;
@@ -285,7 +285,7 @@ impl Users {
             precondition.check(&user)?;
             let held = names::held(&self.shards, &user).await?;
             self.sessions.end_all(user_id, None).await?;
-            if self.shards.of_user(user_id).delete_user(user_id, user.version).await? {
+            if self.shards.of_user(user_id)?.delete_user(user_id, user.version).await? {
                 let forgotten = self.insist(|| self.sessions.forget(user_id)).await;
                 if let Some(held) = held {
                     names::release(&self.shards, &held).await;

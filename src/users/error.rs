@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{passwords::PasswordError, store_error::StoreError, throttle::ThrottleError};
+use crate::{passwords::PasswordError, shards::StaleEpoch, store_error::StoreError, throttle::ThrottleError};
 
 /// A value that breaks a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,6 +62,15 @@ pub enum UserError {
     /// A store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl StaleEpoch for UserError {
+    fn stale_epoch(&self) -> Option<i64> {
+        match self {
+            Self::Store(error) => error.stale_epoch(),
+            _ => None,
+        }
+    }
 }
 
 impl From<ThrottleError> for UserError {

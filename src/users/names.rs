@@ -35,7 +35,7 @@ pub(super) enum Claimed {
 
 /// The user whom a name belongs to.
 pub(super) async fn find(shards: &Shards, name: &LoginName) -> Result<Option<User>, StoreError> {
-    match shards.of_name(name).find_claim(name).await? {
+    match shards.of_name(name)?.find_claim(name).await? {
         Some(stored) => named_back(shards, &stored).await,
         None => Ok(None),
     }
@@ -44,15 +44,19 @@ pub(super) async fn find(shards: &Shards, name: &LoginName) -> Result<Option<Use
 /// The claim's user, if its row names the claim back.
 async fn named_back(shards: &Shards, stored: &StoredClaim) -> Result<Option<User>, StoreError> {
     let Claim { login_name, user_id, .. } = &stored.claim;
-    Ok(shards.of_user(*user_id).find_user(*user_id).await?.filter(|user| user.login_name == *login_name))
+    Ok(shards.of_user(*user_id)?.find_user(*user_id).await?.filter(|user| user.login_name == *login_name))
 }
 
 /// Claims `name` for a user whose row does not name it yet.
 pub(super) async fn claim(shards: &Shards, name: &LoginName, user_id: UserId) -> Result<Claimed, UserError> {
-    let store = shards.of_name(name);
+    shards.insert(async || claim_at_one_epoch(shards, name, user_id).await).await
+}
+
+async fn claim_at_one_epoch(shards: &Shards, name: &LoginName, user_id: UserId) -> Result<Claimed, UserError> {
+    let store = shards.of_name(name)?;
     let claim = Claim { login_name: name.clone(), user_id, claim_id: Uuid::new_v4() };
     for _ in 0..ATTEMPTS {
-        if store.claim_name(shards.epoch(), &claim).await? {
+        if store.claim_name(store.epoch, &claim).await? {
             return Ok(Claimed::Ours(claim));
         }
         let Some(stored) = store.find_claim(name).await? else { continue };
@@ -72,15 +76,15 @@ pub(super) async fn claim(shards: &Shards, name: &LoginName, user_id: UserId) ->
 /// Makes sure that the claim's user can't come to name it back; false if it does by now, or changed under our eyes.
 async fn make_impossible(shards: &Shards, stored: &StoredClaim) -> Result<bool, StoreError> {
     let Claim { login_name, user_id, .. } = &stored.claim;
-    let store = shards.of_user(*user_id);
-    if store.void_user(shards.epoch(), *user_id).await? {
+    let store = shards.of_user(*user_id)?;
+    if store.void_user(store.epoch, *user_id).await? {
         return Ok(true);
     }
     match store.find_user(*user_id).await? {
         // A void row from an earlier takeover that got no further.
         None => Ok(true),
         Some(user) if user.login_name == *login_name => {
-            shards.of_name(login_name).confirm_claim(&stored.claim).await?;
+            shards.of_name(login_name)?.confirm_claim(&stored.claim).await?;
             Ok(false)
         }
         Some(user) => store.raise_version(*user_id, user.version).await,
@@ -89,7 +93,8 @@ async fn make_impossible(shards: &Shards, stored: &StoredClaim) -> Result<bool, 
 
 /// Notes that the user's row names the claim back. The name works without: a failure costs nothing but a note.
 pub(super) async fn confirm(shards: &Shards, claim: &Claim) {
-    if let Err(error) = shards.of_name(&claim.login_name).confirm_claim(claim).await {
+    let confirmed = async { shards.of_name(&claim.login_name)?.confirm_claim(claim).await };
+    if let Err(error) = confirmed.await {
         tracing::warn!(error = &error as &dyn std::error::Error, user_id = %claim.user_id, "a login name was not confirmed");
     }
 }
@@ -97,7 +102,8 @@ pub(super) async fn confirm(shards: &Shards, claim: &Claim) {
 /// Gives a name up that `user_id`'s row does not name, and never will under this claim. If this fails, the name can be
 /// taken over later.
 pub(super) async fn release(shards: &Shards, claim: &Claim) {
-    if let Err(error) = shards.of_name(&claim.login_name).release_claim(claim).await {
+    let released = async { shards.of_name(&claim.login_name)?.release_claim(claim).await };
+    if let Err(error) = released.await {
         tracing::warn!(error = &error as &dyn std::error::Error, user_id = %claim.user_id, "a login name was not released");
     }
 }
@@ -105,7 +111,7 @@ pub(super) async fn release(shards: &Shards, claim: &Claim) {
 /// The claim by which a user has its login name, to be released once its row no longer names it. It is read before the
 /// row changes: a claim made later, by the same user too, is another one.
 pub(super) async fn held(shards: &Shards, user: &User) -> Result<Option<Claim>, StoreError> {
-    let stored = shards.of_name(&user.login_name).find_claim(&user.login_name).await?;
+    let stored = shards.of_name(&user.login_name)?.find_claim(&user.login_name).await?;
     Ok(stored.map(|stored| stored.claim).filter(|claim| claim.user_id == user.user_id))
 }
 
@@ -113,6 +119,6 @@ pub(super) async fn held(shards: &Shards, user: &User) -> Result<Option<Claim>, 
 /// one over comes too late from then on.
 pub(super) async fn renew(shards: &Shards, claim: &Claim) -> Result<Option<Claim>, StoreError> {
     let renewed = Claim { claim_id: Uuid::new_v4(), ..claim.clone() };
-    let replaced = shards.of_name(&claim.login_name).replace_claim(claim.claim_id, &renewed).await?;
+    let replaced = shards.of_name(&claim.login_name)?.replace_claim(claim.claim_id, &renewed).await?;
     Ok(replaced.then_some(renewed))
 }

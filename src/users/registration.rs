@@ -60,7 +60,11 @@ impl Users {
             Claimed::UnderWay => return self.await_first(&login_name, &registration).await,
         };
         // If this fails without an answer the row may exist or not; the claim stays for a takeover to find out.
-        if self.shards.of_user(user.user_id).insert_user(self.shards.epoch(), &user).await? {
+        let insert = async || {
+            let home = self.shards.of_user(user.user_id)?;
+            home.insert_user(home.epoch, &user).await
+        };
+        if self.shards.insert(insert).await? {
             names::confirm(&self.shards, &claim).await;
             Ok(user)
         } else {

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 use symbolon::{
-    partitioner::{Partitioner, PartitionerSpec, Strategy},
+    partitioner::{PartitionerSpec, Strategy},
     passwords::{PasswordHash, PasswordPolicy, Passwords},
     sessions::{SessionPolicy, Sessions},
     shards::{Claim, ShardStore, Shards, StoredClaim, sqlite::SqliteShard},
@@ -88,9 +88,8 @@ impl Stage {
 
     pub fn users(&self) -> Users {
         let placement = PartitionerSpec::new(Strategy::ConsistentHash, ["only"]);
-        let partitioner = Partitioner::new(&placement).expect("a valid spec");
-        let stores: Vec<Arc<dyn ShardStore>> = vec![self.shard.clone()];
-        let shards = Shards::new(Topology { epoch: FIRST_EPOCH, placement }, partitioner, stores);
+        let shards = Shards::new([("only".to_owned(), self.shard.clone() as Arc<dyn ShardStore>)]);
+        shards.adopt(&Topology { epoch: FIRST_EPOCH, placement }).expect("a valid topology");
         Users::new(shards, self.sessions.clone(), self.passwords.clone(), self.throttle.clone())
     }
 

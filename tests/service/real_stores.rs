@@ -14,35 +14,54 @@ use crate::{
     service::harness::{PASSWORD, Service, registration, until},
 };
 
-const TOKEN: &str = "operator-token-of-the-tests";
+pub const TOKEN: &str = "operator-token-of-the-tests";
 
 /// Three shards on two servers, and Redis.
-struct Fleet {
-    postgres: [Postgres; 2],
-    redis: Redis,
-    shards: String,
+pub struct Fleet {
+    pub postgres: [Postgres; 2],
+    pub redis: Redis,
+    pub shards: String,
+    /// A server for the catalog alone, and the catalog's URL.
+    pub catalog: Option<(Postgres, String)>,
 }
 
 impl Fleet {
-    fn start() -> Self {
+    pub fn start() -> Self {
         let postgres = [Postgres::start(), Postgres::start()];
         let shards = [(0, &postgres[0]), (1, &postgres[0]), (2, &postgres[1])]
             .map(|(shard, server)| format!("db-node-{shard}={}", server.database(&format!("shard{shard}"))));
-        Self { redis: Redis::start(), shards: shards.join(","), postgres }
+        Self { redis: Redis::start(), shards: shards.join(","), postgres, catalog: None }
     }
 
-    async fn instance(&self) -> Service {
+    /// As [`Self::start`], the catalog not on the first shard.
+    pub fn start_with_catalog() -> Self {
+        let server = Postgres::start();
+        let url = server.database("catalog");
+        Self { catalog: Some((server, url)), ..Self::start() }
+    }
+
+    /// Does what a coordinator does: each shard goes to the next epoch, then the catalog says so.
+    pub fn raise_epoch(&self) {
+        let shards = [(0, "shard0"), (0, "shard1"), (1, "shard2")];
+        for (server, database) in shards {
+            self.postgres[server].psql(database, "UPDATE shard SET epoch = epoch + 1").expect("a shard");
+        }
+        self.postgres[0].psql("shard0", "UPDATE topology SET epoch = epoch + 1").expect("a catalog");
+    }
+
+    pub async fn instance(&self) -> Service {
         self.instance_with_redis(&self.redis.url()).await
     }
 
     async fn instance_with_redis(&self, redis: &str) -> Service {
-        Service::with(&[
+        let catalog = self.catalog.as_ref().map(|(_, url)| ("SYMBOLON_CATALOG_URL", url.as_str()));
+        let settings = [
             ("SYMBOLON_SHARDS", self.shards.as_str()),
             ("SYMBOLON_REDIS_URL", redis),
             ("SYMBOLON_OPERATOR_TOKEN", TOKEN),
             ("SYMBOLON_THROTTLE_ADDRESS", "10000/15m"),
-        ])
-        .await
+        ];
+        Service::with(&settings.into_iter().chain(catalog).collect::<Vec<_>>()).await
     }
 }
 
@@ -164,7 +183,7 @@ async fn a_dead_shard_costs_its_own_users_only_and_comes_back_by_itself() {
     service.login(&names[1]).await;
     let ready = service.get("/v1/health/ready").send().await;
     assert_eq!(ready.status, 200, "{}", ready.text);
-    assert_eq!(ready.json()["dependencies"][3], json!({"name": "db-node-2", "up": false, "required": false}));
+    assert_eq!(ready.json()["dependencies"][4], json!({"name": "db-node-2", "up": false, "required": false}));
     let circuit = async || {
         let stats = service.get("/v1/operator/stats").bearer(TOKEN).send().await.json();
         stats["circuits"]["db-node-2"].as_str().expect("a state").to_owned()

@@ -9,7 +9,7 @@ use crate::{
     app::App,
     http::{auth::Operator, path::Segment, problem::Problem, views::PartitionView},
     partitioner::Strategy,
-    shards::Shards,
+    shards::Placement,
 };
 
 /// The seed's partition statistics, and the epoch and shares.
@@ -42,15 +42,15 @@ pub struct PartitionStats {
 
 impl PartitionStats {
     /// The statistics of the topology in force. Embedded shards have no replicas.
-    pub fn new(shards: &Shards) -> Self {
-        let partitioner = shards.partitioner();
+    pub fn new(placement: &Placement) -> Self {
+        let partitioner = &placement.partitioner;
         let own = |(node, value): (&str, u64)| (node.to_owned(), value);
         let partitions_per_node: BTreeMap<String, u64> =
             partitioner.partitions_per_node().into_iter().map(own).collect();
         let shares = partitioner.shares();
         Self {
             strategy: partitioner.strategy(),
-            epoch: shards.epoch(),
+            epoch: placement.epoch,
             total_partitions: partitions_per_node.values().sum(),
             total_nodes: partitioner.nodes().len(),
             partitions_per_node,
@@ -68,8 +68,8 @@ impl PartitionStats {
     security(("operator_token" = []), ("session" = [])),
     responses((status = 200, description = "The statistics.", body = PartitionStats))
 )]
-pub(in crate::http) async fn all(State(app): State<App>, _: Operator) -> Json<PartitionStats> {
-    Json(PartitionStats::new(app.shards()))
+pub(in crate::http) async fn all(State(app): State<App>, _: Operator) -> Result<Json<PartitionStats>, Problem> {
+    Ok(Json(PartitionStats::new(&*app.shards().current()?)))
 }
 
 /// Where a key is.
@@ -100,6 +100,7 @@ pub(in crate::http) async fn of_key(
     _: Operator,
     Segment(key): Segment,
 ) -> Result<Json<KeyPlacement>, Problem> {
-    let now = PartitionView::new(app.shards().partition(&key));
-    Ok(Json(KeyPlacement { now, key, after: None, epoch: app.shards().epoch() }))
+    let placement = app.shards().current()?;
+    let now = PartitionView::new(placement.partitioner.partition(&key));
+    Ok(Json(KeyPlacement { now, key, after: None, epoch: placement.epoch }))
 }

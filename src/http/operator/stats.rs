@@ -97,7 +97,7 @@ pub(in crate::http) async fn stats(State(app): State<App>, _: Operator) -> Resul
     Ok(Json(ServiceStats {
         service_type: "stateless",
         session_management: session_stats(app.sessions()).await?,
-        data_partitioning: PartitionStats::new(app.shards()),
+        data_partitioning: PartitionStats::new(&*app.shards().current()?),
         password_hashing: HashingStats {
             threads: hashing.threads,
             running: hashing.running,

@@ -39,7 +39,7 @@ pub(in crate::http) async fn find(
 ) -> Result<Json<UserView>, Problem> {
     let [login_name] = query::read(text.as_deref(), ["login_name"])?;
     let login_name = login_name.ok_or_else(|| Problem::field(ProblemKind::Malformed, "login_name", "is missing"))?;
-    Ok(Json(UserView::new(&app, app.users().find_by_name(&login_name).await?)))
+    Ok(Json(UserView::new(&app, app.users().find_by_name(&login_name).await?)?))
 }
 
 /// No members.
@@ -68,7 +68,7 @@ pub(in crate::http) async fn issue_session(
 ) -> Result<Json<IssuedView>, Problem> {
     // The session is the user's, and the request's address and client are the operator's.
     let issued = app.users().issue_session(parse_user_id(&user_id)?, Client::default()).await?;
-    Ok(Json(IssuedView::new(&app, issued)))
+    Ok(Json(IssuedView::new(&app, issued)?))
 }
 
 /// A token to set a password with.
@@ -130,7 +130,7 @@ pub(in crate::http) async fn set_permissions(
     JsonBody(body): JsonBody<PermissionsChange>,
 ) -> Result<Json<UserView>, Problem> {
     let permissions = Permissions::from_list(&body.permissions);
-    Ok(Json(UserView::new(&app, app.users().set_permissions(parse_user_id(&user_id)?, permissions).await?)))
+    Ok(Json(UserView::new(&app, app.users().set_permissions(parse_user_id(&user_id)?, permissions).await?)?))
 }
 
 /// Whether to keep a user from logging in.

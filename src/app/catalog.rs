@@ -1,0 +1,119 @@
+//! The topology as a running instance learns it: from the catalog at start, and again whenever it may have changed. Until
+//! the catalog has answered once no key can be placed, and what needs no shard is served.
+
+use std::{
+    error::Error,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+
+use tokio_util::sync::CancellationToken;
+
+use super::StartError;
+use crate::{
+    config::Settings,
+    partitioner::PartitionerSpec,
+    shards::{AdoptError, Shards},
+    topology::{
+        FIRST_EPOCH, Topology,
+        postgres::{CatalogUnavailable, PgCatalog},
+    },
+};
+
+/// How often the catalog is read where nobody has reason to think that it has changed.
+const POLL: Duration = Duration::from_secs(2);
+/// How often a catalog is tried that has not answered yet.
+const FIRST_POLL: Duration = Duration::from_millis(500);
+
+/// The catalog of a fleet.
+#[derive(Debug)]
+pub(super) struct Catalog {
+    database: PgCatalog,
+    configured: PartitionerSpec,
+    shards: Shards,
+    answers: AtomicBool,
+}
+
+/// Why no topology was taken from the catalog.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum RefreshError {
+    /// It did not answer.
+    #[error(transparent)]
+    Unavailable(#[from] CatalogUnavailable),
+    /// What it says does not go with the settings.
+    #[error(transparent)]
+    Unfit(#[from] StartError),
+}
+
+impl Catalog {
+    /// The catalog that tells `shards` its topology, and gets the settings' one if it has none.
+    pub(super) fn new(database: PgCatalog, settings: &Settings, shards: Shards) -> Self {
+        Self { database, configured: settings.placement_spec(), shards, answers: AtomicBool::new(false) }
+    }
+
+    /// Whether it answered when it was last asked.
+    pub(super) fn answers(&self) -> bool {
+        self.answers.load(Ordering::Relaxed)
+    }
+
+    /// Whether requests need it: before its first answer.
+    pub(super) fn is_needed(&self) -> bool {
+        self.shards.current().is_err()
+    }
+
+    /// Reads the topology and puts it in force if it is new.
+    pub(super) async fn refresh(&self) -> Result<(), RefreshError> {
+        let read = if self.is_needed() {
+            self.database.load_or_create(&self.configured).await
+        } else {
+            self.database.load().await
+        };
+        self.answers.store(read.is_ok(), Ordering::Relaxed);
+        let topology = read?;
+        if adopt(&self.shards, &topology, &self.configured)? {
+            tracing::info!(epoch = topology.epoch, "the topology is in force");
+        }
+        Ok(())
+    }
+
+    /// Reads the topology every now and then, and at once where someone found the one in force outdated, until stopped.
+    pub(super) async fn follow(&self, stop: CancellationToken) {
+        let mut said = String::new();
+        loop {
+            let pause = if self.is_needed() { FIRST_POLL } else { POLL };
+            tokio::select! {
+                () = stop.cancelled() => break,
+                () = self.shards.outdated() => {}
+                () = tokio::time::sleep(pause) => {}
+            }
+            match self.refresh().await {
+                Ok(()) if !said.is_empty() => {
+                    said.clear();
+                    tracing::info!("the catalog is back");
+                }
+                Ok(()) => {}
+                Err(error) => {
+                    let says = error.to_string();
+                    if says != said {
+                        tracing::warn!(error = &error as &dyn Error, "the topology could not be refreshed");
+                        said = says;
+                    }
+                }
+            }
+        }
+        self.database.close().await;
+    }
+}
+
+/// Puts the stored topology in force. The first one must be the one that the settings speak of; what it became since then
+/// is the catalog's to know.
+pub(super) fn adopt(shards: &Shards, topology: &Topology, configured: &PartitionerSpec) -> Result<bool, StartError> {
+    if topology.epoch == FIRST_EPOCH && topology.placement != *configured {
+        let nodes = topology.placement.nodes.iter().map(|node| node.id.as_str()).collect::<Vec<_>>().join(", ");
+        return Err(StartError::Placement { stored: topology.placement.strategy, nodes });
+    }
+    shards.adopt(topology).map_err(|error| match error {
+        AdoptError::Spec(source) => StartError::Topology(source),
+        AdoptError::NoEndpoint(_) => StartError::Endpoint(error),
+    })
+}
