@@ -1,13 +1,17 @@
-//! Passwords: recognised by argon2id hashes (RFC 9106) in PHC format, computed off the runtime on a bounded pool.
+//! Passwords: recognised by argon2id hashes (RFC 9106) in PHC format, computed off the runtime on a bounded pool. Hashes
+//! that came with imported users may be of other kinds until their next login (`format`).
 //!
 //! Invariants: a password is never stored, logged or compared; hashing never runs on a runtime thread; an unknown user
 //! costs one hash with the parameters in force.
 
+mod format;
 mod pool;
 
 use std::{fmt, time::Duration};
 
-use argon2::{Argon2, Params, PasswordHasher, PasswordVerifier, password_hash::phc};
+use argon2::{Argon2, Params, PasswordHasher, password_hash::phc};
+use format::Parsed;
+pub use format::{HashingError, InvalidHash};
 use pool::HashPool;
 pub use pool::{PoolStats, Saturated};
 use secrecy::{ExposeSecret, SecretString};
@@ -30,7 +34,7 @@ impl Password {
     }
 }
 
-/// A password hash in PHC format; hidden from `Debug`.
+/// A password hash, in PHC format if it was made here; hidden from `Debug`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PasswordHash(String);
 
@@ -91,8 +95,8 @@ pub enum PasswordError {
     #[error(transparent)]
     Saturated(#[from] Saturated),
     /// The hasher failed, or a stored hash can't be read.
-    #[error("password hashing failed")]
-    Hashing(#[source] argon2::password_hash::Error),
+    #[error(transparent)]
+    Hashing(#[from] HashingError),
 }
 
 /// What a check found.
@@ -129,14 +133,14 @@ impl Passwords {
     /// Hashes a new password with a random salt.
     pub async fn hash(&self, password: &Password) -> Result<PasswordHash, PasswordError> {
         let (argon2, password) = (self.argon2.clone(), password.clone());
-        let hashed = self.pool.run(move || hash(&argon2, &password)).await?;
-        hashed.map_err(PasswordError::Hashing)
+        Ok(self.pool.run(move || hash(&argon2, &password)).await??)
     }
 
-    /// Checks a password against a stored hash.
+    /// Checks a password against a stored hash. For a user without one it costs the same.
     pub async fn verify(&self, password: &Password, hash: &PasswordHash) -> Result<Verdict, PasswordError> {
+        let hash = if hash.export().is_some() { hash } else { &self.decoy };
         let (argon2, password, hash) = (self.argon2.clone(), password.clone(), hash.clone());
-        self.pool.run(move || verify(&argon2, &password, &hash)).await?.map_err(PasswordError::Hashing)
+        Ok(self.pool.run(move || verify(&argon2, &password, &hash)).await??)
     }
 
     /// Costs what [`Self::verify`] costs, for names that nobody has.
@@ -150,30 +154,27 @@ impl Passwords {
     }
 }
 
-fn hash(argon2: &Argon2<'_>, password: &Password) -> Result<PasswordHash, argon2::password_hash::Error> {
-    let hash: phc::PasswordHash = argon2.hash_password(password.reveal().as_bytes())?;
+fn hash(argon2: &Argon2<'_>, password: &Password) -> Result<PasswordHash, HashingError> {
+    let hashed = argon2.hash_password(password.reveal().as_bytes());
+    let hash: phc::PasswordHash = hashed.map_err(|error| HashingError(error.into()))?;
     Ok(PasswordHash(hash.to_string()))
 }
 
-fn verify(
-    argon2: &Argon2<'_>,
-    password: &Password,
-    hash: &PasswordHash,
-) -> Result<Verdict, argon2::password_hash::Error> {
-    let parsed = phc::PasswordHash::new(hash.as_str()).map_err(argon2::password_hash::Error::from)?;
-    match argon2.verify_password(password.reveal().as_bytes(), &parsed) {
-        Ok(()) if is_current(argon2, &parsed) => Ok(Verdict::Right),
-        Ok(()) => Ok(Verdict::RightButOutdated),
-        Err(argon2::password_hash::Error::PasswordInvalid) => Ok(Verdict::Wrong),
-        Err(error) => Err(error),
+fn verify(argon2: &Argon2<'_>, password: &Password, hash: &PasswordHash) -> Result<Verdict, HashingError> {
+    let parsed = Parsed::new(hash.as_str()).map_err(|error| HashingError(error.into()))?;
+    match parsed.matches(password)? {
+        false => Ok(Verdict::Wrong),
+        true if is_current(argon2, &parsed) => Ok(Verdict::Right),
+        true => Ok(Verdict::RightButOutdated),
     }
 }
 
-fn is_current(argon2: &Argon2<'_>, hash: &phc::PasswordHash) -> bool {
+fn is_current(argon2: &Argon2<'_>, hash: &Parsed<'_>) -> bool {
     let cost = |params: &Params| (params.m_cost(), params.t_cost(), params.p_cost());
-    hash.algorithm == argon2::ARGON2ID_IDENT
-        && hash.version == Some(u32::from(argon2::Version::V0x13))
-        && Params::try_from(hash).is_ok_and(|params| cost(&params) == cost(argon2.params()))
+    matches!(hash, Parsed::Argon2(hash, params)
+        if hash.algorithm == argon2::ARGON2ID_IDENT
+            && hash.version == Some(u32::from(argon2::Version::V0x13))
+            && cost(params) == cost(argon2.params()))
 }
 
 /// A well-formed hash that no password is known for: its output is random instead of computed.
