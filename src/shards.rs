@@ -4,6 +4,7 @@
 //! costs one shard, and a login two. A key's store and the epoch that an insert there must name come from one snapshot of
 //! the topology: an insert placed by an older topology can't name a newer epoch.
 
+pub mod bulk;
 pub mod postgres;
 pub mod sqlite;
 pub mod store;
@@ -18,6 +19,7 @@ use crate::{
     topology::Topology,
     users::{LoginName, UserId},
 };
+pub use bulk::BulkStore;
 pub use store::{Claim, ShardStore, StoredClaim};
 
 /// How long an insert that named a passed epoch waits for the topology that follows.

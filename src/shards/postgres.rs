@@ -1,6 +1,8 @@
 //! A shard in a PostgreSQL database.
 
+mod bulk;
 mod claims;
+mod copy;
 mod users;
 
 use std::{
@@ -11,7 +13,7 @@ use std::{
 use async_trait::async_trait;
 use sqlx::{
     PgPool, Postgres,
-    postgres::{PgArguments, PgConnectOptions, PgPoolOptions},
+    postgres::{PgArguments, PgConnectOptions, PgPoolOptions, PgRow},
 };
 use uuid::Uuid;
 
@@ -158,11 +160,22 @@ impl PgShard {
     async fn insert(&self, epoch: i64, query: Query<'_>) -> Result<bool, StoreError> {
         match self.guarded(query.execute(&self.pool)).await? {
             Ok(done) => Ok(done.rows_affected() > 0),
-            Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(STALE_EPOCH) => {
-                Err(StoreError::StaleEpoch { shard: self.shard_id.clone(), epoch })
-            }
-            Err(source) => Err(self.unavailable(source)),
+            Err(error) => Err(self.insert_error(epoch, error)),
         }
+    }
+
+    /// What an insert behind the fence failed of.
+    fn insert_error(&self, epoch: i64, error: sqlx::Error) -> StoreError {
+        match error {
+            sqlx::Error::Database(error) if error.code().as_deref() == Some(STALE_EPOCH) => {
+                StoreError::StaleEpoch { shard: self.shard_id.clone(), epoch }
+            }
+            source => self.unavailable(source),
+        }
+    }
+
+    fn decode_users(&self, rows: &[PgRow]) -> Result<Vec<User>, StoreError> {
+        rows.iter().map(|row| users::decode(row).map_err(|source| self.corrupt("user", source))).collect()
     }
 }
 

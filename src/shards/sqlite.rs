@@ -1,5 +1,6 @@
 //! A shard in an SQLite file, shared by the processes of one machine.
 
+mod bulk;
 mod claims;
 mod users;
 

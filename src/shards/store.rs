@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use uuid::Uuid;
 
+use super::BulkStore;
 use crate::{
     breaker::Circuit,
     clock::Timestamp,
@@ -37,7 +38,7 @@ pub struct StoredClaim {
 
 /// One shard. Writes answer whether their condition held; a condition that does not hold changes nothing.
 #[async_trait]
-pub trait ShardStore: Send + Sync + std::fmt::Debug {
+pub trait ShardStore: BulkStore + std::fmt::Debug {
     /// Whether the shard answers.
     async fn ping(&self) -> Result<(), StoreError>;
 

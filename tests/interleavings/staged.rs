@@ -14,7 +14,7 @@ use symbolon::{
     partitioner::{PartitionerSpec, Strategy},
     passwords::{PasswordHash, PasswordPolicy, Passwords},
     sessions::{SessionPolicy, Sessions},
-    shards::{Claim, ShardStore, Shards, StoredClaim, sqlite::SqliteShard},
+    shards::{BulkStore, Claim, ShardStore, Shards, StoredClaim, sqlite::SqliteShard},
     shared_store::{Client, sqlite::SqliteSharedStore},
     store_error::StoreError,
     throttle::Throttle,
@@ -142,6 +142,25 @@ impl StagedShard {
         if let Some(event) = event {
             event.await;
         }
+    }
+}
+
+#[async_trait]
+impl BulkStore for StagedShard {
+    async fn find_users(&self, user_ids: &[UserId]) -> Result<Vec<User>, StoreError> {
+        self.inner.find_users(user_ids).await
+    }
+
+    async fn list_users(&self, after: Option<UserId>, limit: u32) -> Result<Vec<User>, StoreError> {
+        self.inner.list_users(after, limit).await
+    }
+
+    async fn insert_users(&self, epoch: i64, users: &[User]) -> Result<Vec<UserId>, StoreError> {
+        self.inner.insert_users(epoch, users).await
+    }
+
+    async fn claim_names(&self, epoch: i64, claims: &[Claim]) -> Result<Vec<StoredClaim>, StoreError> {
+        self.inner.claim_names(epoch, claims).await
     }
 }
 

@@ -51,6 +51,11 @@ suite! {
     confirm_and_release_name_the_claim
     a_replaced_claim_belongs_to_the_new_one_only
     of_racing_claims_one_succeeds
+    many_users_are_inserted_but_for_those_that_are_there
+    many_users_at_another_epoch_are_not_inserted
+    many_names_are_claimed_but_for_those_that_are_claimed
+    of_racing_claims_on_many_names_each_name_has_one
+    users_are_listed_in_the_order_of_their_ids
 }
 
 async fn hash(password: &str) -> PasswordHash {
@@ -210,6 +215,66 @@ async fn of_racing_claims_one_succeeds(shard: &dyn ShardStore) {
     let races = claims.iter().map(|claim| shard.claim_name(EPOCH, claim));
     let won = futures_util::future::join_all(races).await.into_iter().filter(|won| *won.as_ref().expect("an answer"));
     assert_eq!(won.count(), 1);
+}
+
+async fn many_users_are_inserted_but_for_those_that_are_there(shard: &dyn ShardStore) {
+    let mut users = Vec::new();
+    for number in 0..5 {
+        users.push(User { login_name: name(&format!("user-{number}")), ..user().await });
+    }
+    users[4].profile.name = "tab\t, line\nand \\N".to_owned();
+    users[4].reset = None;
+    users[4].idempotency_hash = None;
+    shard.insert_user(EPOCH, &users[1]).await.expect("an answer");
+    shard.void_user(EPOCH, users[3].user_id).await.expect("an answer");
+    let mut there = shard.insert_users(EPOCH, &users).await.expect("an answer");
+    there.sort();
+    assert_eq!(there, [users[1].user_id, users[3].user_id]);
+    let ids: Vec<UserId> = users.iter().map(|user| user.user_id).collect();
+    let mut found = shard.find_users(&ids).await.expect("an answer");
+    found.sort_by_key(|user| user.user_id);
+    users.remove(3);
+    assert_eq!(found, users);
+}
+
+async fn many_users_at_another_epoch_are_not_inserted(shard: &dyn ShardStore) {
+    let user = user().await;
+    let inserted = shard.insert_users(EPOCH + 1, std::slice::from_ref(&user)).await;
+    assert!(matches!(inserted, Err(StoreError::StaleEpoch { .. })), "{inserted:?}");
+    assert_eq!(shard.find_users(&[user.user_id]).await.expect("an answer"), []);
+}
+
+async fn many_names_are_claimed_but_for_those_that_are_claimed(shard: &dyn ShardStore) {
+    let named = |text: &str| Claim { login_name: name(text), ..claim(UserId::generate()) };
+    let first = named("ada");
+    shard.claim_name(EPOCH, &first).await.expect("an answer");
+    let wanted = [named("eve"), named("ada"), named("zoë")];
+    let held = shard.claim_names(EPOCH, &wanted).await.expect("an answer");
+    assert_eq!(held.into_iter().map(|stored| stored.claim).collect::<Vec<_>>(), [first]);
+    for claim in [&wanted[0], &wanted[2]] {
+        let stored = shard.find_claim(&claim.login_name).await.expect("an answer").expect("a claim");
+        assert_eq!((&stored.claim, stored.confirmed), (claim, false));
+        assert!(stored.read_at.since(stored.claimed_at) < Duration::from_secs(60));
+    }
+}
+
+async fn of_racing_claims_on_many_names_each_name_has_one(shard: &dyn ShardStore) {
+    let named = |number: usize| Claim { login_name: name(&format!("u{number}")), ..claim(UserId::generate()) };
+    let batches: Vec<Vec<Claim>> = (0..6).map(|start| (start * 10..start * 10 + 40).map(named).collect()).collect();
+    let races = futures_util::future::join_all(batches.iter().map(|batch| shard.claim_names(EPOCH, batch))).await;
+    let held: usize = races.iter().map(|held| held.as_ref().expect("an answer").len()).sum();
+    assert_eq!(batches.len() * 40 - held, 90, "each of 90 names is claimed once");
+}
+
+async fn users_are_listed_in_the_order_of_their_ids(shard: &dyn ShardStore) {
+    let mut users = Vec::new();
+    for number in 0..5 {
+        users.push(User { login_name: name(&format!("user-{number}")), ..user().await });
+    }
+    shard.insert_users(EPOCH, &users).await.expect("an answer");
+    shard.void_user(EPOCH, UserId::generate()).await.expect("an answer");
+    assert_eq!(shard.list_users(None, 2).await.expect("an answer"), users[..2]);
+    assert_eq!(shard.list_users(Some(users[1].user_id), 9).await.expect("an answer"), users[2..]);
 }
 
 #[tokio::test]

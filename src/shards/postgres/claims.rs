@@ -4,7 +4,7 @@ use sqlx::{Row, postgres::PgRow};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::Query;
+use super::{Query, copy::Rows};
 use crate::{
     partitioner::position,
     shards::store::{Claim, StoredClaim},
@@ -17,6 +17,26 @@ pub(super) fn find(login_name: &LoginName) -> Query<'_> {
          FROM login_names WHERE login_name = $1 AND state = 'live'",
     )
     .bind(login_name.as_str())
+}
+
+/// The claims on any of these names.
+pub(super) fn find_any<'q>(login_names: &'q [&'q str]) -> Query<'q> {
+    sqlx::query(
+        "SELECT login_name, user_id, claim_id, claimed_at, clock_timestamp() AS read_at, confirmed \
+         FROM login_names WHERE login_name = ANY($1) AND state = 'live'",
+    )
+    .bind(login_names)
+}
+
+/// The statement that takes what [`push`] makes.
+pub(super) const COPY: &str = "COPY login_names (login_name, position, state, epoch, version, user_id, claim_id, claimed_at, confirmed) FROM STDIN";
+
+/// A new claim as a row; `now` by the server's clock.
+pub(super) fn push(rows: &mut Rows, epoch: i64, now: &str, claim: &Claim) {
+    let position = Uuid::from_u128(position(claim.login_name.as_str())).to_string();
+    let (epoch, user_id, claim_id) = (epoch.to_string(), claim.user_id.to_string(), claim.claim_id.to_string());
+    let name = claim.login_name.as_str();
+    rows.push([name, &position, "live", &epoch, "1", &user_id, &claim_id, now, "f"].map(Some));
 }
 
 pub(super) fn decode(login_name: &LoginName, row: &PgRow) -> Result<StoredClaim, sqlx::Error> {

@@ -1,10 +1,10 @@
 //! Statements on `users`.
 
 use sqlx::{Row, postgres::PgRow};
-use time::OffsetDateTime;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use uuid::Uuid;
 
-use super::Query;
+use super::{Query, copy::Rows};
 use crate::{
     clock::Timestamp,
     partitioner::position,
@@ -12,13 +12,71 @@ use crate::{
     users::{LoginName, PasswordReset, Profile, User, UserId},
 };
 
+/// Live rows, whole, for which a condition holds.
+macro_rules! select {
+    ($condition:literal) => {
+        concat!(
+            "SELECT user_id, login_name, password_hash, name, email, preferences::text, permissions::text, suspended, ",
+            "idempotency_hash, reset_hash, reset_expires_at, version, created_at, updated_at ",
+            "FROM users WHERE state = 'live' AND ",
+            $condition
+        )
+    };
+}
+
 pub(super) fn find<'q>(user_id: UserId) -> Query<'q> {
-    sqlx::query(
-        "SELECT user_id, login_name, password_hash, name, email, preferences::text, permissions::text, suspended, \
-         idempotency_hash, reset_hash, reset_expires_at, version, created_at, updated_at \
-         FROM users WHERE user_id = $1 AND state = 'live'",
-    )
-    .bind(user_id.uuid())
+    sqlx::query(select!("user_id = $1")).bind(user_id.uuid())
+}
+
+pub(super) fn find_any<'q>(user_ids: Vec<Uuid>) -> Query<'q> {
+    sqlx::query(select!("user_id = ANY($1)")).bind(user_ids)
+}
+
+pub(super) fn list<'q>(after: Option<UserId>, limit: u32) -> Query<'q> {
+    sqlx::query(select!("($1 IS NULL OR user_id > $1) ORDER BY user_id LIMIT $2"))
+        .bind(after.map(UserId::uuid))
+        .bind(i64::from(limit))
+}
+
+/// The statement that takes what [`push`] makes.
+pub(super) const COPY: &str = "COPY users (user_id, position, state, epoch, version, login_name, password_hash, name, \
+    email, preferences, permissions, suspended, created_at, updated_at, idempotency_hash, reset_hash, reset_expires_at) \
+    FROM STDIN";
+
+/// A new user as a row.
+pub(super) fn push(rows: &mut Rows, epoch: i64, user: &User) {
+    let moment = |at: Timestamp| OffsetDateTime::from(at).format(&Rfc3339).unwrap_or_else(|_| "infinity".to_owned());
+    let bytes = |bytes: &[u8; 32]| format!("\\x{}", hex::encode(bytes));
+    let always = [
+        user.user_id.to_string(),
+        position_of(user.user_id).to_string(),
+        "live".to_owned(),
+        epoch.to_string(),
+        user.version.to_string(),
+        user.login_name.to_string(),
+        user.password_hash.as_str().to_owned(),
+        user.profile.name.clone(),
+        user.profile.email.clone(),
+        preferences(user),
+        permissions(user),
+        user.suspended.to_string(),
+        moment(user.created_at),
+        moment(user.updated_at),
+    ];
+    let sometimes = [
+        user.idempotency_hash.as_ref().map(bytes),
+        user.reset.as_ref().map(|reset| bytes(&reset.digest)),
+        user.reset.as_ref().map(|reset| moment(reset.expires_at)),
+    ];
+    rows.push(always.iter().map(|field| Some(field.as_str())).chain(sometimes.iter().map(Option::as_deref)));
+}
+
+fn preferences(user: &User) -> String {
+    serde_json::json!(user.preferences).to_string()
+}
+
+fn permissions(user: &User) -> String {
+    serde_json::json!(user.permissions).to_string()
 }
 
 /// A row read back. What we wrote ourselves is decoded strictly: anything else is a damaged row.
@@ -77,8 +135,8 @@ fn bind_changeable<'q>(query: Query<'q>, user: &'q User) -> Query<'q> {
         .bind(user.password_hash.as_str())
         .bind(&user.profile.name)
         .bind(&user.profile.email)
-        .bind(serde_json::Value::Object(user.preferences.clone()).to_string())
-        .bind(serde_json::json!(user.permissions).to_string())
+        .bind(preferences(user))
+        .bind(permissions(user))
         .bind(user.suspended)
         .bind(user.idempotency_hash.as_ref().map(|hash| hash.as_slice()))
         .bind(user.reset.as_ref().map(|reset| reset.digest.as_slice()))

@@ -23,6 +23,25 @@ pub(super) async fn find(database: &Database, user_id: UserId) -> Result<Option<
         .map_err(|source| database.corrupt("user", source))
 }
 
+pub(super) async fn find_any(database: &Database, user_ids: &[UserId]) -> Result<Vec<User>, StoreError> {
+    let ids = sqlx::types::Json(user_ids.iter().map(UserId::to_string).collect::<Vec<_>>());
+    let query = sqlx::query("SELECT * FROM users WHERE user_id IN (SELECT value FROM json_each(?)) AND state = 'live'");
+    decode_all(database, query.bind(ids).fetch_all(database.reader()).await)
+}
+
+pub(super) async fn list(database: &Database, after: Option<UserId>, limit: u32) -> Result<Vec<User>, StoreError> {
+    // Every id sorts after the empty text.
+    let after = after.map_or_else(String::new, |id| id.to_string());
+    let query = sqlx::query("SELECT * FROM users WHERE user_id > ? AND state = 'live' ORDER BY user_id LIMIT ?");
+    decode_all(database, query.bind(after).bind(limit).fetch_all(database.reader()).await)
+}
+
+fn decode_all(database: &Database, rows: Result<Vec<SqliteRow>, sqlx::Error>) -> Result<Vec<User>, StoreError> {
+    let rows = rows.map_err(|source| database.unavailable(source))?;
+    let decoded = rows.iter().map(|row| Stored::from_row(row).map(|stored| stored.0)).collect::<Result<_, _>>();
+    decoded.map_err(|source| database.corrupt("user", source))
+}
+
 /// A row read back. What we wrote ourselves is decoded strictly: anything else is a damaged file.
 struct Stored(User);
 

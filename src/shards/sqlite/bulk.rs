@@ -1,0 +1,55 @@
+//! Import and export.
+
+use async_trait::async_trait;
+
+use super::{SqliteShard, claims, users};
+use crate::{
+    shards::{
+        BulkStore,
+        store::{Claim, ShardStore, StoredClaim},
+    },
+    store_error::StoreError,
+    users::{User, UserId},
+};
+
+#[async_trait]
+impl BulkStore for SqliteShard {
+    async fn find_users(&self, user_ids: &[UserId]) -> Result<Vec<User>, StoreError> {
+        users::find_any(&self.database, user_ids).await
+    }
+
+    async fn list_users(&self, after: Option<UserId>, limit: u32) -> Result<Vec<User>, StoreError> {
+        users::list(&self.database, after, limit).await
+    }
+
+    async fn insert_users(&self, epoch: i64, users: &[User]) -> Result<Vec<UserId>, StoreError> {
+        let mut write = self.write_at(epoch).await?;
+        let mut there = Vec::new();
+        for user in users {
+            let done = users::insert(epoch, user).execute(&mut **write).await;
+            if done.map_err(|source| self.database.unavailable(source))?.rows_affected() == 0 {
+                there.push(user.user_id);
+            }
+        }
+        write.commit().await?;
+        Ok(there)
+    }
+
+    async fn claim_names(&self, epoch: i64, claims: &[Claim]) -> Result<Vec<StoredClaim>, StoreError> {
+        let mut write = self.write_at(epoch).await?;
+        let mut there = Vec::new();
+        for claim in claims {
+            let done = claims::insert(epoch, claim).execute(&mut **write).await;
+            if done.map_err(|source| self.database.unavailable(source))?.rows_affected() == 0 {
+                there.push(claim);
+            }
+        }
+        write.commit().await?;
+        let mut held = Vec::new();
+        for claim in there {
+            // One that was released meanwhile is the caller's to claim again.
+            held.extend(self.find_claim(&claim.login_name).await?);
+        }
+        Ok(held)
+    }
+}
