@@ -1,6 +1,7 @@
 //! The running service: everything that requests need, in one handle.
 
 mod catalog;
+mod command;
 mod readiness;
 mod run;
 mod stores;
@@ -10,6 +11,7 @@ use std::sync::Arc;
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+pub use command::CommandShards;
 pub use readiness::{Dependency, Readiness};
 pub use run::Server;
 pub use stores::StartError;

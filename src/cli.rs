@@ -1,9 +1,10 @@
-//! The command line: `serve` (the default), `partition`, `openapi`, `healthcheck`.
+//! The command line: `serve` (the default), `users`, `partition`, `openapi`, `healthcheck`.
 
 mod healthcheck;
 mod openapi;
 mod partition;
 mod serve;
+mod users;
 
 use std::{
     ffi::OsString,
@@ -24,6 +25,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let matches = command().get_matches_from(with_default_command(arguments.into_iter().collect()));
     let result = match matches.subcommand() {
         Some(("partition", matches)) => parsed(matches).and_then(|arguments| partition::run(&arguments)),
+        Some(("users", matches)) => users::run(matches),
         Some(("openapi", _)) => openapi::run(),
         Some(("healthcheck", matches)) => settings(matches).and_then(|settings| healthcheck::run(&settings)),
         Some(("serve", matches)) => settings(matches).and_then(serve::run),
@@ -56,6 +58,7 @@ fn command() -> Command {
         .about("Login, sessions and preferences on sharded storage. Without a command: serve.")
         .subcommand_required(true)
         .subcommand(with_settings(Command::new("serve").about("Run an instance of the service")))
+        .subcommand(users::command())
         .subcommand(partition::Arguments::augment_args(
             Command::new("partition").about("Show on which node keys live, and which would move"),
         ))

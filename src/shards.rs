@@ -80,6 +80,25 @@ pub enum AdoptError {
 struct NoTopology;
 
 impl Placement {
+    /// The store of a node, by the node's place.
+    pub fn store(&self, index: usize) -> Option<&dyn ShardStore> {
+        self.stores.get(index).map(AsRef::as_ref)
+    }
+
+    /// Items by the home of their keys.
+    pub fn group<T>(&self, items: Vec<T>, key: impl Fn(&T) -> String) -> Vec<(Home, Vec<T>)> {
+        let mut groups: Vec<(Home, Vec<T>)> = self
+            .stores
+            .iter()
+            .map(|store| (Home { epoch: self.epoch, store: Arc::clone(store) }, Vec::new()))
+            .collect();
+        for item in items {
+            groups[self.partitioner.owner_index(&key(&item))].1.push(item);
+        }
+        groups.retain(|(_, items)| !items.is_empty());
+        groups
+    }
+
     fn home(&self, key: &str) -> Home {
         Home { epoch: self.epoch, store: Arc::clone(&self.stores[self.partitioner.owner_index(key)]) }
     }

@@ -11,6 +11,7 @@ mod names;
 mod registration;
 mod reset;
 pub mod rules;
+pub mod transfer;
 mod user;
 
 use std::sync::Arc;

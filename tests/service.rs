@@ -14,4 +14,5 @@ mod protocol;
 mod real_stores;
 mod registration;
 mod sessions;
+mod transfer;
 mod users;

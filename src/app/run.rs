@@ -142,7 +142,7 @@ async fn prepare_at_start(mut shards: Vec<Arc<PgShard>>, epoch: i64) -> Result<V
     let prepared = futures_util::future::join_all(shards.iter().map(|shard| shard.prepare(epoch))).await;
     for result in prepared {
         match result {
-            Err(error @ PrepareError::Mixed { .. }) => return Err(StartError::Mixed(error)),
+            Err(error @ PrepareError::Mixed { .. }) => return Err(StartError::Unprepared(error)),
             Err(error) => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "a shard is down; it is tried again")
             }

@@ -23,7 +23,11 @@ use crate::{
         sqlite::SqliteSharedStore,
     },
     sqlite::OpenError,
-    topology::{self, EMBEDDED_SHARDS, FIRST_EPOCH, postgres::PgCatalog, sqlite::CatalogError},
+    topology::{
+        self, EMBEDDED_SHARDS, FIRST_EPOCH,
+        postgres::{CatalogUnavailable, PgCatalog},
+        sqlite::CatalogError,
+    },
 };
 
 /// How long a start waits for Redis before it goes on without.
@@ -57,9 +61,12 @@ pub enum StartError {
     /// A shard's URL.
     #[error("shards, catalog_url: a URL can't be used")]
     ShardUrl(#[source] sqlx::Error),
-    /// A database belongs to another shard.
+    /// A shard can't be used, or belongs to another shard.
     #[error("shards: {0}")]
-    Mixed(#[source] PrepareError),
+    Unprepared(#[source] PrepareError),
+    /// The catalog does not answer.
+    #[error("catalog_url, shards: {0}")]
+    CatalogUnavailable(#[source] CatalogUnavailable),
     /// The URL of Redis.
     #[error("redis_url: {0}")]
     RedisUrl(#[from] InvalidUrl),
@@ -108,6 +115,18 @@ pub(super) async fn open(settings: &Settings) -> Result<Stores, StartError> {
         make_data_directory(&settings.data)?;
     }
     let shards = open_shards(settings).await?;
+    if let Some(catalog) = &shards.catalog {
+        match catalog.refresh().await {
+            Ok(()) => {}
+            Err(RefreshError::Unfit(error)) => return Err(error),
+            Err(RefreshError::Unavailable(error)) => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "no shard is used before the catalog has answered"
+                );
+            }
+        }
+    }
     let shared: Arc<dyn SharedStore> = match &settings.redis_url {
         Some(url) => {
             let redis = RedisSharedStore::connect(url.reveal())?;
@@ -133,14 +152,14 @@ pub(super) struct OpenShards {
     pub(super) unprepared: Vec<Arc<PgShard>>,
 }
 
-/// Opens the shards that the settings name.
+/// The shards that the settings name; those on PostgreSQL have not been spoken with yet.
 pub(super) async fn open_shards(settings: &Settings) -> Result<OpenShards, StartError> {
     if settings.shards.0.is_empty() {
         make_data_directory(&settings.data)?;
         let shards = embedded_shards(settings).await?;
         Ok(OpenShards { shards, catalog: None, unprepared: Vec::new() })
     } else {
-        pg_shards(settings).await
+        pg_shards(settings)
     }
 }
 
@@ -168,7 +187,7 @@ async fn embedded_shards(settings: &Settings) -> Result<Shards, StartError> {
     Ok(shards)
 }
 
-async fn pg_shards(settings: &Settings) -> Result<OpenShards, StartError> {
+fn pg_shards(settings: &Settings) -> Result<OpenShards, StartError> {
     let mut unprepared = Vec::new();
     for ShardUrl { id, primary, replicas } in &settings.shards.0 {
         if !replicas.is_empty() {
@@ -185,16 +204,6 @@ async fn pg_shards(settings: &Settings) -> Result<OpenShards, StartError> {
     };
     let database = PgCatalog::new(url.options().map_err(StartError::ShardUrl)?);
     let catalog = Arc::new(Catalog::new(database, settings, shards.clone()));
-    match catalog.refresh().await {
-        Ok(()) => {}
-        Err(RefreshError::Unfit(error)) => return Err(error),
-        Err(RefreshError::Unavailable(error)) => {
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "no shard is used before the catalog has answered"
-            );
-        }
-    }
     Ok(OpenShards { shards, catalog: Some(catalog), unprepared })
 }
 

@@ -22,6 +22,9 @@ const GRACE: Duration = Duration::from_secs(60);
 /// How often a claim is tried again when it loses a race against a change of the same name.
 const ATTEMPTS: usize = 8;
 
+/// What the ids of an import's claims begin with; they are UUIDs of version 8, as no other claim's are.
+const IMPORT_MARK: &[u8; 6] = b"import";
+
 /// What became of an attempt to claim a name.
 #[derive(Debug)]
 pub(super) enum Claimed {
@@ -71,6 +74,18 @@ async fn claim_at_one_epoch(shards: &Shards, name: &LoginName, user_id: UserId) 
         }
     }
     Err(UserError::Contended)
+}
+
+/// A claim for a user that an import is about to insert, recognisable as such.
+pub(super) fn claim_of_import(name: &LoginName, user_id: UserId) -> Claim {
+    let mut bytes = *Uuid::new_v4().as_bytes();
+    bytes[..IMPORT_MARK.len()].copy_from_slice(IMPORT_MARK);
+    Claim { login_name: name.clone(), user_id, claim_id: Uuid::new_v8(bytes) }
+}
+
+/// Whether an import made this claim.
+pub(super) fn is_of_import(claim: &Claim) -> bool {
+    claim.claim_id.get_version_num() == 8 && claim.claim_id.as_bytes().starts_with(IMPORT_MARK)
 }
 
 /// Makes sure that the claim's user can't come to name it back; false if it does by now, or changed under our eyes.

@@ -42,11 +42,29 @@ impl Fleet {
 
     /// Does what a coordinator does: each shard goes to the next epoch, then the catalog says so.
     pub fn raise_epoch(&self) {
-        let shards = [(0, "shard0"), (0, "shard1"), (1, "shard2")];
-        for (server, database) in shards {
-            self.postgres[server].psql(database, "UPDATE shard SET epoch = epoch + 1").expect("a shard");
+        for (server, database) in self.databases() {
+            server.psql(database, "UPDATE shard SET epoch = epoch + 1").expect("a shard");
         }
         self.postgres[0].psql("shard0", "UPDATE topology SET epoch = epoch + 1").expect("a catalog");
+    }
+
+    /// Which shard is in which database.
+    fn databases(&self) -> [(&Postgres, &'static str); 3] {
+        [(&self.postgres[0], "shard0"), (&self.postgres[0], "shard1"), (&self.postgres[1], "shard2")]
+    }
+
+    /// How many rows a table has on all shards; none where it does not exist yet.
+    pub fn count(&self, table: &str) -> usize {
+        let count =
+            |(server, database): (&Postgres, _)| server.psql(database, &format!("SELECT count(*) FROM {table}"));
+        self.databases().into_iter().filter_map(|shard| count(shard).ok()?.parse::<usize>().ok()).sum()
+    }
+
+    /// Login names and user ids in a table on all shards.
+    pub fn pairs(&self, table: &str) -> Vec<String> {
+        let query = format!("SELECT login_name, user_id FROM {table} WHERE state = 'live'");
+        let lines = self.databases().map(|(server, database)| server.psql(database, &query).expect("rows"));
+        lines.iter().flat_map(|rows| rows.lines().map(str::to_owned)).collect()
     }
 
     pub async fn instance(&self) -> Service {

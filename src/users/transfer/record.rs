@@ -1,0 +1,207 @@
+//! A user as one line of text.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::{
+    clock::Timestamp,
+    json::{self, DocumentObject, object},
+    passwords::PasswordHash,
+    users::{Permission, Permissions, Profile, Rules, User, UserId, Violation},
+};
+
+/// A line of an import.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Line {
+    login_name: String,
+    #[serde(deserialize_with = "object")]
+    profile: Profile,
+    #[serde(default)]
+    preferences: DocumentObject,
+    #[serde(default)]
+    password_hash: Option<String>,
+    #[serde(default)]
+    user_id: Option<UserId>,
+    #[serde(default)]
+    permissions: Option<Vec<Permission>>,
+    #[serde(default)]
+    suspended: bool,
+    #[serde(default)]
+    created_at: Option<Timestamp>,
+}
+
+/// A line of an export: what an import takes.
+#[derive(Debug, Serialize)]
+pub struct Record<'a> {
+    login_name: &'a str,
+    profile: &'a Profile,
+    preferences: &'a Map<String, Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    password_hash: Option<&'a str>,
+    user_id: UserId,
+    permissions: Permissions,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    suspended: bool,
+    created_at: Timestamp,
+}
+
+impl<'a> Record<'a> {
+    /// What an export says of a user.
+    pub fn of(user: &'a User) -> Self {
+        Self {
+            login_name: user.login_name.as_str(),
+            profile: &user.profile,
+            preferences: &user.preferences,
+            password_hash: user.password_hash.export(),
+            user_id: user.user_id,
+            permissions: user.permissions,
+            suspended: user.suspended,
+            created_at: user.created_at,
+        }
+    }
+}
+
+/// A user that a line asks for.
+#[derive(Debug, Clone)]
+pub struct Candidate {
+    /// The number of its line.
+    pub line: u64,
+    /// The user.
+    pub user: User,
+    /// Whether the line named the user's id; else it has a new one.
+    pub has_own_id: bool,
+}
+
+/// A line that nothing was made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejection {
+    /// Its number.
+    pub line: u64,
+    /// Why, member by member; shows no value.
+    pub violations: Vec<Violation>,
+}
+
+impl Rejection {
+    /// A line with one fault.
+    pub fn new(line: u64, field: &str, detail: impl Into<String>) -> Self {
+        Self { line, violations: vec![Violation::new(field, detail)] }
+    }
+}
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {}: ", self.line)?;
+        for (number, Violation { field, detail }) in self.violations.iter().enumerate() {
+            let separator = if number == 0 { "" } else { "; " };
+            let space = if field.is_empty() { "" } else { " " };
+            write!(f, "{separator}{field}{space}{detail}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Candidate {
+    /// Reads a line.
+    ///
+    /// # Errors
+    /// [`Rejection`] says what is wrong with it.
+    pub fn parse(line: u64, text: &[u8]) -> Result<Self, Rejection> {
+        let parsed: Line = json::from_slice(text).map_err(|error| {
+            let detail = error.detail.replace(" at line 1, column ", " at column ");
+            Rejection::new(line, &error.field, detail)
+        })?;
+        let has_own_id = parsed.user_id.is_some();
+        match parsed.check() {
+            Ok(user) => Ok(Self { line, user, has_own_id }),
+            Err(violations) => Err(Rejection { line, violations }),
+        }
+    }
+}
+
+impl Line {
+    fn check(self) -> Result<User, Vec<Violation>> {
+        let now = Timestamp::now();
+        let mut rules = Rules::new();
+        let login_name = rules.login_name("login_name", &self.login_name);
+        rules.profile("profile", &self.profile);
+        rules.preferences("preferences", &self.preferences.0);
+        let mut violations = rules.finish().err().unwrap_or_default();
+        let password_hash = match self.password_hash.map(PasswordHash::import) {
+            None => PasswordHash::none(),
+            Some(Ok(hash)) => hash,
+            Some(Err(error)) => {
+                violations.push(Violation::new("password_hash", error.to_string()));
+                PasswordHash::none()
+            }
+        };
+        if self.user_id.is_some_and(|id| id.uuid().is_nil()) {
+            violations.push(Violation::new("user_id", "must not be the nil UUID"));
+        }
+        let created_at = self.created_at.unwrap_or(now);
+        if created_at > now || created_at < Timestamp::from_millis(0) {
+            violations.push(Violation::new("created_at", "must be between 1970 and now"));
+        }
+        // A name that could not be read has broken a rule.
+        let Some(login_name) = login_name.filter(|_| violations.is_empty()) else { return Err(violations) };
+        Ok(User {
+            user_id: self.user_id.unwrap_or_else(UserId::generate),
+            login_name,
+            password_hash,
+            profile: self.profile,
+            preferences: self.preferences.0,
+            permissions: self.permissions.map_or_else(Permissions::default, |list| Permissions::from_list(&list)),
+            suspended: self.suspended,
+            idempotency_hash: None,
+            reset: None,
+            version: 1,
+            created_at,
+            updated_at: now,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WHOLE: &str = concat!(
+        r#"{"login_name":"ada","profile":{"name":"Ada","email":"ada@example.com"},"preferences":{"a":[]},"#,
+        r#""password_hash":"$2b$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW","#,
+        r#""user_id":"01938d5e-7b2a-7c41-9f0e-3c5d8a1b2f60","permissions":["read","admin"],"suspended":true,"#,
+        r#""created_at":"2020-02-03T04:05:06.789Z"}"#
+    );
+
+    fn rejected(text: &str) -> String {
+        Candidate::parse(7, text.as_bytes()).expect_err("a rejection").to_string()
+    }
+
+    #[test]
+    fn what_is_exported_is_what_was_imported() {
+        let candidate = Candidate::parse(1, WHOLE.as_bytes()).expect("a user");
+        let line = serde_json::to_string(&Record::of(&candidate.user)).expect("JSON");
+        assert_eq!(line, WHOLE);
+    }
+
+    #[test]
+    fn a_name_and_a_profile_are_enough() {
+        let text = r#"{"login_name": "ADA", "profile": {"name": "Ada", "email": "ada@example.com"}}"#;
+        let candidate = Candidate::parse(1, text.as_bytes()).expect("a user");
+        assert_eq!((candidate.user.login_name.as_str(), candidate.has_own_id), ("ada", false));
+        assert_eq!(candidate.user.permissions, Permissions::default());
+        assert_eq!(candidate.user.password_hash.export(), None);
+    }
+
+    #[test]
+    fn a_rejection_names_line_and_members_and_shows_no_value() {
+        assert_eq!(rejected("{"), "line 7: is not JSON: EOF while parsing an object at column 1");
+        let wrong = WHOLE.replace("ada@", "ada").replace("$2b$05", "secret");
+        let shown = rejected(&wrong);
+        assert!(shown.starts_with("line 7: profile.email must be an e-mail address"), "{shown}");
+        assert!(shown.contains("; password_hash must be") && !shown.contains("secret"), "{shown}");
+        assert!(rejected(&WHOLE.replace("suspended", "password")).starts_with("line 7: password is not a member"));
+        assert!(rejected(&WHOLE.replace("2020-", "2999-")).starts_with("line 7: created_at must be"));
+    }
+}

@@ -1,0 +1,193 @@
+//! `symbolon users import` and `export`.
+
+use std::{collections::BTreeSet, path::Path, process::Stdio};
+
+use serde_json::{Value, json};
+use tokio::process::Child;
+
+use super::{
+    harness::{self, Service, run, symbolon, until},
+    real_stores::Fleet,
+};
+
+/// argon2i of "password" and bcrypt of "U*U", from test vectors of others.
+const ARGON2: &str = "$argon2i$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$wWKIMhR9lyDFvRz9YTZweHKfbftvj+qf+YFY4NeBbtA";
+const BCRYPT: &str = "$2b$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW";
+
+fn line(login_name: &str) -> Value {
+    json!({"login_name": login_name, "profile": {"name": "N", "email": "n@example.com"}})
+}
+
+fn lines(users: impl IntoIterator<Item = Value>) -> String {
+    users.into_iter().map(|user| format!("{user}\n")).collect()
+}
+
+/// Runs `users …` on the data of `directory`.
+async fn users(directory: &Path, arguments: &[&str], input: &str) -> (i32, String, String) {
+    let data = directory.join("data").display().to_string();
+    let arguments: Vec<&str> = ["users"].iter().chain(arguments).copied().collect();
+    run(&arguments, &[("SYMBOLON_DATA", &data)], input.as_bytes()).await
+}
+
+fn directory() -> tempfile::TempDir {
+    tempfile::tempdir().expect("a temporary directory")
+}
+
+#[tokio::test]
+async fn imported_users_log_in_with_the_passwords_that_they_have() {
+    let service = Service::start().await;
+    let directory = service.data().parent().expect("a directory").to_owned();
+    let mut ada = line("Ada");
+    ada["password_hash"] = json!(ARGON2);
+    ada["preferences"] = json!({"theme": "dark", "list": []});
+    ada["permissions"] = json!(["read"]);
+    let mut eve = line("eve");
+    eve["password_hash"] = json!(BCRYPT);
+    let (code, out, err) = users(&directory, &["import", "-"], &lines([ada, eve, line("zoe")])).await;
+    assert_eq!((code, err.as_str()), (0, ""), "{out}");
+    let login = service.try_login("ada", "password").await;
+    assert_eq!(login.status, 200, "{}", login.text);
+    assert_eq!(login.json()["user"]["preferences"], json!({"theme": "dark", "list": []}));
+    assert_eq!(login.json()["user"]["permissions"], json!(["read"]));
+    assert_eq!(service.try_login("eve", "U*U").await.status, 200);
+    assert_eq!(service.try_login("eve", "U*V").await.status, 401);
+    assert_eq!(service.try_login("zoe", "").await.status, 401, "who has no password can't guess it");
+    let (_, exported, _) = users(&directory, &["export"], "").await;
+    assert!(!exported.contains(ARGON2) && !exported.contains(BCRYPT), "a login replaces the hash by one of today's");
+}
+
+#[tokio::test]
+async fn bad_lines_are_reported_by_number_and_the_rest_goes_in() {
+    let directory = directory();
+    let mut no_email = line("eve");
+    no_email["profile"]["email"] = json!("nowhere");
+    let long = line(&"x".repeat(2 * 1024 * 1024));
+    let input =
+        format!("{}not JSON\n\n{}{}{}", lines([line("ada")]), lines([no_email]), lines([long]), lines([line("zoe")]));
+    let (code, out, err) = users(directory.path(), &["import", "-", "--json"], &input).await;
+    assert_eq!(code, 3, "{err}");
+    let reported: Vec<&str> = err.lines().filter_map(|line| line.split(':').next()).collect();
+    assert_eq!(reported, ["line 2", "line 4", "line 5"], "{err}");
+    let summary: Value = serde_json::from_str(&out).expect("JSON");
+    assert_eq!((&summary["lines"], &summary["imported"], &summary["rejected"]), (&json!(6), &json!(2), &json!(3)));
+}
+
+#[tokio::test]
+async fn an_import_that_is_repeated_changes_nothing() {
+    let directory = directory();
+    let input = lines((0..3000).map(|number| line(&format!("user-{number}"))));
+    users(directory.path(), &["import", "-"], &input).await;
+    let (_, before, _) = users(directory.path(), &["export"], "").await;
+    let (code, out, _) = users(directory.path(), &["import", "-", "--json"], &input).await;
+    let summary: Value = serde_json::from_str(&out).expect("JSON");
+    assert_eq!((code, &summary["imported"], &summary["already_there"]), (0, &json!(0), &json!(3000)));
+    let (_, after, _) = users(directory.path(), &["export"], "").await;
+    assert_eq!(before.lines().count(), 3000);
+    assert_eq!(before, after);
+}
+
+#[tokio::test]
+async fn a_laptops_users_are_carried_to_a_fleet_as_they_are() {
+    let laptop = directory();
+    let mut ada = line("ada");
+    ada["suspended"] = json!(true);
+    ada["password_hash"] = json!(BCRYPT);
+    ada["preferences"] = json!({"text": "tab\t, line\nand \\N"});
+    let input = lines((0..100).map(|number| line(&format!("user-{number}"))).chain([ada]));
+    users(laptop.path(), &["import", "-"], &input).await;
+    let (_, exported, _) = users(laptop.path(), &["export"], "").await;
+    let fleet = Fleet::start();
+    let settings = [("SYMBOLON_SHARDS", fleet.shards.as_str())];
+    let (code, _, err) = run(&["users", "import", "-"], &settings, exported.as_bytes()).await;
+    assert_eq!(code, 0, "{err}");
+    let (_, carried, _) = run(&["users", "export"], &settings, b"").await;
+    // Each storage has its own order of shards and ids.
+    assert_eq!(carried.lines().collect::<BTreeSet<_>>(), exported.lines().collect::<BTreeSet<_>>());
+}
+
+#[tokio::test]
+async fn an_import_that_is_killed_is_made_whole_by_repeating_it() {
+    const USERS: usize = 20_000;
+    let fleet = Fleet::start();
+    let directory = directory();
+    let file = directory.path().join("users.ndjson");
+    let input = lines((0..USERS).map(|number| line(&format!("user-{number}"))));
+    std::fs::write(&file, &input).expect("a file");
+    let file = file.display().to_string();
+    let start = || -> Child {
+        let mut command = symbolon(directory.path());
+        command.args(["users", "import", &file]).env("SYMBOLON_SHARDS", &fleet.shards);
+        command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the binary starts")
+    };
+    for least in [1, USERS / 3] {
+        let mut import = start();
+        until("some users are in", async || fleet.count("users") >= least).await;
+        import.kill().await.expect("the process is killed");
+    }
+    assert!(fleet.count("users") < USERS, "it was killed in the middle");
+    let (code, _, err) = run(&["users", "import", &file], &[("SYMBOLON_SHARDS", &fleet.shards)], b"").await;
+    assert_eq!(code, 0, "{err}");
+    assert_eq!((fleet.count("users"), fleet.count("login_names")), (USERS, USERS));
+    let (names, claims): (BTreeSet<_>, BTreeSet<_>) =
+        (fleet.pairs("users").into_iter().collect(), fleet.pairs("login_names").into_iter().collect());
+    assert_eq!(names, claims, "each name is claimed for the user that has it");
+}
+
+#[tokio::test]
+async fn an_export_that_broke_off_is_gone_on_with() {
+    let directory = directory();
+    let input = lines((0..5000).map(|number| line(&format!("user-{number}"))));
+    users(directory.path(), &["import", "-"], &input).await;
+    let file = directory.path().join("export.ndjson");
+    let path = file.display().to_string();
+    let (code, _, err) = users(directory.path(), &["export", &path], "").await;
+    assert_eq!(code, 0, "{err}");
+    let whole = std::fs::read(&file).expect("a file");
+    for kept in [whole.len() * 2 / 3, 10, 0] {
+        std::fs::write(&file, &whole[..kept]).expect("a file");
+        let (code, _, err) = users(directory.path(), &["export", &path, "--resume"], "").await;
+        assert_eq!(code, 0, "{err}");
+        assert!(std::fs::read(&file).expect("a file") == whole, "from {kept} bytes");
+    }
+    let (code, _, err) = users(directory.path(), &["export", &path], "").await;
+    assert!(code == 1 && err.contains("cannot create"), "{err}");
+}
+
+#[tokio::test]
+async fn an_export_is_for_its_owner_only() {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = directory();
+    let file = directory.path().join("export.ndjson");
+    users(directory.path(), &["export", &file.display().to_string()], "").await;
+    assert_eq!(std::fs::metadata(&file).expect("a file").permissions().mode() & 0o777, 0o600);
+}
+
+#[tokio::test]
+async fn an_import_without_all_shards_says_which_one_is_missing() {
+    let mut fleet = Fleet::start();
+    fleet.postgres[1].kill();
+    let (code, _, err) =
+        run(&["users", "import", "-"], &[("SYMBOLON_SHARDS", &fleet.shards)], lines([line("ada")]).as_bytes()).await;
+    assert!(code == 1 && err.contains("shard db-node-2 can't be reached"), "{err}");
+}
+
+#[tokio::test]
+async fn an_import_goes_in_beside_a_running_service() {
+    let fleet = Fleet::start();
+    let service = fleet.instance().await;
+    let input = lines((0..2000).map(|number| line(&format!("user-{number}"))));
+    let settings = [("SYMBOLON_SHARDS", fleet.shards.as_str())];
+    let registrations = async {
+        for number in 0..20 {
+            let name = format!("user-{}", number * 100);
+            let reply = service.post("/v1/users", harness::registration(&name)).send().await;
+            assert!([201, 409].contains(&reply.status.as_u16()), "{}", reply.text);
+        }
+    };
+    let (imported, ()) = tokio::join!(run(&["users", "import", "-"], &settings, input.as_bytes()), registrations);
+    assert!([0, 3].contains(&imported.0), "{}", imported.2);
+    let (names, claims): (BTreeSet<_>, BTreeSet<_>) =
+        (fleet.pairs("users").into_iter().collect(), fleet.pairs("login_names").into_iter().collect());
+    assert_eq!(names, claims);
+    assert_eq!(names.len(), 2000);
+}
