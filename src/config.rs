@@ -9,7 +9,10 @@ mod value;
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 pub use layers::{FILE, Layers, PREFIX};
-pub use value::{List, OperatorTokens, Pairs, PgUrl, RedisUrl, Registration, SettingValue, ShardUrl, ShardUrls};
+pub use value::{
+    List, Networks, OperatorTokens, Pairs, PgUrl, PublicOrigin, RedisUrl, Registration, SettingValue, ShardUrl,
+    ShardUrls,
+};
 
 use crate::{log::LogFormat, partitioner::Strategy, throttle::Limit};
 
@@ -102,6 +105,10 @@ settings! {
     session_lifetime: Duration = "30d";
     /// How many sessions a user has at most; the oldest give way.
     session_limit: u32 = "100";
+    /// The origin under which browsers reach the service, such as https://login.example.com. Unset: no cookies.
+    public_origin: Option<PublicOrigin> = "";
+    /// Proxies that are believed what X-Forwarded-For says: addresses and networks, separated by commas.
+    trusted_proxies: Networks = "";
     /// Who may register users: public, or operator.
     registration: Registration = "public";
 

@@ -1,8 +1,10 @@
 //! The REST API: routes, what surrounds them, and the OpenAPI document made from them.
 
+mod address;
 pub mod auth;
 pub mod body;
 pub mod conditional;
+mod cookie;
 mod docs;
 mod health;
 mod listener;

@@ -3,6 +3,7 @@
 //! `ARCHITECTURE.md` is the map. Data flows one way: `http` → `users`, `sessions` → stores.
 
 pub mod app;
+pub mod audit;
 pub mod balancer;
 pub mod breaker;
 pub mod cli;

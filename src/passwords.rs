@@ -4,12 +4,14 @@
 //! Invariants: a password is never stored, logged or compared; hashing never runs on a runtime thread; an unknown user
 //! costs one hash with the parameters in force.
 
+mod common;
 mod format;
 mod pool;
 
 use std::{fmt, time::Duration};
 
 use argon2::{Argon2, Params, PasswordHasher, password_hash::phc};
+pub use common::is_common;
 use format::Parsed;
 pub use format::{HashingError, InvalidHash};
 use pool::HashPool;

@@ -1,8 +1,10 @@
 //! The service as its users meet it: real processes, real HTTP, embedded storage.
 
+mod audit;
 mod bad_input;
 mod catalog;
 mod command_line;
+mod cookies;
 mod documents;
 mod harness;
 mod names;
@@ -14,5 +16,6 @@ mod protocol;
 mod real_stores;
 mod registration;
 mod sessions;
+mod throttling;
 mod transfer;
 mod users;

@@ -1,6 +1,14 @@
 //! How a setting's text becomes a value.
 
-use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
+
+use ipnet::IpNet;
 
 use sqlx::postgres::PgConnectOptions;
 
@@ -138,6 +146,56 @@ impl SettingValue for Pairs {
             }
         }
         Ok(Self(pairs))
+    }
+}
+
+/// IP networks separated by commas; a bare address is a network of its own.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Networks(Vec<IpNet>);
+
+impl Networks {
+    /// Whether one of them has this address.
+    pub fn contain(&self, address: IpAddr) -> bool {
+        self.0.iter().any(|network| network.contains(&address))
+    }
+}
+
+impl SettingValue for Networks {
+    fn from_text(text: &str) -> Result<Self, String> {
+        let parse = |item: &str| {
+            let network = item.parse().or_else(|_| item.parse::<IpAddr>().map(IpNet::from));
+            network.map_err(|_| format!("{item:?} is no address or network, such as 10.0.0.0/8"))
+        };
+        items(text).map(parse).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+/// The origin of the pages that may use cookies, as browsers write it (RFC 6454).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublicOrigin(String);
+
+impl PublicOrigin {
+    /// Whether a browser's `Origin` is this one.
+    pub fn is(&self, origin: &[u8]) -> bool {
+        origin == self.0.as_bytes()
+    }
+}
+
+impl SettingValue for PublicOrigin {
+    fn from_text(text: &str) -> Result<Self, String> {
+        let refusal =
+            "must be an origin that browsers trust, such as https://login.example.com (http only for localhost)";
+        let uri: axum::http::Uri = text.parse().map_err(|_| refusal)?;
+        let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else { return Err(refusal.into()) };
+        let is_local = ["localhost", "127.0.0.1", "[::1]"].contains(&authority.host());
+        let is_bare =
+            uri.path() == "/" && uri.query().is_none() && !text.ends_with('/') && !authority.as_str().contains('@');
+        if !is_bare || !(scheme == "https" || scheme == "http" && is_local) {
+            return Err(refusal.into());
+        }
+        let default_port = if scheme == "https" { ":443" } else { ":80" };
+        let host = authority.as_str().to_ascii_lowercase();
+        Ok(Self(format!("{scheme}://{}", host.strip_suffix(default_port).unwrap_or(&host))))
     }
 }
 
@@ -298,6 +356,27 @@ fn items(text: &str) -> impl Iterator<Item = &str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_origin_is_one_that_browsers_keep_secrets_for() {
+        let origin = |text: &str| PublicOrigin::from_text(text).map(|origin| origin.0);
+        assert_eq!(origin("https://Login.Example.com:443").as_deref(), Ok("https://login.example.com"));
+        assert_eq!(origin("https://a.example:8443").as_deref(), Ok("https://a.example:8443"));
+        assert_eq!(origin("http://localhost:8080").as_deref(), Ok("http://localhost:8080"));
+        for wrong in
+            ["http://a.example", "a.example", "https://a.example/", "https://a.example/x", "https://u@a.example", "*"]
+        {
+            assert!(origin(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn networks_and_addresses_are_taken() {
+        let networks = Networks::from_text("10.0.0.0/8, 2001:db8::1").expect("networks");
+        let contain = |text: &str| networks.contain(text.parse().expect("an address"));
+        assert!(contain("10.9.8.7") && contain("2001:db8::1") && !contain("11.0.0.1") && !contain("2001:db8::2"));
+        assert!(Networks::from_text("10.0.0.0/33").is_err() && Networks::from_text("proxy").is_err());
+    }
 
     #[test]
     fn variables_are_put_into_urls() {

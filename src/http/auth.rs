@@ -1,4 +1,4 @@
-//! Who calls: a session by its bearer token, or an operator.
+//! Who calls: a session by its token, in the `Authorization` header or in a cookie, or an operator.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -7,21 +7,30 @@ use axum::{
     http::{HeaderMap, header, request::Parts},
 };
 
-use super::problem::{Problem, ProblemKind};
+use super::{
+    address, cookie,
+    problem::{Problem, ProblemKind},
+};
 use crate::{
     app::App,
-    sessions::{LiveSession, Token},
+    audit::{self, Actor},
+    sessions::{LiveSession, SessionId, Token},
     shared_store::Client,
     users::UserId,
 };
 
 /// A request with a live session.
 #[derive(Debug)]
-pub struct Caller(pub LiveSession);
+pub struct Caller {
+    /// The session.
+    pub live: LiveSession,
+    /// Whether its token was in a cookie.
+    pub by_cookie: bool,
+}
 
 /// A request by an operator: with an operator token, or a session that has the permission `admin`.
 #[derive(Debug)]
-pub struct Operator;
+pub struct Operator(pub Actor);
 
 /// What is to be done with an account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,8 +54,8 @@ impl FromRequestParts<App> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
-        let token = bearer(&parts.headers).and_then(Token::parse_session).ok_or(ProblemKind::Unauthenticated)?;
-        Ok(Self(app.sessions().authenticate(&token).await?))
+        let (token, by_cookie) = session_token(parts, app)?.ok_or(ProblemKind::Unauthenticated)?;
+        Ok(Self { live: app.sessions().authenticate(&token).await?, by_cookie })
     }
 }
 
@@ -54,25 +63,49 @@ impl FromRequestParts<App> for Operator {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
-        let token = bearer(&parts.headers).ok_or(ProblemKind::OperatorOnly)?;
-        if app.operator_tokens().accept(token) {
-            return Ok(Self);
+        if bearer(&parts.headers).is_some_and(|token| app.operator_tokens().accept(token)) {
+            return Ok(Self(Actor::Operator));
         }
-        let session = Token::parse_session(token).ok_or(ProblemKind::OperatorOnly)?;
-        match app.sessions().authenticate(&session).await {
-            Ok(live) if live.user.permissions.admin => Ok(Self),
-            Ok(_) => Err(ProblemKind::Forbidden.into()),
-            Err(crate::sessions::SessionError::Invalid) => Err(ProblemKind::OperatorOnly.into()),
+        let refuse = |actor, kind: ProblemKind| {
+            audit::record(audit::Kind::OperatorRefused, None, actor, address_of(parts, app));
+            Err(kind.into())
+        };
+        let Some((token, _)) = session_token(parts, app)? else {
+            return refuse(Actor::Nobody, ProblemKind::OperatorOnly);
+        };
+        match app.sessions().authenticate(&token).await {
+            Ok(live) if live.user.permissions.admin => Ok(Self(Actor::User(live.session.user_id))),
+            Ok(live) => refuse(Actor::User(live.session.user_id), ProblemKind::Forbidden),
+            Err(crate::sessions::SessionError::Invalid) => refuse(Actor::Nobody, ProblemKind::OperatorOnly),
             Err(error) => Err(error.into()),
         }
     }
 }
 
+/// The session token of a request, and whether it is a cookie's. A bearer token wins.
+fn session_token(parts: &Parts, app: &App) -> Result<Option<(Token, bool)>, Problem> {
+    if let Some(token) = bearer(&parts.headers) {
+        return Ok(Token::parse_session(token).map(|token| (token, false)));
+    }
+    let Some((own, token)) = app.settings().public_origin.as_ref().zip(cookie::token(&parts.headers)) else {
+        return Ok(None);
+    };
+    if !parts.method.is_safe() {
+        cookie::check_origin(&parts.headers, own)?;
+    }
+    Ok(Token::parse_session(token).map(|token| (token, true)))
+}
+
+fn address_of(parts: &Parts, app: &App) -> Option<IpAddr> {
+    let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>()?.0.ip();
+    Some(address::of_client(peer, &parts.headers, &app.settings().trusted_proxies))
+}
+
 impl FromRequestParts<App> for Origin {
     type Rejection = std::convert::Infallible;
 
-    async fn from_request_parts(parts: &mut Parts, _app: &App) -> Result<Self, Self::Rejection> {
-        let address = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip().to_canonical());
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Self::Rejection> {
+        let address = address_of(parts, app);
         let user_agent =
             parts.headers.get(header::USER_AGENT).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
         let client = Client { address: address.map(|address| address.to_string()), user_agent };
@@ -83,7 +116,17 @@ impl FromRequestParts<App> for Origin {
 impl Caller {
     /// The caller's own id.
     pub fn user_id(&self) -> UserId {
-        self.0.session.user_id
+        self.live.session.user_id
+    }
+
+    /// The id of the session that asks.
+    pub fn session_id(&self) -> SessionId {
+        self.live.session.session_id
+    }
+
+    /// The caller, for audit events.
+    pub fn actor(&self) -> Actor {
+        Actor::User(self.user_id())
     }
 
     /// The user that a path speaks of: `me`, the caller's own id, or for an admin anyone's.
@@ -91,7 +134,7 @@ impl Caller {
     /// # Errors
     /// 400 if it is no id, 403 if it is out of the caller's reach.
     pub fn target(&self, user_id: &str, access: Access) -> Result<UserId, Problem> {
-        let permissions = self.0.user.permissions;
+        let permissions = self.live.user.permissions;
         let target = if user_id == "me" { self.user_id() } else { parse_user_id(user_id)? };
         let permitted = match access {
             Access::Read => permissions.read,

@@ -9,11 +9,14 @@ use utoipa::{
         ContentBuilder, HeaderBuilder, Ref, RefOr, Response, ResponseBuilder,
         example::ExampleBuilder,
         path::{Operation, PathItem},
-        security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+        security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
     },
 };
 
-use super::problem::{FieldError, Problem, ProblemBody, ProblemKind};
+use super::{
+    cookie,
+    problem::{FieldError, Problem, ProblemBody, ProblemKind},
+};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -46,6 +49,13 @@ pub(super) fn complete(document: &mut utoipa::openapi::OpenApi) {
     Problems.modify(document);
 }
 
+/// The name of the security scheme for cookies.
+const SESSION_COOKIE: &str = "session_cookie";
+
+fn session(scheme: &str) -> SecurityRequirement {
+    SecurityRequirement::new::<_, [&str; 0], &str>(scheme, [])
+}
+
 struct SecuritySchemes;
 
 impl Modify for SecuritySchemes {
@@ -56,6 +66,12 @@ impl Modify for SecuritySchemes {
         };
         let components = document.components.get_or_insert_default();
         components.add_security_scheme("session", bearer("A session token, from login."));
+        let cookie = ApiKeyValue::with_description(
+            cookie::NAME,
+            "A session of a browser, from a login that asked for a cookie. What changes something must come from a page of \
+             the public origin.",
+        );
+        components.add_security_scheme(SESSION_COOKIE, SecurityScheme::ApiKey(ApiKey::Cookie(cookie)));
         components.add_security_scheme("operator_token", bearer("An operator token, from the settings."));
     }
 }
@@ -65,25 +81,30 @@ struct Problems;
 impl Modify for Problems {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
         for (path, item) in &mut document.paths.paths {
-            for operation in operations(item) {
-                complete_operation(path, operation);
+            for (is_safe, operation) in operations(item) {
+                complete_operation(path, is_safe, operation);
             }
         }
     }
 }
 
-fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
-    [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch]
-        .into_iter()
-        .filter_map(Option::as_mut)
+/// Each operation, and whether its method is safe.
+fn operations(item: &mut PathItem) -> impl Iterator<Item = (bool, &mut Operation)> {
+    let unsafe_ones = [&mut item.put, &mut item.post, &mut item.delete, &mut item.patch].into_iter();
+    let all = unsafe_ones.map(|operation| (false, operation)).chain([(true, &mut item.get)]);
+    all.filter_map(|(is_safe, operation)| Some((is_safe, operation.as_mut()?)))
 }
 
-fn complete_operation(path: &str, operation: &mut Operation) {
+fn complete_operation(path: &str, is_safe: bool, operation: &mut Operation) {
     if path.starts_with("/v1/health") {
         return;
     }
     let mut kinds: Vec<ProblemKind> = operation.responses.responses.values().filter_map(listed).flatten().collect();
     kinds.extend(shared(path, operation));
+    if let Some(security) = operation.security.as_mut().filter(|security| security.contains(&session("session"))) {
+        security.push(session(SESSION_COOKIE));
+        kinds.extend((!is_safe).then_some(ProblemKind::CrossSite));
+    }
     operation.responses.responses.retain(|_, response| listed(response).is_none());
     for status in kinds.iter().map(|kind| kind.status()) {
         let of_status = ProblemKind::ALL.iter().copied().filter(|kind| kind.status() == status && kinds.contains(kind));

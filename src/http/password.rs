@@ -9,7 +9,11 @@ use super::{
     path::Segment,
     problem::Problem,
 };
-use crate::{app::App, passwords::Password};
+use crate::{
+    app::App,
+    audit::{self, Actor},
+    passwords::Password,
+};
 
 /// The old password and the new one.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
@@ -45,9 +49,10 @@ pub(super) async fn change(
     JsonBody(body): JsonBody<PasswordChange>,
 ) -> Result<StatusCode, Problem> {
     let user_id = caller.target(&user_id, Access::Write)?;
-    let keep = (user_id == caller.user_id()).then_some(caller.0.session.session_id);
+    let keep = (user_id == caller.user_id()).then_some(caller.session_id());
     let users = app.users();
     users.change_password(user_id, &body.current_password, &body.new_password, keep, origin.address).await?;
+    audit::record(audit::Kind::PasswordChanged, Some(user_id), caller.actor(), origin.address);
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -79,6 +84,7 @@ pub(super) async fn reset(
     origin: Origin,
     JsonBody(body): JsonBody<PasswordResetRequest>,
 ) -> Result<StatusCode, Problem> {
-    app.users().finish_reset(body.token.reveal(), &body.new_password, origin.address).await?;
+    let user_id = app.users().finish_reset(body.token.reveal(), &body.new_password, origin.address).await?;
+    audit::record(audit::Kind::PasswordReset, Some(user_id), Actor::Nobody, origin.address);
     Ok(StatusCode::NO_CONTENT)
 }

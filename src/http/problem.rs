@@ -67,6 +67,8 @@ problem_kinds! {
     Forbidden = "forbidden", FORBIDDEN, "The session has no permission for this";
     /// The current password that came with a change is wrong.
     WrongPassword = "wrong-password", FORBIDDEN, "The current password is wrong";
+    /// A browser was made to send this by a page of another origin, or does not say by which.
+    CrossSite = "cross-site", FORBIDDEN, "The request does not come from a page of this service";
     /// Registration is not open to the public.
     RegistrationClosed = "registration-closed", FORBIDDEN, "Only operators register users here";
     /// Nothing is there.

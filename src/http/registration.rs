@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     app::App,
+    audit::{self, Actor},
     config,
     json::{DocumentObject, object},
     passwords::Password,
@@ -78,6 +79,7 @@ pub(super) async fn register(
         address: origin.address,
     };
     let user = app.users().register(registration).await?;
+    audit::record(audit::Kind::Registered, Some(user.user_id), Actor::Nobody, origin.address);
     let location = HeaderValue::try_from(format!("/v1/users/{}", user.user_id))
         .map_err(|_| Problem::from(ProblemKind::Internal))?;
     let versioned = Versioned { version: user.version, body: UserView::new(&app, user)? };
@@ -94,7 +96,7 @@ impl FromRequestParts<App> for Permitted {
         match app.settings().registration {
             config::Registration::Public => Ok(Self),
             config::Registration::Operator => match Operator::from_request_parts(parts, app).await {
-                Ok(Operator) => Ok(Self),
+                Ok(Operator(_)) => Ok(Self),
                 Err(problem) if problem.is_refusal() => Err(ProblemKind::RegistrationClosed.into()),
                 Err(problem) => Err(problem),
             },

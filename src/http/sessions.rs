@@ -1,16 +1,22 @@
 //! Login, logout, and the sessions of the caller.
 
-use axum::{Json, extract::State, http::StatusCode};
+use axum::{
+    Json,
+    extract::State,
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
 use serde::{Deserialize, Serialize};
 
 use super::{
     auth::{Caller, Origin},
     body::JsonBody,
+    cookie,
     path::Segment,
     problem::{Problem, ProblemKind},
     views::{IssuedView, SessionListItem, SessionView},
 };
-use crate::{app::App, passwords::Password};
+use crate::{app::App, audit, passwords::Password, sessions::SessionId};
 
 /// Name and password.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
@@ -22,6 +28,11 @@ pub struct LoginRequest {
     /// The password.
     #[schema(value_type = String, format = Password, example = "correct horse battery")]
     password: Password,
+    /// Whether the token is to come in a cookie that no script can read, instead of in the body. For browsers, on pages of
+    /// the service's public origin only.
+    #[serde(default)]
+    #[schema(required = false, example = false)]
+    cookie: bool,
 }
 
 /// Logs in: makes a session.
@@ -31,8 +42,10 @@ pub struct LoginRequest {
     post, path = "/v1/login", tag = "sessions", operation_id = "login",
     request_body = LoginRequest,
     responses(
-        (status = 200, description = "The session and its token.", body = IssuedView),
+        (status = 200, description = "The session and its token.", body = IssuedView, headers(("Set-Cookie" = String, description = "The token, if a cookie was asked for."))),
         (status = 401, description = "invalid-credentials"),
+        (status = 403, description = "cross-site"),
+        (status = 422, description = "invalid-value"),
         (status = 429, description = "too-many-attempts"),
         (status = 503, description = "overloaded"),
     )
@@ -40,10 +53,32 @@ pub struct LoginRequest {
 pub(super) async fn login(
     State(app): State<App>,
     origin: Origin,
+    headers: HeaderMap,
     JsonBody(body): JsonBody<LoginRequest>,
-) -> Result<Json<IssuedView>, Problem> {
+) -> Result<Response, Problem> {
+    if body.cookie {
+        let own = app.settings().public_origin.as_ref();
+        let own =
+            own.ok_or_else(|| Problem::field(ProblemKind::Invalid, "cookie", "needs the setting public_origin"))?;
+        cookie::check_origin(&headers, own)?;
+    }
     let issued = app.users().login(&body.login_name, &body.password, origin.address, origin.client).await?;
-    Ok(Json(IssuedView::new(&app, issued)?))
+    let mut view = IssuedView::new(&app, issued)?;
+    let token = if body.cookie { view.token.take() } else { None };
+    let cookie = token.and_then(|token| cookie::set(&token, app.settings().session_lifetime));
+    Ok(with_cookie(cookie, Json(view)))
+}
+
+fn with_cookie(cookie: Option<HeaderValue>, body: impl IntoResponse) -> Response {
+    let mut response = body.into_response();
+    response.headers_mut().extend(cookie.map(|cookie| (header::SET_COOKIE, cookie)));
+    response
+}
+
+/// The answer to what ended sessions; `own` is whether the one that asked was among them.
+pub(super) fn ended(caller: &Caller, own: bool) -> Response {
+    let removal = if own && caller.by_cookie { cookie::removal() } else { None };
+    with_cookie(removal, StatusCode::NO_CONTENT)
 }
 
 /// Logs out: ends the session that asks.
@@ -51,9 +86,10 @@ pub(super) async fn login(
     post, path = "/v1/logout", tag = "sessions", operation_id = "logout", security(("session" = [])),
     responses((status = 204, description = "The session has ended, on every instance."))
 )]
-pub(super) async fn logout(State(app): State<App>, caller: Caller) -> Result<StatusCode, Problem> {
-    app.sessions().end(caller.user_id(), caller.0.session.session_id).await?;
-    Ok(StatusCode::NO_CONTENT)
+pub(super) async fn logout(State(app): State<App>, origin: Origin, caller: Caller) -> Result<Response, Problem> {
+    app.sessions().end(caller.user_id(), caller.session_id()).await?;
+    audit::record(audit::Kind::SessionEnded, Some(caller.user_id()), caller.actor(), origin.address);
+    Ok(ended(&caller, true))
 }
 
 /// Who am I: the session that asks. Touches no shard.
@@ -62,7 +98,7 @@ pub(super) async fn logout(State(app): State<App>, caller: Caller) -> Result<Sta
     responses((status = 200, description = "The session.", body = SessionView))
 )]
 pub(super) async fn who_am_i(caller: Caller) -> Json<SessionView> {
-    Json(SessionView::new(caller.0))
+    Json(SessionView::new(caller.live))
 }
 
 /// The caller's sessions.
@@ -78,7 +114,7 @@ pub struct SessionList {
     responses((status = 200, description = "The sessions.", body = SessionList))
 )]
 pub(super) async fn list(State(app): State<App>, caller: Caller) -> Result<Json<SessionList>, Problem> {
-    let current = Some(caller.0.session.session_id);
+    let current = Some(caller.session_id());
     let sessions = app.sessions().list(caller.user_id()).await?;
     Ok(Json(SessionList {
         sessions: sessions.into_iter().map(|session| SessionListItem::new(session, current)).collect(),
@@ -96,14 +132,16 @@ pub(super) async fn list(State(app): State<App>, caller: Caller) -> Result<Json<
 )]
 pub(super) async fn end(
     State(app): State<App>,
+    origin: Origin,
     caller: Caller,
     Segment(session_id): Segment,
-) -> Result<StatusCode, Problem> {
-    let session_id = session_id.parse().map_err(|error: crate::sessions::InvalidSessionId| {
+) -> Result<Response, Problem> {
+    let session_id: SessionId = session_id.parse().map_err(|error: crate::sessions::InvalidSessionId| {
         Problem::field(ProblemKind::Malformed, "session_id", error.to_string())
     })?;
     if app.sessions().end(caller.user_id(), session_id).await? {
-        Ok(StatusCode::NO_CONTENT)
+        audit::record(audit::Kind::SessionEnded, Some(caller.user_id()), caller.actor(), origin.address);
+        Ok(ended(&caller, session_id == caller.session_id()))
     } else {
         Err(ProblemKind::NotFound.into())
     }
@@ -114,7 +152,8 @@ pub(super) async fn end(
     delete, path = "/v1/sessions", tag = "sessions", operation_id = "end_all_sessions", security(("session" = [])),
     responses((status = 204, description = "All sessions have ended, on every instance."))
 )]
-pub(super) async fn end_all(State(app): State<App>, caller: Caller) -> Result<StatusCode, Problem> {
+pub(super) async fn end_all(State(app): State<App>, origin: Origin, caller: Caller) -> Result<Response, Problem> {
     app.sessions().end_all(caller.user_id(), None).await?;
-    Ok(StatusCode::NO_CONTENT)
+    audit::record(audit::Kind::SessionsEnded, Some(caller.user_id()), caller.actor(), origin.address);
+    Ok(ended(&caller, true))
 }

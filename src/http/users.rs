@@ -1,17 +1,18 @@
 //! Reading, changing, exporting and deleting an account.
 
-use axum::{Json, extract::State, http::StatusCode, response::Response};
+use axum::{Json, extract::State, response::Response};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    auth::{Access, Caller},
+    auth::{Access, Caller, Origin},
     body::MergePatch,
     conditional::{IfMatch, IfNoneMatch, Versioned},
     path::Segment,
     problem::{Problem, ProblemKind},
+    sessions::ended,
     views::{SessionListItem, UserView},
 };
-use crate::{app::App, clock::Timestamp, json::nullable, users::UserChange};
+use crate::{app::App, audit, clock::Timestamp, json::nullable, users::UserChange};
 
 /// Shows a user: oneself, or for an admin anyone.
 #[utoipa::path(
@@ -116,13 +117,19 @@ impl UserPatch {
 )]
 pub(super) async fn change(
     State(app): State<App>,
+    origin: Origin,
     caller: Caller,
     Segment(user_id): Segment,
     IfMatch(precondition): IfMatch,
     MergePatch(patch): MergePatch<UserPatch>,
 ) -> Result<Versioned<UserView>, Problem> {
     let user_id = caller.target(&user_id, Access::Write)?;
-    let user = app.users().change(user_id, &precondition, patch.into_change()?).await?;
+    let change = patch.into_change()?;
+    let renames = change.login_name.is_some();
+    let user = app.users().change(user_id, &precondition, change).await?;
+    if renames {
+        audit::record(audit::Kind::LoginNameChanged, Some(user_id), caller.actor(), origin.address);
+    }
     Ok(Versioned { version: user.version, body: UserView::new(&app, user)? })
 }
 
@@ -143,12 +150,15 @@ pub(super) async fn change(
 )]
 pub(super) async fn delete(
     State(app): State<App>,
+    origin: Origin,
     caller: Caller,
     Segment(user_id): Segment,
     IfMatch(precondition): IfMatch,
-) -> Result<StatusCode, Problem> {
-    app.users().delete(caller.target(&user_id, Access::Write)?, &precondition).await?;
-    Ok(StatusCode::NO_CONTENT)
+) -> Result<Response, Problem> {
+    let user_id = caller.target(&user_id, Access::Write)?;
+    app.users().delete(user_id, &precondition).await?;
+    audit::record(audit::Kind::UserDeleted, Some(user_id), caller.actor(), origin.address);
+    Ok(ended(&caller, user_id == caller.user_id()))
 }
 
 /// All data held about a user. The password is held as a hash only, and left out.
@@ -183,7 +193,7 @@ pub(super) async fn export(
 ) -> Result<Json<Export>, Problem> {
     let user_id = caller.target(&user_id, Access::Read)?;
     let user = app.users().find(user_id).await?;
-    let current = Some(caller.0.session.session_id);
+    let current = Some(caller.session_id());
     let sessions = app.sessions().list(user_id).await?;
     Ok(Json(Export {
         password_reset_expires_at: user.reset.as_ref().map(|reset| reset.expires_at),

@@ -143,9 +143,10 @@ pub struct SessionListItem {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = IssuedSession)]
 pub struct IssuedView {
-    /// Opens the session; shown this once. Send it as `Authorization: Bearer <token>`.
-    #[schema(example = "sym_AZONXnsqfEGfDjxdihsvYJc1bq0mC1cWQxYc1b0kJm8hQ2Yl9d4uXwqk0v3n1y2E")]
-    pub token: String,
+    /// Opens the session; shown this once. Send it as `Authorization: Bearer <token>`. Absent if it came in a cookie.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, required = false, example = "sym_AZONXnsqfEGfDjxdihsvYJc1bq0mC1cWQxYc1b0kJm8hQ2Yl9d4uXwqk0v3n1y2E")]
+    pub token: Option<String>,
     /// The session.
     pub session: SessionView,
     /// The user.
@@ -219,7 +220,7 @@ impl IssuedView {
     /// A session just made.
     pub fn new(app: &App, issued: crate::users::Issued) -> Result<Self, StoreError> {
         Ok(Self {
-            token: issued.token.reveal(),
+            token: Some(issued.token.reveal()),
             session: SessionView::new(issued.session),
             user: UserView::new(app, issued.user)?,
         })

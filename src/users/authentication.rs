@@ -4,10 +4,12 @@ use std::net::IpAddr;
 
 use super::{LoginName, User, UserError, UserId, Users, names};
 use crate::{
+    audit::{self, Actor},
     passwords::{Password, Verdict},
     secret,
     sessions::{LiveSession, Token},
     shared_store::Client,
+    throttle::{Charged, ThrottleError},
 };
 
 /// How often a login starts over when its user's sessions are ended meanwhile.
@@ -37,13 +39,37 @@ impl Users {
         client: Client,
     ) -> Result<Issued, UserError> {
         let name = LoginName::parse(login_name).ok();
-        let charged = self.throttle.charge(name.as_ref().map_or(login_name, LoginName::as_str), address).await?;
+        let charged = self.charge(name.as_ref().map_or(login_name, LoginName::as_str), None, address).await?;
         let issued = self.login_charged(name.as_ref(), login_name, password, client).await;
+        match &issued {
+            Ok(issued) => {
+                let user_id = issued.user.user_id;
+                audit::record(audit::Kind::Login, Some(user_id), Actor::User(user_id), address);
+            }
+            Err(UserError::InvalidCredentials) => {
+                audit::record(audit::Kind::LoginRefused, None, Actor::Nobody, address)
+            }
+            Err(_) => {}
+        }
         // What ended otherwise was no wrong guess: a right password, or none compared.
         if !matches!(issued, Err(UserError::InvalidCredentials)) {
             self.throttle.refund(charged).await;
         }
         issued
+    }
+
+    /// Charges a password check.
+    pub(super) async fn charge(
+        &self,
+        name: &str,
+        user_id: Option<UserId>,
+        address: Option<IpAddr>,
+    ) -> Result<Charged, UserError> {
+        let charged = self.throttle.charge(name, address).await;
+        if matches!(charged, Err(ThrottleError::Exhausted { .. })) {
+            audit::record(audit::Kind::Throttled, user_id, Actor::Nobody, address);
+        }
+        Ok(charged?)
     }
 
     async fn login_charged(
@@ -107,9 +133,10 @@ impl Users {
         password: &Password,
         address: Option<IpAddr>,
     ) -> Result<(), UserError> {
-        let charged = self.throttle.charge(user.login_name.as_str(), address).await?;
+        let charged = self.charge(user.login_name.as_str(), Some(user.user_id), address).await?;
         let verdict = self.passwords.verify(password, &user.password_hash).await;
         if matches!(verdict, Ok(Verdict::Wrong)) {
+            audit::record(audit::Kind::PasswordRefused, Some(user.user_id), Actor::Nobody, address);
             return Err(UserError::WrongPassword);
         }
         self.throttle.refund(charged).await;

@@ -5,7 +5,13 @@
 use std::{net::IpAddr, time::Duration};
 
 use super::{PasswordReset, Precondition, User, UserError, UserId, Users, changes::check_new_password};
-use crate::{clock::Timestamp, passwords::Password, secret, sessions::Token};
+use crate::{
+    audit::{self, Actor},
+    clock::Timestamp,
+    passwords::Password,
+    secret,
+    sessions::Token,
+};
 
 /// How long a reset token works.
 pub const RESET_LIFETIME: Duration = Duration::from_secs(3600);
@@ -23,16 +29,23 @@ impl Users {
         Ok((token, expires_at))
     }
 
-    /// Sets the password and ends all sessions.
-    pub async fn finish_reset(&self, token: &str, new: &Password, address: Option<IpAddr>) -> Result<(), UserError> {
+    /// Sets the password and ends all sessions; returns whose.
+    pub async fn finish_reset(
+        &self,
+        token: &str,
+        new: &Password,
+        address: Option<IpAddr>,
+    ) -> Result<UserId, UserError> {
         let token = Token::parse_reset(token).ok_or(UserError::InvalidResetToken)?;
         let user_id = token.user_id();
-        let charged = self.throttle.charge(&user_id.to_string(), address).await?;
+        let charged = self.charge(&user_id.to_string(), Some(user_id), address).await?;
         let user = match self.find(user_id).await {
             Err(UserError::Unknown) => Err(UserError::InvalidResetToken),
             found => found.and_then(|user| check_token(&user, &token).map(|()| user)),
         };
-        if !matches!(user, Err(UserError::InvalidResetToken)) {
+        if matches!(user, Err(UserError::InvalidResetToken)) {
+            audit::record(audit::Kind::PasswordRefused, Some(user_id), Actor::Nobody, address);
+        } else {
             self.throttle.refund(charged).await;
         }
         let user = user?;
@@ -44,7 +57,7 @@ impl Users {
             changed.reset = None;
             Ok(())
         };
-        self.edit_and_end_sessions(user_id, None, edit).await.map(drop)
+        self.edit_and_end_sessions(user_id, None, edit).await.map(|user| user.user_id)
     }
 }
 

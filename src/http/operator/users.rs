@@ -9,9 +9,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     app::App,
+    audit,
     clock::Timestamp,
     http::{
-        auth::{Operator, parse_user_id},
+        auth::{Operator, Origin, parse_user_id},
         body::JsonBody,
         path::Segment,
         problem::{Problem, ProblemKind},
@@ -62,12 +63,15 @@ pub struct Empty {}
 )]
 pub(in crate::http) async fn issue_session(
     State(app): State<App>,
-    _: Operator,
+    Operator(actor): Operator,
+    origin: Origin,
     Segment(user_id): Segment,
     JsonBody(Empty {}): JsonBody<Empty>,
 ) -> Result<Json<IssuedView>, Problem> {
     // The session is the user's, and the request's address and client are the operator's.
-    let issued = app.users().issue_session(parse_user_id(&user_id)?, Client::default()).await?;
+    let user_id = parse_user_id(&user_id)?;
+    let issued = app.users().issue_session(user_id, Client::default()).await?;
+    audit::record(audit::Kind::SessionIssued, Some(user_id), actor, origin.address);
     Ok(Json(IssuedView::new(&app, issued)?))
 }
 
@@ -95,10 +99,13 @@ pub struct ResetToken {
 )]
 pub(in crate::http) async fn start_reset(
     State(app): State<App>,
-    _: Operator,
+    Operator(actor): Operator,
+    origin: Origin,
     Segment(user_id): Segment,
 ) -> Result<Json<ResetToken>, Problem> {
-    let (token, expires_at) = app.users().start_reset(parse_user_id(&user_id)?).await?;
+    let user_id = parse_user_id(&user_id)?;
+    let (token, expires_at) = app.users().start_reset(user_id).await?;
+    audit::record(audit::Kind::ResetStarted, Some(user_id), actor, origin.address);
     Ok(Json(ResetToken { token: token.reveal(), expires_at }))
 }
 
@@ -125,12 +132,16 @@ pub struct PermissionsChange {
 )]
 pub(in crate::http) async fn set_permissions(
     State(app): State<App>,
-    _: Operator,
+    Operator(actor): Operator,
+    origin: Origin,
     Segment(user_id): Segment,
     JsonBody(body): JsonBody<PermissionsChange>,
 ) -> Result<Json<UserView>, Problem> {
     let permissions = Permissions::from_list(&body.permissions);
-    Ok(Json(UserView::new(&app, app.users().set_permissions(parse_user_id(&user_id)?, permissions).await?)?))
+    let user_id = parse_user_id(&user_id)?;
+    let user = app.users().set_permissions(user_id, permissions).await?;
+    audit::record(audit::Kind::PermissionsChanged, Some(user_id), actor, origin.address);
+    Ok(Json(UserView::new(&app, user)?))
 }
 
 /// Whether to keep a user from logging in.
@@ -156,10 +167,14 @@ pub struct Suspension {
 )]
 pub(in crate::http) async fn set_suspended(
     State(app): State<App>,
-    _: Operator,
+    Operator(actor): Operator,
+    origin: Origin,
     Segment(user_id): Segment,
     JsonBody(body): JsonBody<Suspension>,
 ) -> Result<StatusCode, Problem> {
-    app.users().set_suspended(parse_user_id(&user_id)?, body.suspended).await?;
+    let user_id = parse_user_id(&user_id)?;
+    app.users().set_suspended(user_id, body.suspended).await?;
+    let kind = if body.suspended { audit::Kind::Suspended } else { audit::Kind::Unsuspended };
+    audit::record(kind, Some(user_id), actor, origin.address);
     Ok(StatusCode::NO_CONTENT)
 }

@@ -29,8 +29,8 @@ pub struct Outcome {
 }
 
 /// A user whose name is claimed for it.
-struct Entitled {
-    candidate: Candidate,
+struct Entitled<'a> {
+    candidate: &'a Candidate,
     claim: Claim,
     /// Whether the claim was made just now, and not by an import that broke off.
     is_new: bool,
@@ -60,12 +60,12 @@ impl Import {
     }
 
     /// Claims the candidates' names, and returns those whose name is theirs.
-    async fn claim(
+    async fn claim<'a>(
         &self,
         placement: &Placement,
-        candidates: Vec<Candidate>,
+        candidates: Vec<&'a Candidate>,
         outcome: &mut Outcome,
-    ) -> Result<Vec<Entitled>, UserError> {
+    ) -> Result<Vec<Entitled<'a>>, UserError> {
         let claims = candidates.iter().map(|one| names::claim_of_import(&one.user.login_name, one.user.user_id));
         let claims: Vec<Claim> = claims.collect();
         let groups = placement.group(claims.clone(), |claim| claim.login_name.to_string());
@@ -79,16 +79,16 @@ impl Import {
             let is_new = !held.contains_key(&claim.login_name);
             let claimed = match held.get(&claim.login_name) {
                 None => Claimed::Ours(claim),
-                Some(stored) => self.settle(&candidate, stored, owners.get(&stored.claim.user_id)).await?,
+                Some(stored) => self.settle(candidate, stored, owners.get(&stored.claim.user_id)).await?,
             };
             match claimed {
                 Claimed::Ours(claim) => entitled.push(Entitled { candidate, claim, is_new }),
                 Claimed::By(user) if candidate.has_own_id && user.user_id != candidate.user.user_id => {
-                    outcome.reject(&candidate, "login_name", "belongs to a user with another id");
+                    outcome.reject(candidate, "login_name", "belongs to a user with another id");
                 }
                 Claimed::By(_) => outcome.already_there += 1,
                 Claimed::UnderWay => {
-                    outcome.reject(&candidate, "login_name", "is being taken: import again in a minute")
+                    outcome.reject(candidate, "login_name", "is being taken: import again in a minute")
                 }
             }
         }
@@ -118,7 +118,7 @@ impl Import {
     async fn insert(
         &self,
         placement: &Placement,
-        entitled: Vec<Entitled>,
+        entitled: Vec<Entitled<'_>>,
         outcome: &mut Outcome,
     ) -> Result<(), StoreError> {
         let users = entitled.iter().map(|one| User { user_id: one.claim.user_id, ..one.candidate.user.clone() });
@@ -133,9 +133,9 @@ impl Import {
                 outcome.already_there += 1;
             } else if is_new {
                 names::release(&self.shards, &claim).await;
-                outcome.reject(&candidate, "user_id", "belongs to a user with another login name");
+                outcome.reject(candidate, "user_id", "belongs to a user with another login name");
             } else {
-                outcome.reject(&candidate, "login_name", "is being taken: import again in a minute");
+                outcome.reject(candidate, "login_name", "is being taken: import again in a minute");
             }
         }
         Ok(())
@@ -143,7 +143,7 @@ impl Import {
 }
 
 /// The first candidate of each login name and of each id.
-fn distinct(batch: &[Candidate], outcome: &mut Outcome) -> Vec<Candidate> {
+fn distinct<'a>(batch: &'a [Candidate], outcome: &mut Outcome) -> Vec<&'a Candidate> {
     let mut names = HashMap::new();
     let mut ids = HashMap::new();
     let mut distinct = Vec::with_capacity(batch.len());
@@ -159,7 +159,7 @@ fn distinct(batch: &[Candidate], outcome: &mut Outcome) -> Vec<Candidate> {
             outcome.reject(candidate, "user_id", format!("is the same as on line {line}"));
         } else {
             names.insert(login_name, *user_id);
-            distinct.push(candidate.clone());
+            distinct.push(candidate);
         }
     }
     distinct

@@ -1,0 +1,106 @@
+//! Audit events: who did what to which account, from where. One log line each, on the target `audit`, inside the
+//! request's span, which has its id.
+//!
+//! No event holds a secret, and none holds a login name that was typed in: people type passwords there.
+
+use std::{fmt, net::IpAddr};
+
+use crate::users::UserId;
+
+/// The log target. It is logged at `info` unless the filter speaks of it.
+pub const TARGET: &str = "audit";
+
+/// What happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A session was made with a password.
+    Login,
+    /// A login was refused: the name, the password, or a suspended user.
+    LoginRefused,
+    /// A password check was not made, because too many were.
+    Throttled,
+    /// A password check other than a login's failed.
+    PasswordRefused,
+    /// A user was registered.
+    Registered,
+    /// The password was changed by its owner, or by an admin who knew it.
+    PasswordChanged,
+    /// A token to reset the password was made.
+    ResetStarted,
+    /// The password was reset by such a token.
+    PasswordReset,
+    /// The login name was changed.
+    LoginNameChanged,
+    /// Permissions were given or taken.
+    PermissionsChanged,
+    /// The user may no longer log in, and its sessions have ended.
+    Suspended,
+    /// The user may log in again.
+    Unsuspended,
+    /// A session was made without a password.
+    SessionIssued,
+    /// One session was ended.
+    SessionEnded,
+    /// All sessions were ended.
+    SessionsEnded,
+    /// The account was deleted.
+    UserDeleted,
+    /// Someone without the right tried an operator's endpoint.
+    OperatorRefused,
+}
+
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Login => "login",
+            Self::LoginRefused => "login_refused",
+            Self::Throttled => "throttled",
+            Self::PasswordRefused => "password_refused",
+            Self::Registered => "registered",
+            Self::PasswordChanged => "password_changed",
+            Self::ResetStarted => "reset_started",
+            Self::PasswordReset => "password_reset",
+            Self::LoginNameChanged => "login_name_changed",
+            Self::PermissionsChanged => "permissions_changed",
+            Self::Suspended => "suspended",
+            Self::Unsuspended => "unsuspended",
+            Self::SessionIssued => "session_issued",
+            Self::SessionEnded => "session_ended",
+            Self::SessionsEnded => "sessions_ended",
+            Self::UserDeleted => "user_deleted",
+            Self::OperatorRefused => "operator_refused",
+        }
+    }
+}
+
+/// Who did it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Actor {
+    /// Someone who is not known.
+    Nobody,
+    /// A user, by a session.
+    User(UserId),
+    /// Whoever has an operator token.
+    Operator,
+}
+
+impl fmt::Display for Actor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nobody => f.write_str("nobody"),
+            Self::User(user_id) => user_id.fmt(f),
+            Self::Operator => f.write_str("operator"),
+        }
+    }
+}
+
+/// Notes what `actor` did from `address`; `user_id` is the account that it was done to, where there is one.
+pub fn record(kind: Kind, user_id: Option<UserId>, actor: Actor, address: Option<IpAddr>) {
+    tracing::info!(
+        target: TARGET,
+        event = kind.name(),
+        user_id = user_id.map(tracing::field::display),
+        actor = %actor,
+        address = address.map(tracing::field::display),
+    );
+}

@@ -1,0 +1,118 @@
+//! Audit events.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::harness::{PASSWORD, Service};
+
+/// Runs `work` on an instance and returns the audit events that it logged.
+async fn events(settings: &[(&str, &str)], work: impl AsyncFnOnce(&Service)) -> Vec<Value> {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let log = directory.path().join("log");
+    let settings: Vec<(&str, &str)> =
+        [("SYMBOLON_LOG_FORMAT", "json")].into_iter().chain(settings.iter().copied()).collect();
+    let mut service = Service::logging_to(&log, &settings).await;
+    work(&service).await;
+    assert!(service.terminate().await);
+    let logged = std::fs::read_to_string(&log).expect("a log");
+    assert!(!logged.contains(PASSWORD));
+    let lines = logged.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    lines.filter(|line| line["target"] == "audit").collect()
+}
+
+fn names(events: &[Value]) -> Vec<&str> {
+    events.iter().map(|event| event["event"].as_str().expect("a name")).collect()
+}
+
+#[tokio::test]
+async fn an_event_tells_who_did_what_from_where_in_which_request() {
+    let events = events(&[], async |service| {
+        service.register("ada").await;
+        let login = json!({"login_name": "ada", "password": PASSWORD});
+        service.post("/v1/login", login).header("x-request-id", "the-login").send().await;
+    })
+    .await;
+    assert_eq!(names(&events), ["registered", "login"]);
+    let login = &events[1];
+    assert_eq!(login["span"]["request_id"], "the-login");
+    assert_eq!(login["address"], "127.0.0.1");
+    assert_eq!(login["user_id"], events[0]["user_id"]);
+    assert_eq!(login["actor"], login["user_id"]);
+}
+
+#[tokio::test]
+async fn what_users_do_to_their_accounts_is_noted() {
+    let events = events(&[], async |service| {
+        let token = service.member("ada").await;
+        let new = json!({"current_password": PASSWORD, "new_password": "staple battery horse"});
+        service.put("/v1/users/me/password", new).bearer(&token).send().await;
+        let wrong = json!({"current_password": "wrong", "new_password": "horse staple battery"});
+        service.put("/v1/users/me/password", wrong).bearer(&token).send().await;
+        service.patch("/v1/users/me", json!({"login_name": "lovelace"})).bearer(&token).send().await;
+        service.patch("/v1/users/me", json!({"profile": {"name": "Ada"}})).bearer(&token).send().await;
+        let second = service.try_login("lovelace", "staple battery horse").await.json();
+        let path = format!("/v1/sessions/{}", second["session"]["session_id"].as_str().expect("an id"));
+        service.delete(&path).bearer(&token).send().await;
+        service.delete("/v1/users/me").bearer(&token).send().await;
+    })
+    .await;
+    let expected = [
+        "registered",
+        "login",
+        "password_changed",
+        "password_refused",
+        "login_name_changed",
+        "login",
+        "session_ended",
+        "user_deleted",
+    ];
+    assert_eq!(names(&events), expected);
+}
+
+#[tokio::test]
+async fn refused_logins_and_lockouts_are_noted_without_what_was_typed() {
+    let events = events(&[("SYMBOLON_THROTTLE_NAME_ADDRESS", "2/15m")], async |service| {
+        for _ in 0..3 {
+            service.try_login("a-name-or-a-password", "another one").await;
+        }
+    })
+    .await;
+    assert_eq!(names(&events), ["login_refused", "login_refused", "throttled"]);
+    let text = json!(events).to_string();
+    assert!(!text.contains("a-name-or-a-password") && !text.contains("another one"), "{text}");
+}
+
+#[tokio::test]
+async fn what_operators_do_is_noted_as_theirs() {
+    let events = events(&[], async |service| {
+        let user_id = service.register("ada").await;
+        let path = |end: &str| format!("/users/{user_id}/{end}");
+        service.operator(Method::POST, &path("sessions")).json(&json!({})).send().await;
+        service.operator(Method::POST, &path("password-reset")).send().await;
+        service.operator(Method::PUT, &path("permissions")).json(&json!({"permissions": ["read"]})).send().await;
+        service.operator(Method::PUT, &path("suspended")).json(&json!({"suspended": true})).send().await;
+        service.operator(Method::PUT, &path("suspended")).json(&json!({"suspended": false})).send().await;
+        service.get("/v1/operator/stats").bearer("symop_a-guess-at-the-token").send().await;
+    })
+    .await;
+    let expected = [
+        "registered",
+        "session_issued",
+        "reset_started",
+        "permissions_changed",
+        "suspended",
+        "unsuspended",
+        "operator_refused",
+    ];
+    assert_eq!(names(&events), expected);
+    assert!(events[1..6].iter().all(|event| event["actor"] == "operator"), "{events:?}");
+    assert_eq!(events[6]["actor"], "nobody");
+}
+
+#[tokio::test]
+async fn audit_events_are_logged_whatever_else_is() {
+    let quiet = events(&[("SYMBOLON_LOG", "error")], async |service| drop(service.register("ada").await)).await;
+    assert_eq!(names(&quiet), ["registered"]);
+    let off = events(&[("SYMBOLON_LOG", "info,audit=off")], async |service| drop(service.register("ada").await)).await;
+    assert_eq!(names(&off), [""; 0]);
+}
