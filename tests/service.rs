@@ -7,6 +7,7 @@ mod harness;
 mod names;
 mod operator;
 mod passwords;
+mod postgres_tls;
 mod preferences;
 mod processes;
 mod protocol;

@@ -11,7 +11,7 @@ use std::{
 use sqlx::postgres::PgConnectOptions;
 
 use crate::{
-    config::{OperatorTokens, SettingValue, Settings, ShardUrl},
+    config::{OperatorTokens, PgUrl, SettingValue, Settings, ShardUrl},
     partitioner::Partitioner,
     secret,
     shards::{
@@ -33,6 +33,10 @@ const REDIS_PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// How often a catalog that does not answer is tried again.
 const CATALOG_RETRY: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// What is said of a URL that leaves TLS to chance.
+const UNPROTECTED: &str = "the URL does not say sslmode: without TLS where the server offers none, and with any \
+                           certificate where it does; sslmode=verify-full protects the connection";
 
 /// The file that an operator token is made into if none is configured.
 const TOKEN_FILE: &str = "operator-token";
@@ -170,8 +174,14 @@ async fn pg_shards(settings: &Settings) -> Result<(Shards, Vec<Arc<PgShard>>), S
         if !replicas.is_empty() {
             tracing::warn!(shard = id, "replicas are not read from yet: all requests go to the primary");
         }
+        if [primary].into_iter().chain(replicas).any(PgUrl::is_unprotected) {
+            tracing::warn!(shard = id, "{UNPROTECTED}");
+        }
         let options = primary.options().map_err(StartError::ShardUrl)?;
         shards.push(Arc::new(PgShard::new(id, options, settings.shard_connections)));
+    }
+    if settings.catalog_url.as_ref().is_some_and(PgUrl::is_unprotected) {
+        tracing::warn!(setting = "catalog_url", "{UNPROTECTED}");
     }
     let catalog = settings.catalog_url.as_ref().or(settings.shards.0.first().map(|shard| &shard.primary));
     let topology = match catalog.map(|url| url.options()).transpose().map_err(StartError::ShardUrl)? {
