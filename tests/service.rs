@@ -4,6 +4,7 @@ mod bad_input;
 mod command_line;
 mod documents;
 mod harness;
+mod lost_shards;
 mod names;
 mod operator;
 mod passwords;

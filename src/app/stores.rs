@@ -34,6 +34,9 @@ const REDIS_PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
 /// How often a catalog that does not answer is tried again.
 const CATALOG_RETRY: std::time::Duration = std::time::Duration::from_secs(1);
 
+/// How long one try may take.
+const CATALOG_PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
+
 /// What is said of a URL that leaves TLS to chance.
 const UNPROTECTED: &str = "the URL does not say sslmode: without TLS where the server offers none, and with any \
                            certificate where it does; sslmode=verify-full protects the connection";
@@ -178,7 +181,7 @@ async fn pg_shards(settings: &Settings) -> Result<(Shards, Vec<Arc<PgShard>>), S
             tracing::warn!(shard = id, "{UNPROTECTED}");
         }
         let options = primary.options().map_err(StartError::ShardUrl)?;
-        shards.push(Arc::new(PgShard::new(id, options, settings.shard_connections)));
+        shards.push(Arc::new(PgShard::new(id, options, settings.shard_connections, settings.shard_timeout)));
     }
     if settings.catalog_url.as_ref().is_some_and(PgUrl::is_unprotected) {
         tracing::warn!(setting = "catalog_url", "{UNPROTECTED}");
@@ -195,14 +198,17 @@ async fn pg_shards(settings: &Settings) -> Result<(Shards, Vec<Arc<PgShard>>), S
 
 /// Without its topology an instance can't place a single key: it waits for the catalog.
 async fn catalog_topology(options: &PgConnectOptions, settings: &Settings) -> Topology {
+    let placement = settings.placement_spec();
     loop {
-        match topology::postgres::load_or_create(options, &settings.placement_spec()).await {
-            Ok(topology) => return topology,
-            Err(error) => {
+        let load = topology::postgres::load_or_create(options, &placement);
+        match tokio::time::timeout(CATALOG_PATIENCE, load).await {
+            Ok(Ok(topology)) => return topology,
+            Ok(Err(error)) => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "waiting for the catalog");
-                tokio::time::sleep(CATALOG_RETRY).await;
             }
+            Err(_) => tracing::warn!("waiting for the catalog, which does not answer"),
         }
+        tokio::time::sleep(CATALOG_RETRY).await;
     }
 }
 

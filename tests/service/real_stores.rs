@@ -14,40 +14,48 @@ use crate::{
     service::harness::{PASSWORD, Service, registration, until},
 };
 
-const TOKEN: &str = "operator-token-of-the-tests";
+pub const TOKEN: &str = "operator-token-of-the-tests";
 
 /// Three shards on two servers, and Redis.
-struct Fleet {
-    postgres: [Postgres; 2],
-    redis: Redis,
-    shards: String,
+pub struct Fleet {
+    pub postgres: [Postgres; 2],
+    pub redis: Redis,
+    pub shards: String,
 }
 
 impl Fleet {
-    fn start() -> Self {
+    pub fn start() -> Self {
         let postgres = [Postgres::start(), Postgres::start()];
         let shards = [(0, &postgres[0]), (1, &postgres[0]), (2, &postgres[1])]
             .map(|(shard, server)| format!("db-node-{shard}={}", server.database(&format!("shard{shard}"))));
         Self { redis: Redis::start(), shards: shards.join(","), postgres }
     }
 
-    async fn instance(&self) -> Service {
+    pub async fn instance(&self) -> Service {
         self.instance_with_redis(&self.redis.url()).await
     }
 
     async fn instance_with_redis(&self, redis: &str) -> Service {
-        Service::with(&[
+        self.instance_with(&[("SYMBOLON_REDIS_URL", redis)]).await
+    }
+
+    /// One that waits for its turn on however slow a machine.
+    async fn patient_instance(&self) -> Service {
+        self.instance_with(&[("SYMBOLON_REDIS_URL", &self.redis.url()), ("SYMBOLON_SHARD_TIMEOUT", "20s")]).await
+    }
+
+    async fn instance_with(&self, settings: &[(&str, &str)]) -> Service {
+        let common = [
             ("SYMBOLON_SHARDS", self.shards.as_str()),
-            ("SYMBOLON_REDIS_URL", redis),
             ("SYMBOLON_OPERATOR_TOKEN", TOKEN),
             ("SYMBOLON_THROTTLE_ADDRESS", "10000/15m"),
-        ])
-        .await
+        ];
+        Service::with(&[&common, settings].concat()).await
     }
 }
 
 /// Registers users until each shard holds one; returns their names by shard.
-async fn one_on_each(service: &Service) -> [String; 3] {
+pub async fn one_on_each(service: &Service) -> [String; 3] {
     let mut found = [const { None }; 3];
     for number in 0.. {
         let name = format!("user-{number}");
@@ -127,8 +135,8 @@ async fn a_failover_by_sentinel_is_followed() {
 #[tokio::test]
 async fn of_racing_registrations_over_three_instances_one_succeeds() {
     let fleet = Fleet::start();
-    let instances = [fleet.instance().await, fleet.instance().await, fleet.instance().await];
-    let racers = (0..60).map(|racer| instances[racer % 3].post("/v1/users", registration("ada")).send());
+    let instances = [fleet.patient_instance().await, fleet.patient_instance().await, fleet.patient_instance().await];
+    let racers = (0..200).map(|racer| instances[racer % 3].post("/v1/users", registration("ada")).send());
     let statuses: Vec<u16> = join_all(racers).await.iter().map(|reply| reply.status.as_u16()).collect();
     assert_eq!(statuses.iter().filter(|status| **status == 201).count(), 1, "{statuses:?}");
     assert!(statuses.iter().all(|status| [201, 409].contains(status)), "{statuses:?}");
