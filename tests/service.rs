@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod command_line;
+mod crashes;
 mod documents;
 mod harness;
 mod lost_shards;
