@@ -86,6 +86,8 @@ settings! {
     shards: ShardUrls = "";
     /// The most connections to each shard. Each shard must allow this times the number of instances.
     shard_connections: u32 = "16";
+    /// How long a request may wait for a shard's answer; after that it is told that the shard is unavailable.
+    shard_timeout: Duration = "800ms";
     /// The database that holds the topology. Unset: the first shard's.
     catalog_url: Option<PgUrl> = "";
     /// Redis for sessions, throttle, registry and locks: redis://, redis-cluster:// or redis-sentinel://. Unset: embedded.
@@ -167,6 +169,7 @@ impl Settings {
         require(self.session_lifetime >= self.session_idle, "session_lifetime: must be at least session_idle");
         require(self.session_limit >= 1, "session_limit: must be at least 1");
         require(self.shard_connections >= 1, "shard_connections: must be at least 1");
+        require(self.shard_timeout >= Duration::from_millis(100), "shard_timeout: must be at least 100ms");
         require(
             self.catalog_url.is_none() || !self.shards.0.is_empty(),
             "catalog_url: belongs to shards, and shards is not set",

@@ -1,14 +1,19 @@
 //! Private servers for tests, from the installed binaries, on free ports. They end with the test that started them.
 
+pub mod certificates;
 pub mod postgres;
+pub mod proxy;
 pub mod redis;
 
 use std::{
     net::TcpListener,
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
+
+use rustix::process::{Pid, Signal};
 
 /// What a server may take to start on a busy machine.
 pub const DEADLINE: Duration = Duration::from_secs(60);
@@ -41,6 +46,17 @@ impl Server {
         Self { child: start.spawn(), start }
     }
 
+    /// Its process id.
+    pub fn id(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
+    /// Sends it a signal and waits until it has ended.
+    pub fn end_by(&mut self, signal: Signal) {
+        signal_to(self.id(), signal);
+        self.child.wait().expect("it ends");
+    }
+
     /// Ends it at once, as a crash would.
     pub fn kill(&mut self) {
         // It may have ended by itself.
@@ -68,6 +84,24 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// Sends a signal to a process that may have ended.
+pub fn signal_to(process: Pid, signal: Signal) {
+    let _ = rustix::process::kill_process(process, signal);
+}
+
+/// The processes that a process has started and that have not ended.
+pub fn children_of(process: Pid) -> Vec<Pid> {
+    let process = process.as_raw_nonzero();
+    let children = std::fs::read_to_string(format!("/proc/{process}/task/{process}/children")).unwrap_or_default();
+    children.split_whitespace().filter_map(|child| Pid::from_raw(child.parse().ok()?)).collect()
+}
+
+/// Whether a process is no more; one that nobody has asked for its status yet (a zombie) is not.
+pub fn has_ended(process: Pid) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", process.as_raw_nonzero())).unwrap_or_default();
+    stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['Z', 'X']))
 }
 
 /// A command as `user` where this process may choose (as root), else as whoever runs the tests.
@@ -98,6 +132,13 @@ pub fn own(user: &str, path: &Path) {
         let status = Command::new("chown").arg(format!("{user}:{user}")).arg(path).status().expect("chown runs");
         assert!(status.success(), "the user {user} is missing: run `make test`, which installs what tests need");
     }
+}
+
+/// Writes a file that only `user` may read.
+pub fn write_private(user: &str, path: &Path, text: &str) {
+    let file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    std::io::Write::write_all(&mut file.expect("a new file"), text.as_bytes()).expect("it is written");
+    own(user, path);
 }
 
 /// Waits until `condition` holds.

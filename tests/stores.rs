@@ -1,4 +1,5 @@
-//! What every implementation of a store must do: one suite, run against each of them.
+//! What every implementation of a store must do: one suite, run against each of them; and what concerns only one of them.
 
 mod shard;
+mod shard_timeout;
 mod shared;

@@ -1,6 +1,6 @@
 //! The shards for a command that runs beside the service and needs all of them.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -10,6 +10,9 @@ use super::{
     stores::{OpenShards, open_shards},
 };
 use crate::{config::Settings, shards::Shards};
+
+/// How long a shard may take for what a command asks at a time: more than for a user's request.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// All shards, migrated and within reach; the topology is followed until this is dropped.
 #[derive(Debug)]
@@ -25,7 +28,8 @@ impl CommandShards {
     /// # Errors
     /// [`StartError`] also for a shard or catalog that does not answer.
     pub async fn open(settings: &Settings) -> Result<Self, StartError> {
-        let OpenShards { shards, catalog, unprepared } = open_shards(settings).await?;
+        let OpenShards { shards, catalog, unprepared } =
+            open_shards(settings, PATIENCE.max(settings.shard_timeout)).await?;
         let stop = CancellationToken::new();
         if let Some(catalog) = catalog {
             catalog.refresh().await.map_err(|error| match error {

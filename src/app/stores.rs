@@ -6,11 +6,12 @@ use std::{
     os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use super::catalog::{self, Catalog, RefreshError};
 use crate::{
-    config::{OperatorTokens, SettingValue, Settings, ShardUrl},
+    config::{OperatorTokens, PgUrl, SettingValue, Settings, ShardUrl},
     secret,
     shards::{
         AdoptError, ShardStore, Shards,
@@ -31,7 +32,11 @@ use crate::{
 };
 
 /// How long a start waits for Redis before it goes on without.
-const REDIS_PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
+const REDIS_PATIENCE: Duration = Duration::from_secs(2);
+
+/// What is said of a URL that leaves TLS to chance.
+const UNPROTECTED: &str = "the URL does not say sslmode: without TLS where the server offers none, and with any \
+                           certificate where it does; sslmode=verify-full protects the connection";
 
 /// The file that an operator token is made into if none is configured.
 const TOKEN_FILE: &str = "operator-token";
@@ -114,7 +119,7 @@ pub(super) async fn open(settings: &Settings) -> Result<Stores, StartError> {
     if settings.redis_url.is_none() {
         make_data_directory(&settings.data)?;
     }
-    let shards = open_shards(settings).await?;
+    let shards = open_shards(settings, settings.shard_timeout).await?;
     if let Some(catalog) = &shards.catalog {
         match catalog.refresh().await {
             Ok(()) => {}
@@ -152,14 +157,15 @@ pub(super) struct OpenShards {
     pub(super) unprepared: Vec<Arc<PgShard>>,
 }
 
-/// The shards that the settings name; those on PostgreSQL have not been spoken with yet.
-pub(super) async fn open_shards(settings: &Settings) -> Result<OpenShards, StartError> {
+/// The shards that the settings name; those on PostgreSQL have not been spoken with yet, and are given `timeout` for each
+/// request.
+pub(super) async fn open_shards(settings: &Settings, timeout: Duration) -> Result<OpenShards, StartError> {
     if settings.shards.0.is_empty() {
         make_data_directory(&settings.data)?;
         let shards = embedded_shards(settings).await?;
         Ok(OpenShards { shards, catalog: None, unprepared: Vec::new() })
     } else {
-        pg_shards(settings)
+        pg_shards(settings, timeout)
     }
 }
 
@@ -187,14 +193,20 @@ async fn embedded_shards(settings: &Settings) -> Result<Shards, StartError> {
     Ok(shards)
 }
 
-fn pg_shards(settings: &Settings) -> Result<OpenShards, StartError> {
+fn pg_shards(settings: &Settings, timeout: Duration) -> Result<OpenShards, StartError> {
     let mut unprepared = Vec::new();
     for ShardUrl { id, primary, replicas } in &settings.shards.0 {
         if !replicas.is_empty() {
             tracing::warn!(shard = id, "replicas are not read from yet: all requests go to the primary");
         }
+        if [primary].into_iter().chain(replicas).any(PgUrl::is_unprotected) {
+            tracing::warn!(shard = id, "{UNPROTECTED}");
+        }
         let options = primary.options().map_err(StartError::ShardUrl)?;
-        unprepared.push(Arc::new(PgShard::new(id, options, settings.shard_connections)));
+        unprepared.push(Arc::new(PgShard::new(id, options, settings.shard_connections, timeout)));
+    }
+    if settings.catalog_url.as_ref().is_some_and(PgUrl::is_unprotected) {
+        tracing::warn!(setting = "catalog_url", "{UNPROTECTED}");
     }
     let shards =
         Shards::new(unprepared.iter().map(|shard| (shard.id().to_owned(), Arc::clone(shard) as Arc<dyn ShardStore>)));

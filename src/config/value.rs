@@ -10,7 +10,7 @@ use std::{
 
 use ipnet::IpNet;
 
-use sqlx::postgres::PgConnectOptions;
+use sqlx::postgres::{PgConnectOptions, PgSslMode};
 
 use crate::{log::LogFormat, partitioner::Strategy, secret, throttle::Limit};
 
@@ -208,6 +208,23 @@ impl PgUrl {
     pub fn options(&self) -> Result<PgConnectOptions, sqlx::Error> {
         self.0.parse()
     }
+
+    /// Whether it leaves open how the connection is protected, to a host other than this one: it would be in clear text if
+    /// the server, or whoever is in between, does not want TLS.
+    pub fn is_unprotected(&self) -> bool {
+        let Ok(options) = self.options() else { return false };
+        let host = options.get_host();
+        let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+        let local = options.get_socket().is_some()
+            || host.starts_with('/')
+            || host == "localhost"
+            || address.is_ok_and(|address| address.is_loopback());
+        let query = self.0.split_once('?').map_or("", |(_, query)| query);
+        let chosen =
+            form_urlencoded::parse(query.as_bytes()).any(|(key, _)| ["sslmode", "ssl-mode"].contains(&key.as_ref()));
+        // The mode is another one where PGSSLMODE says so.
+        !local && !chosen && matches!(options.get_ssl_mode(), PgSslMode::Prefer)
+    }
 }
 
 impl fmt::Debug for PgUrl {
@@ -385,6 +402,27 @@ mod tests {
         assert_eq!(with_variables("no variable", value).as_deref(), Ok("no variable"));
         assert!(with_variables("${OTHER}", value).expect_err("a refusal").contains("OTHER"));
         assert!(with_variables("${SECRET", value).is_err());
+    }
+
+    #[test]
+    fn a_url_to_elsewhere_that_does_not_speak_of_tls_is_unprotected() {
+        let is_unprotected = |url: &str| PgUrl::from_text(url).expect("a URL").is_unprotected();
+        for url in
+            ["postgres://u@db.example/d", "postgres://u@10.0.0.7/d?application_name=x", "postgres://u@[fd00::1]/d"]
+        {
+            assert!(is_unprotected(url), "{url}");
+        }
+        for url in [
+            "postgres://u@db.example/d?sslmode=verify-full",
+            "postgres://u@db.example/d?ssl-mode=verify-ca",
+            "postgres://u@db.example/d?application_name=x&sslmode=prefer",
+            "postgres://u@127.0.0.1:5433/d",
+            "postgres://u@localhost/d",
+            "postgres://u@[::1]/d",
+            "postgres:///d?host=/run/postgresql",
+        ] {
+            assert!(!is_unprotected(url), "{url}");
+        }
     }
 
     #[test]

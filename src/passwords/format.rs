@@ -166,9 +166,8 @@ mod tests {
         for text in ["secret", "$2b$05$short", "$argon2id$v=19$m=65536,t=2,p=1", "$argon2id$"] {
             assert_eq!(refused(text), Some(InvalidHash::Format), "{text}");
         }
-        for text in ["$pbkdf2-sha256$i=1000,l=32$c29tZXNhbHQ$wWKIMhR9lyDFvRz9YTZweHKfbftvj+qf+YFY4NeBbtA"] {
-            assert_eq!(refused(text), Some(InvalidHash::Unsupported), "{text}");
-        }
+        let other = "$pbkdf2-sha256$i=1000,l=32$c29tZXNhbHQ$wWKIMhR9lyDFvRz9YTZweHKfbftvj+qf+YFY4NeBbtA";
+        assert_eq!(refused(other), Some(InvalidHash::Unsupported));
     }
 
     #[test]

@@ -1,7 +1,11 @@
 //! A shard in a PostgreSQL database.
+//!
+//! A request asks it for no longer than the shard's timeout, whatever the server or the network does meanwhile. The server
+//! gives up sooner: only one that does not answer runs into the timeout, and no statement goes on after its request.
 
 mod bulk;
 mod claims;
+mod connections;
 mod copy;
 mod users;
 
@@ -11,8 +15,9 @@ use std::{
 };
 
 use async_trait::async_trait;
+use connections::Connections;
 use sqlx::{
-    PgPool, Postgres,
+    PgConnection, Postgres,
     postgres::{PgArguments, PgConnectOptions, PgPoolOptions, PgRow},
 };
 use uuid::Uuid;
@@ -34,19 +39,17 @@ const MIGRATIONS_TABLE: &str = "symbolon_shard_migrations";
 /// What the fence on inserts raises.
 const STALE_EPOCH: &str = "SY001";
 
-/// How long a request waits for a connection.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_millis(900);
-
-/// Longer than any statement here takes; what takes longer holds others up.
-const STATEMENT_TIMEOUT: &str = "5s";
-/// Longer than any lock here is held, but for a hand-off's, which is tried again.
-const LOCK_TIMEOUT: &str = "2s";
+/// How long making a connection may take when the database is prepared, and how long the rest of it.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(1);
+const PREPARE_PATIENCE: Duration = Duration::from_secs(60);
 
 /// One shard.
 #[derive(Debug)]
 pub struct PgShard {
     shard_id: String,
-    pool: PgPool,
+    options: PgConnectOptions,
+    connections: Connections,
+    timeout: Duration,
     breaker: Breaker,
     /// Whether the database was migrated and found to be this shard's.
     prepared: AtomicBool,
@@ -74,17 +77,22 @@ pub enum PrepareError {
 }
 
 impl PgShard {
-    /// A shard that connects when it is first used. Until [`Self::prepare`] has succeeded it is unavailable.
-    pub fn new(shard_id: &str, options: PgConnectOptions, max_connections: u32) -> Self {
-        let options = options
-            .application_name("symbolon")
-            .options([("statement_timeout", STATEMENT_TIMEOUT), ("lock_timeout", LOCK_TIMEOUT)]);
-        let pool = PgPoolOptions::new()
-            .max_connections(max_connections)
-            .acquire_timeout(ACQUIRE_TIMEOUT)
-            .test_before_acquire(false)
-            .connect_lazy_with(options);
-        Self { shard_id: shard_id.to_owned(), pool, breaker: Breaker::default(), prepared: AtomicBool::new(false) }
+    /// A shard that connects when it is first used, `max_connections` times at most, and is asked for `timeout` at most.
+    /// Until [`Self::prepare`] has succeeded it is unavailable.
+    pub fn new(shard_id: &str, options: PgConnectOptions, max_connections: u32, timeout: Duration) -> Self {
+        let options = options.application_name("symbolon");
+        // The server gives up before the request does.
+        let milliseconds = |share: f64| timeout.mul_f64(share).as_millis().max(1);
+        let limited =
+            options.clone().options([("statement_timeout", milliseconds(0.75)), ("lock_timeout", milliseconds(0.5))]);
+        Self {
+            shard_id: shard_id.to_owned(),
+            options,
+            connections: Connections::new(limited, max_connections),
+            timeout,
+            breaker: Breaker::default(),
+            prepared: AtomicBool::new(false),
+        }
     }
 
     /// Migrates the database and makes sure that it is this shard's; a new shard starts at `epoch`. Instances that do so
@@ -111,35 +119,61 @@ impl PgShard {
         self.prepared.load(Ordering::Acquire)
     }
 
+    /// Over a connection of its own: a migration may take longer than a request.
     async fn claim_database(&self, epoch: i64) -> Result<String, Box<dyn std::error::Error + Send + Sync>> {
-        let mut migrator = migrator(MIGRATIONS);
-        migrator.dangerous_set_table_name(MIGRATIONS_TABLE);
-        migrator.run(&self.pool).await?;
-        sqlx::query("INSERT INTO shard (singleton, shard_id, epoch) VALUES (true, $1, $2) ON CONFLICT DO NOTHING")
-            .bind(&self.shard_id)
-            .bind(epoch)
-            .execute(&self.pool)
-            .await?;
-        Ok(sqlx::query_scalar("SELECT shard_id FROM shard").fetch_one(&self.pool).await?)
+        let pool = PgPoolOptions::new()
+            .max_connections(1)
+            .acquire_timeout(CONNECT_PATIENCE)
+            .test_before_acquire(false)
+            .connect_lazy_with(self.options.clone());
+        let claimed = async {
+            let mut migrator = migrator(MIGRATIONS);
+            migrator.dangerous_set_table_name(MIGRATIONS_TABLE);
+            migrator.run(&pool).await?;
+            sqlx::query("INSERT INTO shard (singleton, shard_id, epoch) VALUES (true, $1, $2) ON CONFLICT DO NOTHING")
+                .bind(&self.shard_id)
+                .bind(epoch)
+                .execute(&pool)
+                .await?;
+            let shard_id = sqlx::query_scalar("SELECT shard_id FROM shard").fetch_one(&pool).await?;
+            pool.close().await;
+            Ok(shard_id)
+        };
+        tokio::time::timeout(PREPARE_PATIENCE, claimed).await?
     }
 
-    /// Does `work` on the pool if the database is prepared and not known to be down.
+    /// Does `work` on a connection if the database is prepared and not known to be down.
     async fn guarded<T>(
         &self,
-        work: impl Future<Output = Result<T, sqlx::Error>>,
+        work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, sqlx::Error>,
     ) -> Result<Result<T, sqlx::Error>, StoreError> {
         if !self.is_prepared() {
             return Err(self.unavailable("not prepared yet"));
         }
         let permit =
             self.breaker.permit(Instant::now()).ok_or_else(|| self.unavailable("the circuit breaker is open"))?;
-        let result = work.await;
-        permit.finish(!result.as_ref().is_err_and(is_down), Instant::now());
+        let asked = tokio::time::timeout(self.timeout, async {
+            let mut lease = self.connections.lease().await?;
+            let result = work(lease.connection()?).await;
+            if !result.as_ref().is_err_and(is_down) {
+                lease.give_back();
+            }
+            result
+        });
+        let result = asked.await.unwrap_or_else(|_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())));
+        let up = !result.as_ref().is_err_and(is_down);
+        permit.finish(up, Instant::now());
+        if !up {
+            self.connections.forget();
+        }
         Ok(result)
     }
 
     /// As [`Self::guarded`], whatever the failure.
-    async fn run<T>(&self, work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, StoreError> {
+    async fn run<T>(
+        &self,
+        work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, sqlx::Error>,
+    ) -> Result<T, StoreError> {
         self.guarded(work).await?.map_err(|source| self.unavailable(source))
     }
 
@@ -151,14 +185,19 @@ impl PgShard {
         StoreError::Corrupt { store: self.shard_id.clone(), what, source: source.into() }
     }
 
+    /// The row that a query finds.
+    async fn find(&self, query: Query<'_>) -> Result<Option<PgRow>, StoreError> {
+        self.run(async |connection| query.fetch_optional(connection).await).await
+    }
+
     /// Runs one statement and answers whether it changed a row.
     async fn change(&self, query: Query<'_>) -> Result<bool, StoreError> {
-        Ok(self.run(query.execute(&self.pool)).await?.rows_affected() > 0)
+        Ok(self.run(async |connection| query.execute(connection).await).await?.rows_affected() > 0)
     }
 
     /// Runs an insert behind the fence.
     async fn insert(&self, epoch: i64, query: Query<'_>) -> Result<bool, StoreError> {
-        match self.guarded(query.execute(&self.pool)).await? {
+        match self.guarded(async |connection| query.execute(connection).await).await? {
             Ok(done) => Ok(done.rows_affected() > 0),
             Err(error) => Err(self.insert_error(epoch, error)),
         }
@@ -199,11 +238,12 @@ type Query<'q> = sqlx::query::Query<'q, Postgres, PgArguments>;
 #[async_trait]
 impl ShardStore for PgShard {
     async fn ping(&self) -> Result<(), StoreError> {
-        self.run(sqlx::query("SELECT 1").execute(&self.pool)).await.map(drop)
+        self.connections.trim();
+        self.find(sqlx::query("SELECT 1")).await.map(drop)
     }
 
     async fn find_user(&self, user_id: UserId) -> Result<Option<User>, StoreError> {
-        let row = self.run(users::find(user_id).fetch_optional(&self.pool)).await?;
+        let row = self.find(users::find(user_id)).await?;
         row.map(|row| users::decode(&row).map_err(|source| self.corrupt("user", source))).transpose()
     }
 
@@ -232,7 +272,7 @@ impl ShardStore for PgShard {
     }
 
     async fn find_claim(&self, login_name: &LoginName) -> Result<Option<StoredClaim>, StoreError> {
-        let row = self.run(claims::find(login_name).fetch_optional(&self.pool)).await?;
+        let row = self.find(claims::find(login_name)).await?;
         row.map(|row| claims::decode(login_name, &row).map_err(|source| self.corrupt("login name", source))).transpose()
     }
 
@@ -257,6 +297,6 @@ impl ShardStore for PgShard {
     }
 
     async fn close(&self) {
-        self.pool.close().await;
+        self.connections.close();
     }
 }

@@ -1,10 +1,17 @@
-//! A private PostgreSQL.
+//! A private PostgreSQL, and replicas of it.
 
-use std::path::PathBuf;
+mod replica;
+mod tests;
 
+use std::path::{Path, PathBuf};
+
+use rustix::process::Signal;
 use tempfile::TempDir;
 
-use super::{Server, command_as, directory_of, free_port, installed, wait_until};
+use super::{
+    Server, certificates::Certificate, children_of, command_as, directory_of, free_port, has_ended, installed,
+    signal_to, wait_until, write_private,
+};
 
 const USER: &str = "postgres";
 
@@ -19,25 +26,34 @@ pub struct Postgres {
 impl Postgres {
     /// A new server. It need not survive the machine's end, so it does not wait for the disk.
     pub fn start() -> Self {
-        let directory = directory_of(USER);
-        let data = directory.path().join("data");
-        let initdb = command_as(USER, &binary("initdb"))
-            .args(["--no-sync", "--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C", "--pgdata"])
-            .arg(&data)
-            .output()
-            .expect("initdb runs");
-        assert!(initdb.status.success(), "{}", String::from_utf8_lossy(&initdb.stderr));
+        Self::with(initialized(), &[])
+    }
+
+    /// A new server that offers TLS under a certificate.
+    pub fn start_with_tls(certificate: &Certificate) -> Self {
+        let directory = initialized();
+        let write = |name: &str, text: &str| {
+            let path = directory.path().join(name);
+            write_private(USER, &path, text);
+            path.display().to_string()
+        };
+        let (certificate, key) = (write("cert.pem", &certificate.pem), write("key.pem", &certificate.key_pem));
+        let settings = ["ssl=on".to_owned(), format!("ssl_cert_file={certificate}"), format!("ssl_key_file={key}")];
+        Self::with(directory, &settings)
+    }
+
+    /// A server on the data in a directory.
+    fn with(directory: TempDir, settings: &[String]) -> Self {
         let port = free_port();
-        let arguments = [
-            "-D".to_owned(),
-            data.display().to_string(),
-            format!("-p{port}"),
-            "-clisten_addresses=127.0.0.1".to_owned(),
-            format!("-cunix_socket_directories={}", directory.path().display()),
-            "-cfsync=off".to_owned(),
-            "-cmax_connections=200".to_owned(),
+        let mut arguments = vec!["-D".to_owned(), data(&directory).display().to_string(), format!("-p{port}")];
+        let common = [
+            "listen_addresses=127.0.0.1".to_owned(),
+            format!("unix_socket_directories={}", directory.path().display()),
+            "fsync=off".to_owned(),
+            "max_connections=200".to_owned(),
         ];
-        let server = Server::start(USER, &binary("postgres"), arguments.to_vec(), directory.path().join("log"));
+        arguments.extend(common.iter().chain(settings).map(|setting| format!("-c{setting}")));
+        let server = Server::start(USER, &binary("postgres"), arguments, directory.path().join("log"));
         let postgres = Self { port, server, _directory: directory };
         postgres.wait();
         postgres
@@ -47,9 +63,19 @@ impl Postgres {
         wait_until("the server answers", || self.psql("postgres", "SELECT 1").is_ok());
     }
 
-    /// Ends it at once, as a crash would.
+    /// Ends it at once with all of its processes, as when its machine crashes.
     pub fn kill(&mut self) {
+        // Paused first, so that it starts no more of them.
+        signal_to(self.server.id(), Signal::STOP);
+        let children = children_of(self.server.id());
         self.server.kill();
+        children.iter().for_each(|child| signal_to(*child, Signal::KILL));
+        wait_until("its processes have ended", || children.iter().all(|child| has_ended(*child)));
+    }
+
+    /// Shuts it down in good order, its clients' connections included.
+    pub fn stop(&mut self) {
+        self.server.end_by(Signal::INT);
     }
 
     /// Starts it again, on what it left.
@@ -58,10 +84,35 @@ impl Postgres {
         self.wait();
     }
 
+    /// Has it hang: it takes connections, and answers nothing.
+    pub fn pause(&self) {
+        self.to_all(Signal::STOP);
+    }
+
+    /// Has it go on where it was paused.
+    pub fn resume(&self) {
+        self.to_all(Signal::CONT);
+    }
+
+    fn to_all(&self, signal: Signal) {
+        signal_to(self.server.id(), signal);
+        children_of(self.server.id()).into_iter().for_each(|child| signal_to(child, signal));
+    }
+
+    /// The port that it listens on.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Makes a database and returns its URL.
     pub fn database(&self, name: &str) -> String {
         self.psql("postgres", &format!("CREATE DATABASE {name}")).expect("a new database");
-        format!("postgres://postgres@127.0.0.1:{}/{name}", self.port)
+        self.url(name)
+    }
+
+    /// The URL of a database.
+    pub fn url(&self, database: &str) -> String {
+        format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
     }
 
     /// Runs a statement; the error is what the server said.
@@ -72,6 +123,30 @@ impl Postgres {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
         if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
     }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// A directory with the data of a new server in it.
+fn initialized() -> TempDir {
+    let directory = directory_of(USER);
+    let options = ["--no-sync", "--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C", "--pgdata"];
+    run("initdb", &options, &data(&directory));
+    directory
+}
+
+fn data(directory: &TempDir) -> PathBuf {
+    directory.path().join("data")
+}
+
+/// Runs one of the server's programs, which must succeed.
+fn run(program: &str, options: &[&str], path: &Path) {
+    let output = command_as(USER, &binary(program)).args(options).arg(path).output().expect("the program runs");
+    assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// From Debian's package, the newest version.

@@ -11,6 +11,7 @@ use symbolon::{
 use uuid::Uuid;
 
 const EPOCH: i64 = 7;
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Runs each function of the suite against a shard of each kind, each on a database of its own.
 macro_rules! suite {
@@ -20,7 +21,7 @@ macro_rules! suite {
             async fn $name() {
                 let server = crate::servers::postgres::Postgres::start();
                 let options = server.database("shard").parse().expect("a URL");
-                let shard = super::PgShard::new("shard", options, 8);
+                let shard = super::PgShard::new("shard", options, 8, super::TIMEOUT);
                 shard.prepare(super::EPOCH).await.expect("a shard");
                 super::$name(&shard).await;
             })*
@@ -290,7 +291,7 @@ async fn a_file_of_another_shard_is_refused() {
 async fn an_insert_that_waits_while_the_epoch_rises_fails() {
     let server = crate::servers::postgres::Postgres::start();
     let url = server.database("shard");
-    let shard = PgShard::new("shard", url.parse().expect("a URL"), 8);
+    let shard = PgShard::new("shard", url.parse().expect("a URL"), 8, TIMEOUT);
     shard.prepare(EPOCH).await.expect("a shard");
     let user = user().await;
     let coordinator = sqlx::PgPool::connect(&url).await.expect("a connection");

@@ -114,7 +114,7 @@ fn read(mut input: Box<dyn BufRead + Send>, size: Arc<AtomicUsize>) -> impl stre
             let batch = read_batch(&mut input, &mut number, size.load(Ordering::Relaxed));
             let is_last = batch.as_ref().map_or(true, |batch| batch.lines == 0);
             // An import that failed takes no more.
-            if (is_last && batch.is_ok()) || sender.blocking_send(batch).is_err() || is_last {
+            if sender.blocking_send(batch).is_err() || is_last {
                 return;
             }
         }

@@ -1,0 +1,100 @@
+//! Names that a killed instance had claimed, and those who take them over.
+
+use super::{
+    INSERT_USER, NAME, NEW_NAME, RENAME, USER,
+    held::{FATES, Fate, Orphan, Step},
+    killed_rename, registering,
+    stage::Stage,
+};
+
+/// A name on shard 0 that was claimed for a user on shard 1 whose row never came.
+async fn claimed_for_a_user_on(stage: &Stage, shard: usize) -> String {
+    let elsewhere: Vec<Step> = (0..3).filter(|other| *other != NAME).map(Step::Insert).collect();
+    loop {
+        let name = stage.name_on(NAME).await;
+        if stage.crash_at(registering(&name), &[&[Step::Insert(NAME)], &elsewhere], Fate::Lost).await.is_none() {
+            continue;
+        }
+        let user = stage.psql(NAME, &format!("SELECT user_id FROM login_names WHERE login_name = '{name}'"));
+        if stage.shard_of_key(&user).await == shard {
+            stage.age_claims();
+            return name;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_taker_of_a_registrations_name_killed_half_way_is_followed_by_the_next() {
+    let stage = Stage::new().await;
+    // It makes the first registration's row impossible, then replaces its claim.
+    let steps: [&[Step]; 3] = [&[Step::Insert(NAME)], &[Step::Insert(USER)], &[Step::Claim(NAME)]];
+    for killed_at in [2, 3] {
+        for fate in FATES {
+            let name = claimed_for_a_user_on(&stage, USER).await;
+            stage.crash_at(registering(&name), &steps[..killed_at], fate).await.expect("it comes to that step");
+            stage.age_claims();
+            stage.assert_free(&name).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_taker_of_a_renames_name_killed_half_way_is_followed_by_the_next() {
+    let stage = Stage::new().await;
+    // It finds that the user is there, raises its version, then replaces its claim.
+    let steps: [&[Step]; 4] =
+        [&[Step::Insert(NEW_NAME)], &[Step::Insert(USER)], &[Step::User(USER)], &[Step::Claim(NEW_NAME)]];
+    for killed_at in [2, 3, 4] {
+        for fate in FATES {
+            let renamed = killed_rename(&stage, &RENAME[..2], Fate::Lost).await;
+            stage.age_claims();
+            let taking = registering(&renamed.new);
+            stage.crash_at(taking, &steps[..killed_at], fate).await.expect("it comes to that step");
+            stage.age_claims();
+            renamed.assert_has(&stage, &renamed.former, &renamed.new).await;
+        }
+    }
+}
+
+/// Has two registrations race for a name whose first registration sleeps; returns the ids of those that succeeded.
+async fn race_for(stage: &Stage, name: &str) -> Vec<String> {
+    let other = stage.instance().await;
+    let racers = [&stage.service, &other].map(|service| registering(name)(service).send());
+    let replies = futures_util::future::join_all(racers).await;
+    assert!(replies.iter().all(|reply| [201, 409].contains(&reply.status.as_u16())), "{replies:?}");
+    let succeeded = replies.iter().filter(|reply| reply.status == 201);
+    succeeded.map(|reply| reply.json()["user_id"].as_str().expect("an id").to_owned()).collect()
+}
+
+async fn sleeping_registration(stage: &Stage) -> (String, Orphan) {
+    loop {
+        let name = stage.name_on(NAME).await;
+        let steps: &[&[Step]] = &[&[Step::Insert(NAME)], INSERT_USER];
+        if let Some(orphan) = stage.kill_at(registering(&name), steps).await {
+            return (name, stage.let_sleep(orphan));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_row_that_wakes_up_after_two_takers_raced_finds_its_place_taken() {
+    let stage = Stage::new().await;
+    let (name, orphan) = sleeping_registration(&stage).await;
+    stage.age_claims();
+    let winners = race_for(&stage, &name).await;
+    assert_eq!(winners.len(), 1, "{winners:?}");
+    stage.wake(orphan).await;
+    assert_eq!(stage.answers_to(&name).await.as_ref(), winners.first());
+}
+
+#[tokio::test]
+async fn a_row_that_wakes_up_before_two_takers_race_keeps_its_name() {
+    let stage = Stage::new().await;
+    let (name, orphan) = sleeping_registration(&stage).await;
+    stage.age_claims();
+    stage.wake(orphan).await;
+    let user = stage.answers_to(&name).await;
+    assert!(user.is_some());
+    assert_eq!(race_for(&stage, &name).await, [] as [String; 0]);
+    assert_eq!(stage.answers_to(&name).await, user);
+}

@@ -1,0 +1,118 @@
+//! A shard that hangs or can't be reached: its own users are told so in time, others notice nothing, and it serves again by
+//! itself. One whose process has ended is in `real_stores`.
+
+use std::time::{Duration, Instant};
+
+use super::{
+    harness::{DEADLINE, PASSWORD, Service, symbolon, until},
+    real_stores::{Fleet, TOKEN, one_on_each},
+};
+use crate::servers::proxy::Proxy;
+
+/// A fleet whose third shard is behind a line that can be cut, an instance of it, and the tokens of users on each shard.
+struct Lost {
+    fleet: Fleet,
+    line: Proxy,
+    service: Service,
+    names: [String; 3],
+    tokens: Vec<String>,
+}
+
+impl Lost {
+    async fn start() -> Self {
+        let mut fleet = Fleet::start();
+        let line = Proxy::to(fleet.postgres[1].port());
+        fleet.shards = fleet.shards.replace(&format!(":{}/", fleet.postgres[1].port()), &format!(":{}/", line.port()));
+        let service = fleet.instance().await;
+        let names = one_on_each(&service).await;
+        let mut tokens = Vec::new();
+        for name in &names {
+            tokens.push(service.login(name).await);
+        }
+        Self { fleet, line, service, names, tokens }
+    }
+
+    async fn read(&self, shard: usize) -> u16 {
+        self.service.get("/v1/users/me").bearer(&self.tokens[shard]).send().await.status.as_u16()
+    }
+
+    /// Asserts that every request of the third shard's users ends in 503 in time, and that others are served meanwhile.
+    async fn assert_lost(&self) {
+        for _ in 0..8 {
+            let begun = Instant::now();
+            let reply = self.service.get("/v1/users/me").bearer(&self.tokens[2]).send().await;
+            reply.problem(503, "unavailable");
+            assert!(begun.elapsed() < Duration::from_secs(2), "it took {:?}", begun.elapsed());
+            assert!(!reply.header("retry-after").is_empty());
+            assert_eq!((self.read(0).await, self.read(1).await), (200, 200));
+        }
+        self.service.try_login(&self.names[2], PASSWORD).await.problem(503, "unavailable");
+        let ready = self.service.get("/v1/health/ready").send().await;
+        assert_eq!((ready.status.as_u16(), &ready.json()["dependencies"][4]["up"]), (200, &false.into()));
+    }
+
+    async fn assert_back(&self) {
+        until("the shard serves again", async || self.read(2).await == 200).await;
+        self.service.login(&self.names[2]).await;
+        let stats = self.service.get("/v1/operator/stats").bearer(TOKEN).send().await.json();
+        assert_eq!(stats["circuits"]["db-node-2"], "closed");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_costs_its_own_users_only_and_comes_back_by_itself() {
+    let lost = Lost::start().await;
+    lost.fleet.postgres[1].pause();
+    lost.assert_lost().await;
+    lost.fleet.postgres[1].resume();
+    lost.assert_back().await;
+}
+
+#[tokio::test]
+async fn a_line_that_swallows_everything_costs_its_own_users_only_and_comes_back_by_itself() {
+    let lost = Lost::start().await;
+    lost.line.silence();
+    lost.assert_lost().await;
+    lost.line.mend();
+    lost.assert_back().await;
+}
+
+#[tokio::test]
+async fn a_line_that_breaks_costs_its_own_users_only_and_comes_back_by_itself() {
+    let lost = Lost::start().await;
+    lost.line.cut();
+    lost.assert_lost().await;
+    lost.line.mend();
+    lost.assert_back().await;
+}
+
+#[tokio::test]
+async fn a_start_goes_on_without_a_shard_that_hangs() {
+    let lost = Lost::start().await;
+    lost.fleet.postgres[1].pause();
+    let service = lost.fleet.instance().await;
+    service.login(&lost.names[0]).await;
+    service.try_login(&lost.names[2], PASSWORD).await.problem(503, "unavailable");
+    lost.fleet.postgres[1].resume();
+    until("the shard serves", async || service.try_login(&lost.names[2], PASSWORD).await.status == 200).await;
+}
+
+#[tokio::test]
+async fn a_start_waits_for_a_catalog_that_hangs() {
+    let lost = Lost::start().await;
+    lost.line.silence();
+    let catalog = format!("postgres://postgres@127.0.0.1:{}/catalog", lost.line.port());
+    lost.fleet.postgres[1].database("catalog");
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let log = directory.path().join("log");
+    let mut command = symbolon(directory.path());
+    command.env("SYMBOLON_SHARDS", &lost.fleet.shards).env("SYMBOLON_CATALOG_URL", catalog);
+    command.env("SYMBOLON_REDIS_URL", lost.fleet.redis.url()).env("SYMBOLON_LISTEN", "127.0.0.1:0");
+    let output = std::fs::File::create(&log).expect("a log");
+    let mut instance = command.stdout(output.try_clone().expect("a handle")).stderr(output).spawn().expect("it starts");
+    let says = |what: &str| std::fs::read_to_string(&log).expect("a log").contains(what);
+    until("it says what it waits for", async || says("waiting for the catalog")).await;
+    lost.line.mend();
+    until("it starts", async || says(" listens on ")).await;
+    tokio::time::timeout(DEADLINE, instance.kill()).await.expect("in time").expect("it is killed");
+}
