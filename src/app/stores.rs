@@ -21,7 +21,7 @@ use crate::{
     },
     shared_store::{
         SharedStore,
-        redis::{InvalidUrl, RedisSharedStore},
+        redis::{ConnectError, RedisSharedStore},
         sqlite::SqliteSharedStore,
     },
     sqlite::OpenError,
@@ -65,9 +65,9 @@ pub enum StartError {
     /// A database belongs to another shard.
     #[error("shards: {0}")]
     Mixed(#[source] PrepareError),
-    /// The URL of Redis.
-    #[error("redis_url: {0}")]
-    RedisUrl(#[from] InvalidUrl),
+    /// How to connect with Redis.
+    #[error(transparent)]
+    Redis(#[from] ConnectError),
     /// The stored topology contradicts itself.
     #[error("the stored topology is damaged")]
     Topology(#[source] crate::partitioner::SpecError),
@@ -118,7 +118,11 @@ pub(super) async fn open(settings: &Settings) -> Result<Stores, StartError> {
     };
     let shared: Arc<dyn SharedStore> = match &settings.redis_url {
         Some(url) => {
-            let redis = RedisSharedStore::connect(url.reveal())?;
+            let redis = RedisSharedStore::connect(
+                url.reveal(),
+                settings.redis_ca_file.as_deref(),
+                settings.redis_wait_replicas,
+            )?;
             if redis.answers_within(REDIS_PATIENCE).await {
                 redis.warn_of_risks().await;
             } else {
