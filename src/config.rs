@@ -90,8 +90,12 @@ settings! {
     shard_timeout: Duration = "800ms";
     /// The database that holds the topology. Unset: the first shard's.
     catalog_url: Option<PgUrl> = "";
-    /// Redis for sessions, throttle, registry and locks: redis://, redis-cluster:// or redis-sentinel://. Unset: embedded.
+    /// Redis for sessions, throttle, registry and locks: redis://, redis-cluster:// or redis-sentinel://; with TLS rediss://, rediss-cluster:// or rediss-sentinel://. Unset: embedded.
     redis_url: Option<RedisUrl> = "";
+    /// CA certificates (PEM) that Redis' certificates are checked with. Unset: those that browsers trust.
+    redis_ca_file: Option<PathBuf> = "";
+    /// How many replicas of Redis must have the end of a session before it is acknowledged. 0: the primary is enough.
+    redis_wait_replicas: u32 = "0";
     /// The directory of embedded storage.
     data: PathBuf = "./symbolon-data";
     /// How keys are placed on new storage: consistent_hash, hash, range or directory. Storage keeps what it started with.
@@ -173,6 +177,14 @@ impl Settings {
         require(
             self.catalog_url.is_none() || !self.shards.0.is_empty(),
             "catalog_url: belongs to shards, and shards is not set",
+        );
+        require(
+            self.redis_ca_file.is_none() || self.redis_url.as_ref().is_some_and(RedisUrl::has_tls),
+            "redis_ca_file: belongs to a redis_url with TLS, such as rediss://host",
+        );
+        require(
+            self.redis_wait_replicas == 0 || self.redis_url.is_some(),
+            "redis_wait_replicas: belongs to redis_url, and redis_url is not set",
         );
         require(self.weight >= 1, "weight: must be at least 1");
         require(self.max_connections >= 1, "max_connections: must be at least 1");

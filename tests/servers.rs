@@ -64,6 +64,21 @@ impl Server {
         let _ = self.child.wait();
     }
 
+    /// Stops it in the middle of whatever it does; connections stay open.
+    pub fn pause(&self) {
+        self.signal(rustix::process::Signal::STOP);
+    }
+
+    /// Lets it go on.
+    pub fn resume(&self) {
+        self.signal(rustix::process::Signal::CONT);
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) {
+        let process = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(process, signal).expect("the process gets the signal");
+    }
+
     /// Starts it again, on what it left.
     pub fn start_again(&mut self) {
         self.child = self.start.spawn();

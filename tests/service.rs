@@ -17,6 +17,8 @@ mod preferences;
 mod processes;
 mod protocol;
 mod real_stores;
+mod redis_faults;
+mod redis_tls;
 mod registration;
 mod sessions;
 mod throttling;

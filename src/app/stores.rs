@@ -20,7 +20,7 @@ use crate::{
     },
     shared_store::{
         SharedStore,
-        redis::{InvalidUrl, RedisSharedStore},
+        redis::{ConnectError, RedisSharedStore},
         sqlite::SqliteSharedStore,
     },
     sqlite::OpenError,
@@ -72,9 +72,9 @@ pub enum StartError {
     /// The catalog does not answer.
     #[error("catalog_url, shards: {0}")]
     CatalogUnavailable(#[source] CatalogUnavailable),
-    /// The URL of Redis.
-    #[error("redis_url: {0}")]
-    RedisUrl(#[from] InvalidUrl),
+    /// How to connect with Redis.
+    #[error(transparent)]
+    Redis(#[from] ConnectError),
     /// The stored topology contradicts itself.
     #[error("the stored topology is damaged")]
     Topology(#[source] crate::partitioner::SpecError),
@@ -134,7 +134,11 @@ pub(super) async fn open(settings: &Settings) -> Result<Stores, StartError> {
     }
     let shared: Arc<dyn SharedStore> = match &settings.redis_url {
         Some(url) => {
-            let redis = RedisSharedStore::connect(url.reveal())?;
+            let redis = RedisSharedStore::connect(
+                url.reveal(),
+                settings.redis_ca_file.as_deref(),
+                settings.redis_wait_replicas,
+            )?;
             if redis.answers_within(REDIS_PATIENCE).await {
                 redis.warn_of_risks().await;
             } else {

@@ -12,7 +12,7 @@ use ipnet::IpNet;
 
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 
-use crate::{log::LogFormat, partitioner::Strategy, secret, throttle::Limit};
+use crate::{log::LogFormat, partitioner::Strategy, secret, shared_store::redis::RedisAddress, throttle::Limit};
 
 /// The fewest characters of an operator token.
 const MIN_TOKEN_CHARS: usize = 16;
@@ -308,6 +308,11 @@ impl RedisUrl {
     pub fn reveal(&self) -> &str {
         &self.0
     }
+
+    /// Whether it asks for TLS.
+    pub fn has_tls(&self) -> bool {
+        RedisAddress::parse(&self.0).is_ok_and(|address| address.has_tls())
+    }
 }
 
 impl fmt::Debug for RedisUrl {
@@ -321,13 +326,9 @@ impl SettingValue for RedisUrl {
 
     fn from_text(text: &str) -> Result<Self, String> {
         let text = with_environment(text)?;
-        // fred would connect without TLS where it was built without.
-        if text.starts_with("rediss") {
-            return Err("must not ask for TLS, which this version has for PostgreSQL only".into());
-        }
-        match fred::types::config::Config::from_url(&text) {
+        match RedisAddress::parse(&text) {
             Ok(_) => Ok(Self(text)),
-            Err(_) => Err(crate::shared_store::redis::InvalidUrl.to_string()),
+            Err(error) => Err(error.to_string()),
         }
     }
 }

@@ -16,120 +16,77 @@
 //! Every key but locks has a time to live: Redis removes what has expired, and nothing depends on when. No JSON is decoded
 //! in Lua, which would turn `[]` into `{}` and round integers. Whether a session is alive is decided by the times in it.
 
+mod address;
+mod cluster;
+mod connection;
 mod durability;
 mod fleet;
+mod node;
+mod nodes;
+mod scripts;
 mod sessions;
 mod throttle;
+mod tls;
 mod totals;
 
-use std::time::{Duration, Instant};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use async_trait::async_trait;
 use fred::{
-    clients::Client,
-    error::{Error, ErrorKind},
-    interfaces::ClientLike,
-    types::{
-        Builder, FromValue, MultipleKeys, MultipleValues,
-        config::{Config, ConnectionConfig, PerformanceConfig, ReconnectPolicy, TcpConfig, UnresponsiveConfig},
-        scripts::Script,
-    },
+    error::Error,
+    types::{FromValue, Value},
 };
 
-use super::SharedStore;
-use crate::{
-    breaker::{Breaker, Circuit},
-    clock::Timestamp,
-    store_error::StoreError,
+pub use self::{
+    address::{InvalidUrl, RedisAddress},
+    tls::CaFileError,
 };
+use self::{
+    connection::{COMMAND_TIMEOUT, Command, Connector, RECONNECT_EVERY},
+    node::Care,
+    nodes::Nodes,
+    scripts::{Script, Scripts},
+};
+use super::SharedStore;
+use crate::{breaker::Circuit, clock::Timestamp, store_error::StoreError};
 
 /// What every key begins with.
 const PREFIX: &str = "symbolon:";
 
-/// How long a command may take. fred's default is forever.
-const COMMAND_TIMEOUT: Duration = Duration::from_millis(200);
-/// How long to wait between attempts to connect again.
-const RECONNECT_EVERY: Duration = Duration::from_millis(100);
-
 /// The shared store in Redis.
 #[derive(Debug)]
 pub struct RedisSharedStore {
-    client: Client,
-    breaker: Breaker,
+    nodes: Nodes,
     scripts: Scripts,
+    replicas: u32,
 }
 
-/// What conditions and writes belong together.
-#[derive(Debug)]
-struct Scripts {
-    create_session: Script,
-    use_session: Script,
-    list_sessions: Script,
-    end_session: Script,
-    raise_generation: Script,
-    forget_user: Script,
-    put_snapshot: Script,
-    charge: Script,
-    refund: Script,
-    acquire_lock: Script,
-    release_lock: Script,
-}
-
-impl Scripts {
-    fn new() -> Self {
-        Self {
-            create_session: Script::from_lua(include_str!("redis/lua/create_session.lua")),
-            use_session: Script::from_lua(include_str!("redis/lua/use_session.lua")),
-            list_sessions: Script::from_lua(include_str!("redis/lua/list_sessions.lua")),
-            end_session: Script::from_lua(include_str!("redis/lua/end_session.lua")),
-            raise_generation: Script::from_lua(include_str!("redis/lua/raise_generation.lua")),
-            forget_user: Script::from_lua(include_str!("redis/lua/forget_user.lua")),
-            put_snapshot: Script::from_lua(include_str!("redis/lua/put_snapshot.lua")),
-            charge: Script::from_lua(include_str!("redis/lua/charge.lua")),
-            refund: Script::from_lua(include_str!("redis/lua/refund.lua")),
-            acquire_lock: Script::from_lua(include_str!("redis/lua/acquire_lock.lua")),
-            release_lock: Script::from_lua(include_str!("redis/lua/release_lock.lua")),
-        }
-    }
-}
-
-/// A URL that is not Redis'.
+/// What of the settings can't be used.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "is not a Redis URL, such as redis://host:6379, redis-cluster://host:7000 or redis-sentinel://host:26379?sentinelServiceName=main"
-)]
-pub struct InvalidUrl;
+pub enum ConnectError {
+    /// The URL.
+    #[error("redis_url: {0}")]
+    Url(#[from] InvalidUrl),
+    /// The CAs.
+    #[error("redis_ca_file: {0}")]
+    CaFile(#[from] CaFileError),
+}
 
 impl RedisSharedStore {
-    /// Connects in the background, and again whenever the connection breaks. Until then, and in between, commands fail
-    /// within 200 ms.
+    /// Connects in the background, and again whenever a connection breaks. Until then, and in between, commands fail within
+    /// 200 ms. With TLS, certificates are of a CA in `ca_file`, or else of one that browsers trust. Endings of sessions and
+    /// new snapshots fail unless so many `replicas` have them in time.
     ///
     /// # Errors
-    /// [`InvalidUrl`] for a URL that can't be read; a server that can't be reached is no error here.
-    pub fn connect(url: &str) -> Result<Self, InvalidUrl> {
-        let config = Config { fail_fast: false, ..Config::from_url(url).map_err(|_| InvalidUrl)? };
-        let client = Builder::from_config(config)
-            .set_performance_config(PerformanceConfig {
-                default_command_timeout: COMMAND_TIMEOUT,
-                ..PerformanceConfig::default()
-            })
-            .set_connection_config(ConnectionConfig {
-                connection_timeout: Duration::from_millis(500),
-                internal_command_timeout: Duration::from_millis(500),
-                // A write whose answer was lost must not be made twice.
-                max_command_attempts: 1,
-                unresponsive: UnresponsiveConfig {
-                    max_timeout: Some(Duration::from_secs(1)),
-                    interval: Duration::from_millis(250),
-                },
-                tcp: TcpConfig { nodelay: Some(true), ..TcpConfig::default() },
-                ..ConnectionConfig::default()
-            })
-            .set_policy(ReconnectPolicy::new_constant(0, RECONNECT_EVERY.as_millis() as u32))
-            .build()
-            .map_err(|_| InvalidUrl)?;
-        client.connect();
-        Ok(Self { client, breaker: Breaker::default(), scripts: Scripts::new() })
+    /// [`ConnectError`] for a URL or CAs that can't be read; a server that can't be reached is no error here.
+    pub fn connect(url: &str, ca_file: Option<&Path>, replicas: u32) -> Result<Self, ConnectError> {
+        let address = RedisAddress::parse(url)?;
+        let connector = Connector::new(&address, ca_file)?;
+        let nodes = Nodes::open(connector, address.config.server, replicas);
+        Ok(Self { nodes, scripts: Scripts::new(), replicas })
     }
 
     /// Waits until Redis answers, but not longer than `patience`; false if it does not.
@@ -144,7 +101,7 @@ impl RedisSharedStore {
 
     /// Says in the log what Redis is set up to lose.
     pub async fn warn_of_risks(&self) {
-        match durability::risks(&self.client).await {
+        match durability::risks(&self.nodes, self.replicas).await {
             Ok(risks) => risks.into_iter().for_each(|risk| tracing::warn!("Redis: {risk}")),
             Err(error) => tracing::info!(%error, "Redis does not tell its settings: what it would lose is not known"),
         }
@@ -158,43 +115,60 @@ impl RedisSharedStore {
         StoreError::Corrupt { store: "shared".to_owned(), what, source: source.into() }
     }
 
-    async fn run<R, K, V>(&self, script: &Script, keys: K, arguments: V) -> Result<R, StoreError>
-    where
-        R: FromValue,
-        K: Into<MultipleKeys> + Send + Clone,
-        V: TryInto<MultipleValues> + Send + Clone,
-        V::Error: Into<Error> + Send,
-    {
-        self.guarded(script.evalsha_with_reload(&self.client, keys, arguments)).await
+    fn converted<R: FromValue>(&self, answer: Result<Value, Error>) -> Result<R, StoreError> {
+        answer.and_then(Value::convert).map_err(|source| self.unavailable(source))
     }
 
-    /// Does `work` if Redis is not known to be down.
-    async fn guarded<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<T, StoreError> {
-        let permit =
-            self.breaker.permit(Instant::now()).ok_or_else(|| self.unavailable("the circuit breaker is open"))?;
-        let result = work.await;
-        permit.finish(!result.as_ref().is_err_and(is_down), Instant::now());
-        result.map_err(|source| self.unavailable(source))
+    /// Runs a command whose first argument is its key.
+    async fn command<R: FromValue>(&self, name: &'static str, arguments: &[&str]) -> Result<R, StoreError> {
+        let command = Command::new(name, arguments.iter().copied());
+        let key = arguments.first().copied().unwrap_or_default();
+        self.converted(self.nodes.send(key, command, Care::Primary, Instant::now() + COMMAND_TIMEOUT).await)
     }
-}
 
-/// Whether an error says that Redis is not there, rather than that it refused a command.
-fn is_down(error: &Error) -> bool {
-    matches!(
-        error.kind(),
-        ErrorKind::IO
-            | ErrorKind::Timeout
-            | ErrorKind::Canceled
-            | ErrorKind::Cluster
-            | ErrorKind::Sentinel
-            | ErrorKind::Backpressure
-    )
+    /// Runs a script.
+    async fn run<R: FromValue>(
+        &self,
+        script: &Script,
+        keys: Vec<String>,
+        arguments: Vec<impl Into<Value>>,
+    ) -> Result<R, StoreError> {
+        self.run_with(Care::Primary, script, keys, arguments).await
+    }
+
+    /// Runs a script that writes what a failover must not undo.
+    async fn run_kept<R: FromValue>(
+        &self,
+        script: &Script,
+        keys: Vec<String>,
+        arguments: Vec<impl Into<Value>>,
+    ) -> Result<R, StoreError> {
+        self.run_with(Care::Replicas, script, keys, arguments).await
+    }
+
+    async fn run_with<R: FromValue>(
+        &self,
+        care: Care,
+        script: &Script,
+        keys: Vec<String>,
+        arguments: Vec<impl Into<Value>>,
+    ) -> Result<R, StoreError> {
+        let arguments: Vec<Value> = arguments.into_iter().map(Into::into).collect();
+        let key = keys.first().map(String::as_str).unwrap_or_default();
+        let deadline = Instant::now() + COMMAND_TIMEOUT;
+        let mut answer = self.nodes.send(key, script.call(&keys, &arguments), care, deadline).await;
+        if answer.as_ref().is_err_and(scripts::is_unknown) {
+            answer = self.nodes.send(key, script.teach(&keys, &arguments), care, deadline).await;
+        }
+        self.converted(answer)
+    }
 }
 
 #[async_trait]
 impl SharedStore for RedisSharedStore {
+    /// A Cluster answers if some of its nodes do: the users of the others are without sessions, and nobody else.
     async fn ping(&self) -> Result<(), StoreError> {
-        self.guarded(self.client.ping::<String>(None)).await.map(drop)
+        self.nodes.ping().await.map_err(|source| self.unavailable(source))
     }
 
     /// Redis removes what has expired, but for records of instances: they are members of one key.
@@ -203,12 +177,10 @@ impl SharedStore for RedisSharedStore {
     }
 
     fn circuit(&self) -> Circuit {
-        self.breaker.circuit(Instant::now())
+        self.nodes.circuit()
     }
 
     async fn close(&self) {
-        if let Err(error) = self.client.quit().await {
-            tracing::debug!(%error, "the connection to Redis ended otherwise");
-        }
+        self.nodes.close().await;
     }
 }

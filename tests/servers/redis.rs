@@ -1,10 +1,21 @@
-//! Private Redis servers: one, a Cluster of three, or a pair watched by a Sentinel.
+//! Private Redis servers, with TLS or without.
 
-use std::{path::PathBuf, process::Command};
+mod certificates;
+mod cluster;
+mod replicated;
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    sync::Arc,
+};
 
 use tempfile::TempDir;
 
 use super::{Server, directory_of, free_port, installed, own, wait_until};
+pub use certificates::Certificates;
+pub use cluster::RedisCluster;
+pub use replicated::{RedisPair, RedisSentinel};
 
 const USER: &str = "redis";
 
@@ -12,84 +23,43 @@ const USER: &str = "redis";
 #[derive(Debug)]
 pub struct Redis {
     port: u16,
+    certificates: Option<Arc<Certificates>>,
     server: Server,
     _directory: TempDir,
-}
-
-/// Three primaries that share the slots.
-#[derive(Debug)]
-pub struct RedisCluster {
-    nodes: Vec<Redis>,
-}
-
-/// A primary, its replica, and a Sentinel that watches them.
-#[derive(Debug)]
-pub struct RedisSentinel {
-    pub primary: Redis,
-    pub replica: Redis,
-    port: u16,
-    _server: Server,
-    _directory: TempDir,
-}
-
-impl RedisSentinel {
-    pub fn start() -> Self {
-        let primary = Redis::start();
-        let replica = Redis::with(free_port(), &["--replicaof", "127.0.0.1", &primary.port.to_string()]);
-        wait_until("the replica follows", || {
-            replica.command(&["info", "replication"]).contains("master_link_status:up")
-        });
-        let (directory, port) = (directory_of(USER), free_port());
-        let settings = format!(
-            "port {port}\nbind 127.0.0.1\ndir {}\nsentinel monitor main 127.0.0.1 {} 1\n\
-             sentinel down-after-milliseconds main 500\nsentinel failover-timeout main 2000\n",
-            directory.path().display(),
-            primary.port,
-        );
-        let file = directory.path().join("sentinel.conf");
-        std::fs::write(&file, settings).expect("a file of settings");
-        own(USER, &file);
-        let arguments = vec![file.display().to_string(), "--sentinel".to_owned()];
-        let server = Server::start(USER, &binary(), arguments, directory.path().join("log"));
-        let sentinel = Self { primary, replica, port, _server: server, _directory: directory };
-        wait_until("the Sentinel knows the replica", || {
-            command(port, &["sentinel", "replicas", "main"]).contains(&sentinel.replica.port.to_string())
-        });
-        sentinel
-    }
-
-    pub fn url(&self) -> String {
-        format!("redis-sentinel://127.0.0.1:{}?sentinelServiceName=main", self.port)
-    }
 }
 
 impl Redis {
     /// A new server that has written every change to the disk before it answers.
     pub fn start() -> Self {
-        Self::with(free_port(), &[])
+        Self::with(free_port(), None, &[])
     }
 
-    fn with(port: u16, more: &[&str]) -> Self {
+    /// One that speaks TLS only.
+    pub fn with_certificates(certificates: Certificates) -> Self {
+        Self::with(free_port(), Some(Arc::new(certificates)), &[])
+    }
+
+    /// One that wants a password.
+    pub fn with_password(certificates: Certificates, password: &str) -> Self {
+        let redis = Self::with_certificates(certificates);
+        redis.command(&["config", "set", "requirepass", password]);
+        redis
+    }
+
+    fn with(port: u16, certificates: Option<Arc<Certificates>>, more: &[&str]) -> Self {
         let directory = directory_of(USER);
         let path = directory.path().display().to_string();
-        let port_text = port.to_string();
-        let arguments = [
-            "--port",
-            &port_text,
-            "--bind",
-            "127.0.0.1",
-            "--dir",
-            &path,
-            "--save",
-            "",
-            "--appendonly",
-            "yes",
-            "--appendfsync",
-            "always",
-        ];
-        let arguments: Vec<String> = arguments.iter().chain(more).map(|&argument| argument.to_owned()).collect();
+        let port_settings = match &certificates {
+            Some(certificates) => certificates.settings(port),
+            None => vec!["--port".to_owned(), port.to_string()],
+        };
+        let settings = ["--bind", "127.0.0.1", "--dir", &path, "--save", "", "--appendonly", "yes"];
+        // Else a replica gets nothing until it has said, a second later, that it is ready.
+        let more_settings = ["--appendfsync", "always", "--repl-diskless-sync", "no"];
+        let settings = settings.iter().chain(&more_settings).chain(more).map(|&setting| setting.to_owned());
+        let arguments = port_settings.into_iter().chain(settings).collect();
         let server = Server::start(USER, &binary(), arguments, directory.path().join("log"));
-        let redis = Self { port, server, _directory: directory };
+        let redis = Self { port, certificates, server, _directory: directory };
         redis.wait();
         redis
     }
@@ -109,44 +79,46 @@ impl Redis {
         self.wait();
     }
 
+    /// Stops it in the middle of whatever it does; connections stay open.
+    pub fn pause(&self) {
+        self.server.pause();
+    }
+
+    /// Lets it go on.
+    pub fn resume(&self) {
+        self.server.resume();
+    }
+
     pub fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
+        url("redis", self.certificates.as_deref(), self.port)
+    }
+
+    /// The CA to verify it with, if it speaks TLS.
+    pub fn ca(&self) -> Option<PathBuf> {
+        self.certificates.as_ref().map(|certificates| certificates.ca())
     }
 
     /// Runs a command and returns what redis-cli prints.
     pub fn command(&self, arguments: &[&str]) -> String {
-        command(self.port, arguments)
+        let output = cli(self.ca().as_deref(), self.port).args(arguments).output().expect("redis-cli runs");
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 }
 
-fn command(port: u16, arguments: &[&str]) -> String {
-    let output =
-        Command::new("redis-cli").args(["-p", &port.to_string()]).args(arguments).output().expect("redis-cli runs");
-    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+fn url(scheme: &str, certificates: Option<&Certificates>, port: u16) -> String {
+    let scheme = if certificates.is_some() { scheme.replacen("redis", "rediss", 1) } else { scheme.to_owned() };
+    format!("{scheme}://127.0.0.1:{port}")
+}
+
+fn cli(ca: Option<&Path>, port: u16) -> Command {
+    let mut command = Command::new("redis-cli");
+    command.args(["-h", "127.0.0.1", "-p", &port.to_string()]);
+    if let Some(ca) = ca {
+        command.args(["--tls", "--cacert"]).arg(ca);
+    }
+    command
 }
 
 fn binary() -> PathBuf {
     installed("Redis", ["/usr/bin/redis-server".into()])
-}
-
-impl RedisCluster {
-    pub fn start() -> Self {
-        // The bus of a Cluster listens 10,000 ports higher.
-        let port = || std::iter::repeat_with(free_port).find(|port| *port < 55_535).expect("a low port");
-        let nodes: Vec<Redis> = (0..3).map(|_| Redis::with(port(), &["--cluster-enabled", "yes"])).collect();
-        let addresses: Vec<String> = nodes.iter().map(|node| format!("127.0.0.1:{}", node.port)).collect();
-        let mut create = Command::new("redis-cli");
-        create.args(["--cluster", "create"]).args(&addresses).arg("--cluster-yes");
-        let output = create.output().expect("redis-cli runs");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
-        let cluster = Self { nodes };
-        wait_until("the cluster is complete", || {
-            cluster.nodes.iter().all(|node| node.command(&["cluster", "info"]).contains("cluster_state:ok"))
-        });
-        cluster
-    }
-
-    pub fn url(&self) -> String {
-        format!("redis-cluster://127.0.0.1:{}", self.nodes[0].port)
-    }
 }

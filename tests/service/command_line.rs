@@ -10,7 +10,7 @@ async fn bad_settings_stop_the_start_and_are_named() {
         ("SYMBOLON_HASH_MEMORY_KIB", "1", "hash_memory_kib"),
         ("SYMBOLON_STRATEGY", "magic", "strategy (from SYMBOLON_STRATEGY)"),
         ("SYMBOLON_OPERATOR_TOKEN", "short", "operator_token"),
-        ("SYMBOLON_REDIS_URL", "rediss://127.0.0.1:1", "redis_url (from SYMBOLON_REDIS_URL)"),
+        ("SYMBOLON_REDIS_URL", "redisss://127.0.0.1:1", "redis_url (from SYMBOLON_REDIS_URL)"),
         ("SYMBOLON_SHARDS", "db-node-0=mysql://x", "shards (from SYMBOLON_SHARDS)"),
         ("SYMBOLON_CONFIG", "/nonexistent.toml", "/nonexistent.toml"),
         ("SYMBOLON_DATA", "/dev/null/data", "data"),
@@ -21,9 +21,9 @@ async fn bad_settings_stop_the_start_and_are_named() {
         assert!(err.contains(setting), "{variable}: {err}");
     }
     // The variable that a URL names is part of the URL.
-    let indirect = [("SYMBOLON_REDIS_URL", "${ELSEWHERE}"), ("ELSEWHERE", "rediss://127.0.0.1:1")];
+    let indirect = [("SYMBOLON_REDIS_URL", "${ELSEWHERE}"), ("ELSEWHERE", "http://127.0.0.1:1")];
     let (code, _, err) = run(&[], &indirect, b"").await;
-    assert!(code == 2 && err.contains("redis_url (from SYMBOLON_REDIS_URL)") && err.contains("TLS"), "{err}");
+    assert!(code == 2 && err.contains("redis_url (from SYMBOLON_REDIS_URL)"), "{err}");
     let (code, _, err) = run(&["--no-such-flag"], &[], b"").await;
     assert!(code == 2 && err.contains("--no-such-flag"), "{err}");
 }

@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::{
     servers::{
         postgres::Postgres,
-        redis::{Redis, RedisCluster, RedisSentinel},
+        redis::{Redis, RedisCluster},
     },
     service::harness::{PASSWORD, Service, registration, until},
 };
@@ -147,27 +147,6 @@ async fn sessions_live_in_a_redis_cluster_alike() {
     assert_eq!(stats["session_management"]["total_sessions"], 0);
     let balancer = second.get("/v1/operator/balancer").bearer(TOKEN).send().await.json();
     assert_eq!(balancer["total_nodes"], 2);
-}
-
-#[tokio::test]
-async fn a_failover_by_sentinel_is_followed() {
-    let (fleet, mut sentinel) = (Fleet::start(), RedisSentinel::start());
-    let service = fleet.instance_with_redis(&sentinel.url()).await;
-    let token = service.member("ada").await;
-    let keys = sentinel.primary.command(&["dbsize"]);
-    until("the replica has the session", async || sentinel.replica.command(&["dbsize"]) == keys).await;
-    sentinel.primary.kill();
-    let refused = std::cell::Cell::new(0);
-    until("the session is known to the new primary", async || {
-        let status = service.session_status(&token).await;
-        assert!([200, 503].contains(&status), "{status}");
-        refused.set(refused.get() + u32::from(status == 503));
-        status == 200
-    })
-    .await;
-    assert!(refused.get() > 0, "the failover took no time at all");
-    service.login("ada").await;
-    assert!(sentinel.replica.command(&["info", "replication"]).contains("role:master"));
 }
 
 #[tokio::test]

@@ -11,12 +11,16 @@ use symbolon::{
     users::{Permissions, UserId},
 };
 
+use crate::servers::redis::{Certificates, Redis, RedisCluster, RedisPair};
+
 /// Runs each function of the suite against a store of each kind, each on servers of its own.
 macro_rules! suite {
     ($($name:ident)*) => {
         sqlite_suite! { sqlite $($name)* }
-        redis_suite! { redis Redis $($name)* }
-        redis_suite! { redis_cluster RedisCluster $($name)* }
+        redis_suite! { redis (Redis::start()) 0 $($name)* }
+        redis_suite! { redis_with_tls (Redis::with_certificates(Certificates::for_names(&["127.0.0.1"]))) 0 $($name)* }
+        redis_suite! { redis_with_a_replica (RedisPair::start()) 1 $($name)* }
+        redis_suite! { redis_cluster (RedisCluster::start()) 0 $($name)* }
     };
 }
 
@@ -35,12 +39,15 @@ macro_rules! sqlite_suite {
 }
 
 macro_rules! redis_suite {
-    ($module:ident $server:ident $($name:ident)*) => {
+    ($module:ident ($start:expr) $replicas:literal $($name:ident)*) => {
         mod $module {
+            use super::*;
+
             $(#[tokio::test]
             async fn $name() {
-                let server = crate::servers::redis::$server::start();
-                let store = super::RedisSharedStore::connect(&server.url()).expect("a URL");
+                let server = $start;
+                let (url, ca) = (server.url(), server.ca());
+                let store = super::RedisSharedStore::connect(&url, ca.as_deref(), $replicas).expect("a URL");
                 assert!(store.answers_within(crate::servers::DEADLINE).await, "Redis answers");
                 super::$name(&store).await;
             })*

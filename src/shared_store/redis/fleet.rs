@@ -2,15 +2,13 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use async_trait::async_trait;
-use fred::interfaces::{HashesInterface, SortedSetsInterface};
-
 use super::{PREFIX, RedisSharedStore};
 use crate::{
     clock::Timestamp,
     shared_store::{InstanceRecord, InstanceRegistry, LockStore},
     store_error::StoreError,
 };
+use async_trait::async_trait;
 
 /// Records of instances that said nothing for this long are removed.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(600);
@@ -25,9 +23,8 @@ fn records() -> String {
 
 impl RedisSharedStore {
     pub(super) async fn forget_instances(&self, now: Timestamp) -> Result<(), StoreError> {
-        let before = now.millis() as f64 - FORGOTTEN_AFTER.as_millis() as f64;
-        let forgotten = self.client.zrangebyscore(seen(), f64::NEG_INFINITY, before, false, None);
-        let forgotten: Vec<String> = self.guarded(forgotten).await?;
+        let before = (now.millis() - FORGOTTEN_AFTER.as_millis() as i64).to_string();
+        let forgotten: Vec<String> = self.command("ZRANGEBYSCORE", &[&seen(), "-inf", &before]).await?;
         for instance_id in forgotten {
             self.leave(&instance_id).await?;
         }
@@ -39,23 +36,19 @@ impl RedisSharedStore {
 impl InstanceRegistry for RedisSharedStore {
     async fn heartbeat(&self, record: &InstanceRecord, now: Timestamp) -> Result<(), StoreError> {
         let document = serde_json::to_string(record).map_err(|source| self.corrupt("instance record", source))?;
-        let pipeline = self.client.pipeline();
-        let queued = async {
-            let () = pipeline.hset(records(), (record.id.as_str(), document)).await?;
-            let () = pipeline.zadd(seen(), None, None, false, false, (now.millis() as f64, record.id.as_str())).await?;
-            pipeline.all::<()>().await
-        };
-        self.guarded(queued).await
+        let () = self.command("HSET", &[&records(), &record.id, &document]).await?;
+        self.command("ZADD", &[&seen(), &now.millis().to_string(), &record.id]).await
     }
 
     async fn instances(&self, since: Timestamp) -> Result<BTreeMap<String, (InstanceRecord, Timestamp)>, StoreError> {
-        let alive = self.client.zrangebyscore(seen(), since.millis() as f64, f64::INFINITY, true, None);
-        let alive: Vec<(String, f64)> = self.guarded(alive).await?;
+        let since = since.millis().to_string();
+        let alive: Vec<(String, f64)> = self.command("ZRANGEBYSCORE", &[&seen(), &since, "+inf", "WITHSCORES"]).await?;
         if alive.is_empty() {
             return Ok(BTreeMap::new());
         }
-        let ids: Vec<String> = alive.iter().map(|(id, _)| id.clone()).collect();
-        let documents: Vec<Option<String>> = self.guarded(self.client.hmget(records(), ids)).await?;
+        let records = records();
+        let fields: Vec<&str> = [records.as_str()].into_iter().chain(alive.iter().map(|(id, _)| id.as_str())).collect();
+        let documents: Vec<Option<String>> = self.command("HMGET", &fields).await?;
         let known = alive.into_iter().zip(documents).filter_map(|((id, at), document)| Some((id, at, document?)));
         let decoded = known.map(|(id, at, document)| {
             let record = serde_json::from_str(&document).map_err(|source| self.corrupt("instance record", source))?;
@@ -65,13 +58,8 @@ impl InstanceRegistry for RedisSharedStore {
     }
 
     async fn leave(&self, instance_id: &str) -> Result<(), StoreError> {
-        let pipeline = self.client.pipeline();
-        let queued = async {
-            let () = pipeline.zrem(seen(), instance_id).await?;
-            let () = pipeline.hdel(records(), instance_id).await?;
-            pipeline.all::<()>().await
-        };
-        self.guarded(queued).await
+        let () = self.command("ZREM", &[&seen(), instance_id]).await?;
+        self.command("HDEL", &[&records(), instance_id]).await
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{str::FromStr, time::Duration};
 
 use async_trait::async_trait;
-use fred::{interfaces::KeysInterface, types::Value};
+use fred::types::Value;
 
 use super::{PREFIX, RedisSharedStore, totals};
 use crate::{
@@ -65,7 +65,7 @@ fn decode(user_id: UserId, values: &[Value]) -> Result<StoredSession, Failure> {
 #[async_trait]
 impl SessionStore for RedisSharedStore {
     async fn generation(&self, user_id: UserId) -> Result<Option<Generation>, StoreError> {
-        let found: Option<i64> = self.guarded(self.client.get(key(user_id, "gen"))).await?;
+        let found: Option<i64> = self.command("GET", &[&key(user_id, "gen")]).await?;
         Ok(found.map(Generation))
     }
 
@@ -133,7 +133,7 @@ impl SessionStore for RedisSharedStore {
 
     async fn end_session(&self, user_id: UserId, session_id: SessionId) -> Result<bool, StoreError> {
         let keys = vec![key(user_id, "gen"), key(user_id, "index"), session_key(user_id, session_id)];
-        self.run(&self.scripts.end_session, keys, vec![session_id.to_string()]).await
+        self.run_kept(&self.scripts.end_session, keys, vec![session_id.to_string()]).await
     }
 
     async fn raise_generation(
@@ -145,7 +145,7 @@ impl SessionStore for RedisSharedStore {
         let generation = key(user_id, "gen");
         let kept = keep.map_or_else(|| generation.clone(), |session_id| session_key(user_id, session_id));
         let arguments = vec![random_generation(), remaining(keep_until)];
-        self.run(&self.scripts.raise_generation, vec![generation, kept], arguments).await
+        self.run_kept(&self.scripts.raise_generation, vec![generation, kept], arguments).await
     }
 
     async fn forget_user(&self, user_id: UserId, keep_until: Timestamp) -> Result<(), StoreError> {
@@ -156,7 +156,7 @@ impl SessionStore for RedisSharedStore {
             key(user_id, "session:"),
             i64::MAX.to_string(),
         ];
-        self.run(&self.scripts.forget_user, keys, arguments).await
+        self.run_kept(&self.scripts.forget_user, keys, arguments).await
     }
 
     async fn put_snapshot(
@@ -172,10 +172,10 @@ impl SessionStore for RedisSharedStore {
             snapshot.version.to_string(),
             document,
         ];
-        self.run(&self.scripts.put_snapshot, vec![key(user_id, "gen"), key(user_id, "snap")], arguments).await
+        self.run_kept(&self.scripts.put_snapshot, vec![key(user_id, "gen"), key(user_id, "snap")], arguments).await
     }
 
     async fn session_totals(&self) -> Result<SessionTotals, StoreError> {
-        self.guarded(totals::of(&self.client)).await
+        totals::of(&self.nodes).await.map_err(|source| self.unavailable(source))
     }
 }

@@ -3,14 +3,12 @@
 use std::collections::HashSet;
 
 use fred::{
-    clients::Client,
     error::Error,
-    interfaces::{ClientLike, ClusterInterface, KeysInterface, MemoryInterface, ServerInterface},
-    types::Value,
+    types::{FromValue, Value},
 };
 use futures_util::future::try_join_all;
 
-use super::PREFIX;
+use super::{PREFIX, connection::Command, node::Node, nodes::Nodes};
 use crate::shared_store::{Accuracy, SessionTotals};
 
 /// A server with no more keys than this is counted.
@@ -19,15 +17,9 @@ const COUNTED: u64 = 1000;
 const SAMPLE: usize = 200;
 
 /// The totals of all servers.
-pub(super) async fn of(client: &Client) -> Result<SessionTotals, Error> {
-    let parts = if client.is_clustered() {
-        let state = client.cached_cluster_state();
-        let primaries = state.map(|state| state.unique_primary_nodes()).unwrap_or_default();
-        try_join_all(primaries.into_iter().map(async |server| of_server(&client.with_cluster_node(server)).await))
-            .await?
-    } else {
-        vec![of_server(client).await?]
-    };
+pub(super) async fn of(nodes: &Nodes) -> Result<SessionTotals, Error> {
+    let nodes = nodes.all();
+    let parts = try_join_all(nodes.iter().map(|node| of_node(node))).await?;
     let estimated = parts.iter().any(|part| part.accuracy == Accuracy::Estimate);
     Ok(SessionTotals {
         sessions: parts.iter().map(|part| part.sessions).sum(),
@@ -36,20 +28,17 @@ pub(super) async fn of(client: &Client) -> Result<SessionTotals, Error> {
     })
 }
 
-async fn of_server<C>(server: &C) -> Result<SessionTotals, Error>
-where
-    C: KeysInterface + ServerInterface + MemoryInterface + Sync,
-{
-    let keys: u64 = server.dbsize().await?;
+async fn of_node(node: &Node) -> Result<SessionTotals, Error> {
+    let keys: u64 = one(node, Command::bare("DBSIZE")).await?;
     let (looked_at, accuracy) = if keys <= COUNTED {
-        (all_keys(server).await?, Accuracy::UpperBound)
+        (all_keys(node).await?, Accuracy::UpperBound)
     } else {
-        let sample = (0..SAMPLE).map(|_| server.randomkey::<Option<String>>());
-        (try_join_all(sample).await?.into_iter().flatten().collect(), Accuracy::Estimate)
+        let sample = all::<Option<String>>(node, (0..SAMPLE).map(|_| Command::bare("RANDOMKEY"))).await?;
+        (sample.into_iter().flatten().collect(), Accuracy::Estimate)
     };
     let sessions: Vec<&String> = looked_at.iter().filter(|key| is_session(key)).collect();
-    let sizes = sessions.iter().map(|key| server.memory_usage::<Option<u64>, _>(key.as_str(), None));
-    let bytes: u64 = try_join_all(sizes).await?.into_iter().flatten().sum();
+    let sizes = sessions.iter().map(|key| Command::new("MEMORY", ["USAGE", key.as_str()]));
+    let bytes: u64 = all::<Option<u64>>(node, sizes).await?.into_iter().flatten().sum();
     let scale = match accuracy {
         Accuracy::Estimate => keys as f64 / looked_at.len().max(1) as f64,
         Accuracy::UpperBound => 1.0,
@@ -58,18 +47,26 @@ where
     Ok(SessionTotals { sessions: scaled(sessions.len() as u64), bytes: scaled(bytes), accuracy })
 }
 
-async fn all_keys<C: KeysInterface + Sync>(server: &C) -> Result<Vec<String>, Error> {
+async fn all_keys(node: &Node) -> Result<Vec<String>, Error> {
     let mut keys = HashSet::new();
     let mut cursor = "0".to_owned();
     loop {
-        let page: Value = server.scan_page(cursor, format!("{PREFIX}*"), Some(500), None).await?;
-        let (next, found): (String, Vec<String>) = page.convert()?;
+        let page = Command::new("SCAN", [cursor.as_str(), "MATCH", &format!("{PREFIX}*"), "COUNT", "500"]);
+        let (next, found): (String, Vec<String>) = one(node, page).await?;
         keys.extend(found);
         if next == "0" {
             return Ok(keys.into_iter().collect());
         }
         cursor = next;
     }
+}
+
+async fn one<T: FromValue>(node: &Node, command: Command) -> Result<T, Error> {
+    node.ask(vec![command]).await?.pop().unwrap_or(Value::Null).convert()
+}
+
+async fn all<T: FromValue>(node: &Node, commands: impl Iterator<Item = Command>) -> Result<Vec<T>, Error> {
+    node.ask(commands.collect()).await?.into_iter().map(Value::convert).collect()
 }
 
 fn is_session(key: &str) -> bool {

@@ -1,0 +1,151 @@
+//! One Redis server (or whichever is Sentinel's primary) with a breaker in front of it, and the wait for its replicas.
+//!
+//! `WAIT` holds up whatever comes behind it on its connection, so changes that replicas must have go over a second
+//! connection with a breaker of its own: a replica that is missing costs these changes only.
+
+use std::time::{Duration, Instant};
+
+use fred::{
+    error::{Error, ErrorKind},
+    types::{Value, config::ServerConfig},
+};
+
+use super::connection::{COMMAND_TIMEOUT, Command, Connection, Connector};
+use crate::breaker::{Breaker, Circuit};
+
+/// How long replicas have: less than a command, so that an answer still comes in time.
+const REPLICAS_HAVE: Duration = Duration::from_millis(150);
+
+/// Whether replicas must have a change before it is acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Care {
+    /// The primary is enough.
+    Primary,
+    /// As many replicas as the settings say must have it too.
+    Replicas,
+}
+
+#[derive(Debug)]
+pub(super) struct Node {
+    connection: Connection,
+    breaker: Breaker,
+    keeper: Option<Keeper>,
+}
+
+#[derive(Debug)]
+struct Keeper {
+    connection: Connection,
+    breaker: Breaker,
+    replicas: u32,
+}
+
+impl Node {
+    pub(super) fn open(connector: &Connector, server: &ServerConfig, replicas: u32) -> Self {
+        let keeper = (replicas > 0).then(|| Keeper {
+            connection: connector.open(server.clone()),
+            breaker: Breaker::default(),
+            replicas,
+        });
+        Self { connection: connector.open(server.clone()), breaker: Breaker::default(), keeper }
+    }
+
+    /// Sends a command; after `ASKING` if the node is only about to get its slot.
+    pub(super) async fn send(
+        &self,
+        command: Command,
+        care: Care,
+        asking: bool,
+        deadline: Instant,
+    ) -> Result<Value, Error> {
+        match (&self.keeper, care) {
+            (Some(keeper), Care::Replicas) => self.keep(keeper, command, asking, deadline).await,
+            _ => self.write(command, asking, deadline).await,
+        }
+    }
+
+    async fn write(&self, command: Command, asking: bool, deadline: Instant) -> Result<Value, Error> {
+        if !asking {
+            return guarded(&self.breaker, deadline, self.connection.send(command)).await;
+        }
+        let commands = vec![Command::bare("ASKING"), command];
+        let mut answers = guarded(&self.breaker, deadline, self.connection.send_all(commands)).await?;
+        Ok(answers.pop().unwrap_or(Value::Null))
+    }
+
+    /// Sends commands that are for this node whatever keys they name, one behind the other.
+    pub(super) async fn ask(&self, commands: Vec<Command>) -> Result<Vec<Value>, Error> {
+        guarded(&self.breaker, Instant::now() + COMMAND_TIMEOUT, self.connection.send_all(commands)).await
+    }
+
+    /// Sends a command and waits until replicas have what it wrote.
+    async fn keep(&self, keeper: &Keeper, command: Command, asking: bool, deadline: Instant) -> Result<Value, Error> {
+        let Some(permit) = keeper.breaker.permit(Instant::now()) else {
+            // Not acknowledged, but sessions end at the primary without having to wait for a replica to return.
+            self.write(command, asking, deadline).await?;
+            return Err(too_few(keeper.replicas));
+        };
+        let wait = Command::new("WAIT", [i64::from(keeper.replicas), REPLICAS_HAVE.as_millis() as i64]);
+        let asking = asking.then(|| Command::bare("ASKING"));
+        let commands = asking.into_iter().chain([command, wait]).collect();
+        let sent = within(deadline, keeper.connection.send_all(commands)).await;
+        let result = sent.and_then(|mut answers| {
+            let have: u32 = answers.pop().unwrap_or(Value::Null).convert()?;
+            if have < keeper.replicas {
+                Err(too_few(keeper.replicas))
+            } else {
+                Ok(answers.pop().unwrap_or(Value::Null))
+            }
+        });
+        permit.finish(!result.as_ref().is_err_and(is_down), Instant::now());
+        result
+    }
+
+    pub(super) fn circuit(&self) -> Circuit {
+        self.breaker.circuit(Instant::now())
+    }
+
+    pub(super) async fn close(&self) {
+        self.connection.close().await;
+        if let Some(keeper) = &self.keeper {
+            keeper.connection.close().await;
+        }
+    }
+}
+
+fn too_few(replicas: u32) -> Error {
+    Error::new(ErrorKind::Timeout, format!("fewer than {replicas} replicas have it"))
+}
+
+/// Does `work` unless the breaker says that it would be in vain.
+async fn guarded<T>(
+    breaker: &Breaker,
+    deadline: Instant,
+    work: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    let open = || Error::new(ErrorKind::Canceled, "the circuit breaker is open");
+    let permit = breaker.permit(Instant::now()).ok_or_else(open)?;
+    let result = within(deadline, work).await;
+    permit.finish(!result.as_ref().is_err_and(is_down), Instant::now());
+    result
+}
+
+async fn within<T>(deadline: Instant, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    let late = |_| Err(Error::new(ErrorKind::Timeout, "no answer in time"));
+    tokio::time::timeout_at(deadline.into(), work).await.unwrap_or_else(late)
+}
+
+/// Whether an error says that Redis is not there, rather than that it refused a command.
+pub(super) fn is_down(error: &Error) -> bool {
+    let refers_elsewhere = ["MOVED", "ASK"].iter().any(|word| error.details().starts_with(word));
+    !refers_elsewhere
+        && matches!(
+            error.kind(),
+            ErrorKind::IO
+                | ErrorKind::Timeout
+                | ErrorKind::Canceled
+                | ErrorKind::Cluster
+                | ErrorKind::Sentinel
+                | ErrorKind::Backpressure
+                | ErrorKind::Tls
+        )
+}

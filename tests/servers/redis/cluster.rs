@@ -1,0 +1,137 @@
+//! A Redis Cluster of three primaries, with a replica each where a test needs them.
+
+use std::{path::PathBuf, sync::Arc};
+
+use super::{Certificates, Redis, cli, url};
+use crate::servers::{free_port, wait_until};
+
+#[derive(Debug)]
+pub struct RedisCluster {
+    nodes: Vec<Redis>,
+}
+
+impl RedisCluster {
+    /// Three primaries that share the slots.
+    pub fn start() -> Self {
+        Self::with(0, None)
+    }
+
+    pub fn with_certificates(certificates: Certificates) -> Self {
+        Self::with(0, Some(Arc::new(certificates)))
+    }
+
+    /// Three primaries with a replica each, which takes over soon when its primary dies.
+    pub fn with_replicas() -> Self {
+        Self::with(1, None)
+    }
+
+    fn with(replicas: usize, certificates: Option<Arc<Certificates>>) -> Self {
+        // The bus of a Cluster listens 10,000 ports higher.
+        let port = || std::iter::repeat_with(free_port).find(|port| *port < 55_535).expect("a low port");
+        let settings =
+            ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--cluster-require-full-coverage", "no"];
+        let count = 3 * (1 + replicas);
+        let nodes: Vec<Redis> = (0..count).map(|_| Redis::with(port(), certificates.clone(), &settings)).collect();
+        let cluster = Self { nodes };
+        let mut create = cli(cluster.nodes[0].ca().as_deref(), cluster.nodes[0].port);
+        create.args(["--cluster", "create"]).args(cluster.nodes.iter().map(|node| format!("127.0.0.1:{}", node.port)));
+        let output = create
+            .args(["--cluster-replicas", &replicas.to_string(), "--cluster-yes"])
+            .output()
+            .expect("redis-cli runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+        wait_until("the cluster is complete", || {
+            cluster.nodes.iter().all(|node| node.command(&["cluster", "info"]).contains("cluster_state:ok"))
+        });
+        wait_until("the replicas follow", || {
+            let down = |node: &Redis| node.command(&["info", "replication"]).contains("master_link_status:down");
+            let followed = cluster.nodes.iter().filter(|node| node.command(&["role"]).starts_with("slave")).count();
+            followed == 3 * replicas && !cluster.nodes.iter().any(down)
+        });
+        cluster
+    }
+
+    pub fn url(&self) -> String {
+        url("redis-cluster", self.nodes[0].certificates.as_deref(), self.nodes[0].port)
+    }
+
+    /// The CA to verify all of them with, if they speak TLS.
+    pub fn ca(&self) -> Option<PathBuf> {
+        self.nodes[0].ca()
+    }
+
+    /// Has all nodes tell a host name beside their addresses.
+    pub fn announce_host_name(&self, name: &str) {
+        for node in &self.nodes {
+            assert_eq!(node.command(&["config", "set", "cluster-announce-hostname", name]), "OK");
+        }
+        wait_until("all nodes know the host names", || {
+            self.nodes.iter().all(|node| node.command(&["cluster", "slots"]).matches(name).count() == self.nodes.len())
+        });
+    }
+
+    /// The primary that has `key`.
+    pub fn primary_of(&mut self, key: &str) -> &mut Redis {
+        let port = self.port_of(key);
+        self.nodes.iter_mut().find(|node| node.port == port).expect("a node")
+    }
+
+    /// The replica of the primary that has `key`.
+    pub fn replica_of(&self, key: &str) -> &Redis {
+        let primary = self.port_of(key).to_string();
+        let follows = |node: &&Redis| {
+            let role = node.command(&["role"]);
+            role.starts_with("slave") && role.lines().any(|line| line == primary)
+        };
+        self.nodes.iter().find(follows).expect("a replica")
+    }
+
+    /// Announces that the slot of `key` is to be where `there` is.
+    pub fn announce_move(&self, key: &str, there: &str) -> Move<'_> {
+        let (from, to) = (self.node(self.port_of(key)), self.node(self.port_of(there)));
+        let slot = from.command(&["cluster", "keyslot", key]);
+        let id = |node: &Redis| node.command(&["cluster", "myid"]);
+        to.command(&["cluster", "setslot", &slot, "importing", &id(from)]);
+        from.command(&["cluster", "setslot", &slot, "migrating", &id(to)]);
+        Move { cluster: self, from, to, slot }
+    }
+
+    fn node(&self, port: u16) -> &Redis {
+        self.nodes.iter().find(|node| node.port == port).expect("a node")
+    }
+
+    /// Where `key` is, as a node says that does not have it, or the node itself.
+    pub fn port_of(&self, key: &str) -> u16 {
+        let found = self.nodes.iter().find(|node| node.command(&["role"]).starts_with("master")).expect("a primary");
+        let answer = found.command(&["exists", key]);
+        let referred = answer.strip_prefix("MOVED ").and_then(|moved| moved.rsplit_once(':')).map(|(_, port)| port);
+        referred.map_or(found.port, |port| port.trim().parse().expect("a port"))
+    }
+}
+
+/// A slot on its way from one node to another.
+pub struct Move<'a> {
+    cluster: &'a RedisCluster,
+    from: &'a Redis,
+    to: &'a Redis,
+    slot: String,
+}
+
+impl Move<'_> {
+    /// Takes all keys over; the slot is still where it was.
+    pub fn carry_keys(&self) {
+        let keys = self.from.command(&["cluster", "getkeysinslot", &self.slot, "1000"]);
+        let port = self.to.port.to_string();
+        let head = ["migrate", "127.0.0.1", &port, "", "0", "5000", "keys"];
+        let migrate: Vec<&str> = head.into_iter().chain(keys.lines()).collect();
+        assert_eq!(self.from.command(&migrate), "OK");
+    }
+
+    /// Tells all nodes where the slot is.
+    pub fn finish(self) {
+        let id = self.to.command(&["cluster", "myid"]);
+        for node in [self.to, self.from].into_iter().chain(&self.cluster.nodes) {
+            assert_eq!(node.command(&["cluster", "setslot", &self.slot, "node", &id]), "OK");
+        }
+    }
+}
