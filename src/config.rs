@@ -90,6 +90,8 @@ settings! {
     shard_timeout: Duration = "800ms";
     /// The database that holds the topology. Unset: the first shard's.
     catalog_url: Option<PgUrl> = "";
+    /// How often an instance reads the topology where nothing tells it that there is a new one.
+    topology_poll: Duration = "2s";
     /// Redis for sessions, throttle, registry and locks: redis://, redis-cluster:// or redis-sentinel://; with TLS rediss://, rediss-cluster:// or rediss-sentinel://. Unset: embedded.
     redis_url: Option<RedisUrl> = "";
     /// CA certificates (PEM) that Redis' certificates are checked with. Unset: those that browsers trust.
@@ -174,6 +176,7 @@ impl Settings {
         require(self.session_limit >= 1, "session_limit: must be at least 1");
         require(self.shard_connections >= 1, "shard_connections: must be at least 1");
         require(self.shard_timeout >= Duration::from_millis(100), "shard_timeout: must be at least 100ms");
+        require(!self.topology_poll.is_zero(), "topology_poll: must be more than 0");
         require(
             self.catalog_url.is_none() || !self.shards.0.is_empty(),
             "catalog_url: belongs to shards, and shards is not set",

@@ -20,8 +20,6 @@ use crate::{
     },
 };
 
-/// How often the catalog is read where nobody has reason to think that it has changed.
-const POLL: Duration = Duration::from_secs(2);
 /// How often a catalog is tried that has not answered yet.
 const FIRST_POLL: Duration = Duration::from_millis(500);
 
@@ -31,6 +29,7 @@ pub(super) struct Catalog {
     database: PgCatalog,
     configured: PartitionerSpec,
     shards: Shards,
+    poll: Duration,
     answers: AtomicBool,
 }
 
@@ -48,7 +47,8 @@ pub(super) enum RefreshError {
 impl Catalog {
     /// The catalog that tells `shards` its topology, and gets the settings' one if it has none.
     pub(super) fn new(database: PgCatalog, settings: &Settings, shards: Shards) -> Self {
-        Self { database, configured: settings.placement_spec(), shards, answers: AtomicBool::new(false) }
+        let (configured, poll) = (settings.placement_spec(), settings.topology_poll);
+        Self { database, configured, shards, poll, answers: AtomicBool::new(false) }
     }
 
     /// Whether it answered when it was last asked.
@@ -80,7 +80,7 @@ impl Catalog {
     pub(super) async fn follow(&self, stop: CancellationToken) {
         let mut said = String::new();
         loop {
-            let pause = if self.is_needed() { FIRST_POLL } else { POLL };
+            let pause = if self.is_needed() { FIRST_POLL } else { self.poll };
             tokio::select! {
                 () = stop.cancelled() => break,
                 () = self.shards.outdated() => {}

@@ -22,7 +22,7 @@ use crate::{
         Shards,
         postgres::{PgShard, PrepareError},
     },
-    shared_store::SharedStore,
+    shared_store::{SharedStore, redis::Hints},
     throttle::{Throttle, ThrottleLimits},
     users::Users,
 };
@@ -33,6 +33,7 @@ const PREPARE_RETRY: std::time::Duration = std::time::Duration::from_millis(500)
 /// A service that listens but does not serve yet.
 pub struct Server {
     app: App,
+    hints: Option<Arc<Hints>>,
     unprepared: Vec<Arc<PgShard>>,
     listeners: Vec<Listener>,
     token_file: Option<PathBuf>,
@@ -80,7 +81,7 @@ impl Server {
             Ok(placement) => prepare_at_start(unprepared, placement.epoch).await?,
             Err(_) => unprepared,
         };
-        Ok(Self { app, unprepared, listeners, token_file: stores.token_file })
+        Ok(Self { app, hints: stores.hints.map(Arc::new), unprepared, listeners, token_file: stores.token_file })
     }
 
     /// The address that the service got.
@@ -99,6 +100,16 @@ impl Server {
         let settings = app.settings();
         let (background, end_background) = (TaskTracker::new(), CancellationToken::new());
         start_background(&app, &background, &end_background);
+        if let Some(hints) = self.hints {
+            let shards = app.shards().clone();
+            supervise(&background, &end_background, "hints", move |stop| {
+                let (hints, shards) = (Arc::clone(&hints), shards.clone());
+                async move {
+                    let listen = hints.listen(|| shards.look_again());
+                    stop.run_until_cancelled(listen).await;
+                }
+            });
+        }
         for shard in self.unprepared {
             let shards = app.shards().clone();
             supervise(&background, &end_background, "prepare", move |stop| {

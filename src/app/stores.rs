@@ -20,7 +20,7 @@ use crate::{
     },
     shared_store::{
         SharedStore,
-        redis::{ConnectError, RedisSharedStore},
+        redis::{ConnectError, Hints, RedisSharedStore},
         sqlite::SqliteSharedStore,
     },
     sqlite::OpenError,
@@ -109,6 +109,8 @@ pub enum StartError {
 pub(super) struct Stores {
     pub(super) shards: OpenShards,
     pub(super) shared: Arc<dyn SharedStore>,
+    /// Hints of a new topology, where there are any to hear.
+    pub(super) hints: Option<Hints>,
     pub(super) operator_tokens: OperatorTokens,
     /// Where the operator token is, if it was made here.
     pub(super) token_file: Option<PathBuf>,
@@ -132,6 +134,7 @@ pub(super) async fn open(settings: &Settings) -> Result<Stores, StartError> {
             }
         }
     }
+    let mut hints = None;
     let shared: Arc<dyn SharedStore> = match &settings.redis_url {
         Some(url) => {
             let redis = RedisSharedStore::connect(
@@ -144,12 +147,13 @@ pub(super) async fn open(settings: &Settings) -> Result<Stores, StartError> {
             } else {
                 tracing::warn!("Redis does not answer yet; it is tried again");
             }
+            hints = shards.catalog.is_some().then(|| redis.hints());
             Arc::new(redis)
         }
         None => Arc::new(SqliteSharedStore::open(&settings.data.join("shared.sqlite")).await?),
     };
     let (operator_tokens, token_file) = operator_tokens(settings)?;
-    Ok(Stores { shards, shared, operator_tokens, token_file })
+    Ok(Stores { shards, shared, hints, operator_tokens, token_file })
 }
 
 /// The shards that the settings name.

@@ -21,6 +21,7 @@ mod cluster;
 mod connection;
 mod durability;
 mod fleet;
+mod hints;
 mod node;
 mod nodes;
 mod scripts;
@@ -37,11 +38,12 @@ use std::{
 use async_trait::async_trait;
 use fred::{
     error::Error,
-    types::{FromValue, Value},
+    types::{FromValue, Value, config::ServerConfig},
 };
 
 pub use self::{
     address::{InvalidUrl, RedisAddress},
+    hints::{Hints, TOPOLOGY_CHANNEL},
     tls::CaFileError,
 };
 use self::{
@@ -62,6 +64,8 @@ pub struct RedisSharedStore {
     nodes: Nodes,
     scripts: Scripts,
     replicas: u32,
+    connector: Connector,
+    server: ServerConfig,
 }
 
 /// What of the settings can't be used.
@@ -85,8 +89,9 @@ impl RedisSharedStore {
     pub fn connect(url: &str, ca_file: Option<&Path>, replicas: u32) -> Result<Self, ConnectError> {
         let address = RedisAddress::parse(url)?;
         let connector = Connector::new(&address, ca_file)?;
-        let nodes = Nodes::open(connector, address.config.server, replicas);
-        Ok(Self { nodes, scripts: Scripts::new(), replicas })
+        let server = address.config.server;
+        let nodes = Nodes::open(connector.clone(), server.clone(), replicas);
+        Ok(Self { nodes, scripts: Scripts::new(), replicas, connector, server })
     }
 
     /// Waits until Redis answers, but not longer than `patience`; false if it does not.

@@ -53,6 +53,17 @@ async fn a_new_topology_is_found_by_whoever_has_nothing_to_insert() {
 }
 
 #[tokio::test]
+async fn a_hint_over_redis_has_the_catalog_read_at_once() {
+    let fleet = Fleet::start();
+    let service = fleet.instance_with(&[("SYMBOLON_TOPOLOGY_POLL", "1h")]).await;
+    let channel = symbolon::shared_store::redis::TOPOLOGY_CHANNEL;
+    until("it listens", async || fleet.redis.command(&["pubsub", "numsub", channel]).ends_with('1')).await;
+    fleet.raise_epoch();
+    fleet.redis.command(&["publish", channel, "look"]);
+    until("the new epoch is known", async || epoch(&service).await == 2).await;
+}
+
+#[tokio::test]
 async fn a_catalog_that_dies_later_costs_nothing_but_its_own_shard() {
     let mut fleet = Fleet::start_with_catalog();
     let service = fleet.instance().await;

@@ -68,7 +68,7 @@ impl Fleet {
     }
 
     pub async fn instance(&self) -> Service {
-        self.instance_with_redis(&self.redis.url()).await
+        self.instance_with(&[]).await
     }
 
     async fn instance_with_redis(&self, redis: &str) -> Service {
@@ -77,12 +77,15 @@ impl Fleet {
 
     /// One that waits for its turn on however slow a machine.
     async fn patient_instance(&self) -> Service {
-        self.instance_with(&[("SYMBOLON_REDIS_URL", &self.redis.url()), ("SYMBOLON_SHARD_TIMEOUT", "20s")]).await
+        self.instance_with(&[("SYMBOLON_SHARD_TIMEOUT", "20s")]).await
     }
 
-    async fn instance_with(&self, settings: &[(&str, &str)]) -> Service {
+    /// One on the fleet's Redis unless `settings` name another.
+    pub async fn instance_with(&self, settings: &[(&str, &str)]) -> Service {
+        let redis = self.redis.url();
         let common = [
             ("SYMBOLON_SHARDS", self.shards.as_str()),
+            ("SYMBOLON_REDIS_URL", &redis),
             ("SYMBOLON_OPERATOR_TOKEN", TOKEN),
             ("SYMBOLON_THROTTLE_ADDRESS", "10000/15m"),
         ];

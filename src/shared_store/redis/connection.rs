@@ -50,14 +50,14 @@ impl Command {
 }
 
 /// How to connect: credentials and TLS.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Connector(Config);
 
 /// A connection that is made again whenever it breaks, until this is dropped. Until it is made, and in between, commands
 /// fail within [`COMMAND_TIMEOUT`].
 #[derive(Debug)]
 pub(super) struct Connection {
-    client: Client,
+    pub(super) client: Client,
     tasks: [AbortHandle; 2],
 }
 
