@@ -4,17 +4,21 @@
 //! says what is accepted. A wrong value stops the start with a message that names the setting and where it came from.
 
 mod layers;
+mod shards;
 mod value;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 pub use layers::{FILE, Layers, PREFIX};
-pub use value::{
-    List, Networks, OperatorTokens, Pairs, PgUrl, PublicOrigin, RedisUrl, Registration, SettingValue, ShardUrl,
-    ShardUrls,
-};
+pub use value::{List, Networks, OperatorTokens, Pairs, PgUrl, PublicOrigin, RedisUrl, Registration, SettingValue};
 
-use crate::{log::LogFormat, partitioner::Strategy, throttle::Limit};
+pub use shards::{ShardUrl, ShardUrls};
+
+use crate::{
+    log::LogFormat,
+    partitioner::{Node, PartitionerSpec, Strategy},
+    throttle::Limit,
+};
 
 /// A setting as `--help` and the README know it.
 #[derive(Debug, Clone, Copy)]
@@ -82,7 +86,7 @@ settings! {
     /// The most requests that this instance takes at a time, for balancing.
     max_connections: u32 = "1000";
 
-    /// The shards: id=postgres://…, separated by commas; ${NAME} in a URL stands for an environment variable. Unset: three embedded ones.
+    /// The shards: id=postgres://…, separated by commas, or a file of them; ${NAME} in a URL stands for an environment variable. Unset: three embedded ones.
     shards: ShardUrls = "";
     /// The most connections to each shard. Each shard must allow this times the number of instances.
     shard_connections: u32 = "16";
@@ -231,14 +235,15 @@ impl Settings {
     }
 
     /// How keys are placed on storage that does not exist yet.
-    pub fn placement_spec(&self) -> crate::partitioner::PartitionerSpec {
-        let embedded = || crate::topology::EMBEDDED_SHARDS.iter().map(|&id| id.to_owned()).collect();
-        let configured: Vec<String> = self.shards.0.iter().map(|shard| shard.id.clone()).collect();
-        let nodes = if configured.is_empty() { embedded() } else { configured };
-        crate::partitioner::PartitionerSpec {
+    pub fn placement_spec(&self) -> PartitionerSpec {
+        let embedded = || crate::topology::EMBEDDED_SHARDS.map(Node::new).to_vec();
+        let node = |shard: &ShardUrl| Node { id: shard.id.clone(), weight: shard.weight };
+        let configured: Vec<Node> = self.shards.0.iter().map(node).collect();
+        PartitionerSpec {
+            strategy: self.strategy,
+            nodes: if configured.is_empty() { embedded() } else { configured },
             splits: self.split_points.0.clone(),
             pins: self.pins.0.clone(),
-            ..crate::partitioner::PartitionerSpec::new(self.strategy, nodes)
         }
     }
 

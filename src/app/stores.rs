@@ -203,7 +203,7 @@ async fn embedded_shards(settings: &Settings) -> Result<Shards, StartError> {
 
 fn pg_shards(settings: &Settings, timeout: Duration) -> Result<OpenShards, StartError> {
     let mut unprepared = Vec::new();
-    for ShardUrl { id, primary, replicas } in &settings.shards.0 {
+    for ShardUrl { id, primary, replicas, .. } in &settings.shards.0 {
         if !replicas.is_empty() {
             tracing::warn!(shard = id, "replicas are not read from yet: all requests go to the primary");
         }

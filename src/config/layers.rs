@@ -74,8 +74,7 @@ impl Layers {
         let fail = |message: String| ConfigError(vec![message]);
         let text = std::fs::read_to_string(path).map_err(|error| fail(format!("cannot read {shown}: {error}")))?;
         let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
-            let line = error.span().map_or(1, |span| text[..span.start].lines().count().max(1));
-            fail(format!("{shown}, line {line}: {}", error.message()))
+            fail(format!("{shown}, line {}: {}", line_of(&error, &text), error.message()))
         })?;
         let mut errors = Vec::new();
         for (key, value) in table {
@@ -110,6 +109,11 @@ impl Layers {
             }
         }
     }
+}
+
+/// The line of a file that an error is about.
+pub(super) fn line_of(error: &toml::de::Error, text: &str) -> usize {
+    error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1)
 }
 
 /// The variable that sets `name`.

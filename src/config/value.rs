@@ -264,41 +264,6 @@ fn with_variables(text: &str, value: impl Fn(&str) -> Option<String>) -> Result<
     Ok(expanded)
 }
 
-/// The shards' ids and endpoints.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ShardUrls(pub Vec<ShardUrl>);
-
-/// One shard's id and endpoints.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ShardUrl {
-    /// Its id.
-    pub id: String,
-    /// Its primary.
-    pub primary: PgUrl,
-    /// Its replicas; checked, and not read from yet.
-    pub replicas: Vec<PgUrl>,
-}
-
-impl SettingValue for ShardUrls {
-    const SECRET: bool = true;
-
-    fn from_text(text: &str) -> Result<Self, String> {
-        let mut shards: Vec<ShardUrl> = Vec::new();
-        for (number, item) in items(text).enumerate() {
-            let place = format!("shard {}", number + 1);
-            let (id, urls) = item.split_once('=').ok_or_else(|| format!("{place} must be id=postgres://…"))?;
-            if id.is_empty() || shards.iter().any(|other| other.id == id) {
-                return Err(format!("{place} must have an id of its own"));
-            }
-            let parse = |url: &str| PgUrl::from_text(url).map_err(|detail| format!("{place} ({id}) {detail}"));
-            let mut urls = urls.split('|').map(parse);
-            let primary = urls.next().ok_or_else(|| format!("{place} must be id=postgres://…"))??;
-            shards.push(ShardUrl { id: id.to_owned(), primary, replicas: urls.collect::<Result<_, _>>()? });
-        }
-        Ok(Self(shards))
-    }
-}
-
 /// Where Redis is; hidden from `Debug`, as it may hold a password.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RedisUrl(String);
@@ -367,7 +332,7 @@ impl SettingValue for OperatorTokens {
     }
 }
 
-fn items(text: &str) -> impl Iterator<Item = &str> {
+pub(super) fn items(text: &str) -> impl Iterator<Item = &str> {
     text.split(',').map(str::trim).filter(|item| !item.is_empty())
 }
 
@@ -423,19 +388,6 @@ mod tests {
             "postgres:///d?host=/run/postgresql",
         ] {
             assert!(!is_unprotected(url), "{url}");
-        }
-    }
-
-    #[test]
-    fn shards_have_an_id_a_primary_and_replicas() {
-        let shards =
-            ShardUrls::from_text("a=postgres://u:secret@x/d, b=postgres://y/d|postgres://z/d").expect("shards");
-        let shape: Vec<_> = shards.0.iter().map(|shard| (shard.id.as_str(), shard.replicas.len())).collect();
-        assert_eq!(shape, [("a", 0), ("b", 1)]);
-        assert!(!format!("{shards:?}").contains("secret"));
-        for wrong in ["postgres://x/d", "a=mysql://x", "a=postgres://x/d,a=postgres://y/d", "=postgres://x/d", "a="] {
-            let refused = ShardUrls::from_text(wrong).expect_err("a refusal");
-            assert!(refused.contains("shard "), "{refused}");
         }
     }
 }
