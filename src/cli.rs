@@ -22,6 +22,8 @@ const USAGE: u8 = 2;
 
 /// Parses the command line and runs what it asks for.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    // What is stored is for this user only, whatever directory it is put into.
+    rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     let matches = command().get_matches_from(with_default_command(arguments.into_iter().collect()));
     let result = match matches.subcommand() {
         Some(("partition", matches)) => parsed(matches).and_then(|arguments| partition::run(&arguments)),

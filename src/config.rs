@@ -179,7 +179,10 @@ impl Settings {
         require(self.session_lifetime >= self.session_idle, "session_lifetime: must be at least session_idle");
         require(self.session_limit >= 1, "session_limit: must be at least 1");
         require(self.shard_connections >= 1, "shard_connections: must be at least 1");
-        require(self.shard_timeout >= Duration::from_millis(100), "shard_timeout: must be at least 100ms");
+        require(
+            (Duration::from_millis(100)..=self.request_timeout).contains(&self.shard_timeout),
+            "shard_timeout: must be from 100ms to request_timeout",
+        );
         require(!self.topology_poll.is_zero(), "topology_poll: must be more than 0");
         require(
             self.catalog_url.is_none() || !self.shards.0.is_empty(),

@@ -11,7 +11,6 @@ mod pool;
 use std::{fmt, time::Duration};
 
 use argon2::{Argon2, Params, PasswordHasher, password_hash::phc};
-pub use common::is_common;
 use format::Parsed;
 pub use format::{HashingError, InvalidHash};
 use pool::HashPool;
@@ -136,6 +135,12 @@ impl Passwords {
     pub async fn hash(&self, password: &Password) -> Result<PasswordHash, PasswordError> {
         let (argon2, password) = (self.argon2.clone(), password.clone());
         Ok(self.pool.run(move || hash(&argon2, &password)).await??)
+    }
+
+    /// Whether a password is one that guessers try first, `login_name` being known to them.
+    pub async fn is_common(&self, password: &Password, login_name: &str) -> Result<bool, PasswordError> {
+        let (password, login_name) = (password.clone(), login_name.to_owned());
+        Ok(self.pool.run(move || common::is_common(password.reveal(), &[&login_name])).await?)
     }
 
     /// Checks a password against a stored hash. For a user without one it costs the same.

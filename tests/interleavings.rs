@@ -5,7 +5,10 @@ mod staged;
 use std::time::Duration;
 
 use staged::{Stage, Step};
-use symbolon::users::{Precondition, UserChange, UserError};
+use symbolon::{
+    audit::Actor,
+    users::{Precondition, UserChange, UserError},
+};
 
 const PASSWORD: &str = "correct horse battery";
 
@@ -100,7 +103,7 @@ async fn a_password_change_in_the_middle_of_a_login_is_noticed() {
     // The login has read the generation and is about to read the row; what it reads next is still the old one.
     stage.after(Step::Find, async move {
         let (old, new) = (PASSWORD.to_owned().into(), "staple battery horse".to_owned().into());
-        others.change_password(user_id, &old, &new, None, None).await.expect("a change");
+        others.change_password(user_id, &old, &new, None, Actor::Nobody, None).await.expect("a change");
     });
     let login = tokio::time::timeout(Duration::from_secs(30), stage.login("ada", PASSWORD)).await.expect("in time");
     assert!(matches!(login, Err(UserError::InvalidCredentials)), "{login:?}");
@@ -119,6 +122,6 @@ async fn a_login_in_the_middle_of_a_password_change_does_not_survive_it() {
         assert_eq!(held.sessions_of(user_id).await, 1);
     });
     let (old, new) = (PASSWORD.to_owned().into(), "staple battery horse".to_owned().into());
-    users.change_password(user_id, &old, &new, None, None).await.expect("a change");
+    users.change_password(user_id, &old, &new, None, Actor::Nobody, None).await.expect("a change");
     assert_eq!(stage.sessions_of(user_id).await, 0);
 }

@@ -86,7 +86,8 @@ impl Catalog {
                 () = self.shards.outdated() => {}
                 () = tokio::time::sleep(pause) => {}
             }
-            match self.refresh().await {
+            let Some(refreshed) = stop.run_until_cancelled(self.refresh()).await else { break };
+            match refreshed {
                 Ok(()) if !said.is_empty() => {
                     said.clear();
                     tracing::info!("the catalog is back");
@@ -101,7 +102,6 @@ impl Catalog {
                 }
             }
         }
-        self.database.close().await;
     }
 }
 

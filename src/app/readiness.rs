@@ -45,7 +45,7 @@ impl App {
         let mut dependencies = vec![Dependency { name: "shared".to_owned(), up: shared, required: true }];
         dependencies.extend(self.0.catalog.as_ref().map(|catalog| Dependency {
             name: "catalog".to_owned(),
-            up: catalog.answers(),
+            up: catalog.answers() && !catalog.is_needed(),
             required: catalog.is_needed(),
         }));
         dependencies.extend(shards);

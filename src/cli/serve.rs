@@ -13,8 +13,6 @@ pub(super) fn run(settings: Settings) -> anyhow::Result<ExitCode> {
 }
 
 async fn serve(settings: Settings) -> anyhow::Result<ExitCode> {
-    // What is stored is for this user only, whatever directory it is put into.
-    rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     let stop = CancellationToken::new();
     stop_on_signal(stop.clone())?;
     let server = tokio::select! {

@@ -52,7 +52,7 @@ impl SettingValue for ShardUrls {
     const SECRET: bool = true;
 
     fn from_text(text: &str) -> Result<Self, String> {
-        let entries = if text.is_empty() || text.contains("://") {
+        let entries = if text.is_empty() || text.contains(['=', '$']) {
             items(text).enumerate().map(|(number, item)| entry(number, item)).collect::<Result<_, _>>()?
         } else {
             read(text)?
@@ -117,9 +117,17 @@ mod tests {
         let shape: Vec<_> = shards.0.iter().map(|shard| (shard.id.as_str(), shard.replicas.len())).collect();
         assert_eq!(shape, [("a", 0), ("b", 1)]);
         assert!(!format!("{shards:?}").contains("secret"));
-        for wrong in ["postgres://x/d", "a=mysql://x", "a=postgres://x/d,a=postgres://y/d", "=postgres://x/d"] {
+        for wrong in ["a=mysql://x", "a=postgres://x/d,a=postgres://y/d", "=postgres://x/d"] {
             let refused = ShardUrls::from_text(wrong).expect_err("a refusal");
             assert!(refused.contains("shard "), "{refused}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_file_is_not_shown() {
+        for wrong in ["a=postgres:/u:secret@x/d", "a=${SYMBOLON_NO_SUCH_VARIABLE}", "${SYMBOLON_NO_SUCH_VARIABLE}"] {
+            let refused = ShardUrls::from_text(wrong).expect_err("a refusal");
+            assert!(refused.contains("shard 1") && !refused.contains("secret"), "{refused}");
         }
     }
 

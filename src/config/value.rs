@@ -185,7 +185,7 @@ impl SettingValue for PublicOrigin {
     fn from_text(text: &str) -> Result<Self, String> {
         let refusal =
             "must be an origin that browsers trust, such as https://login.example.com (http only for localhost)";
-        let uri: axum::http::Uri = text.parse().map_err(|_| refusal)?;
+        let uri: http::Uri = text.parse().map_err(|_| refusal)?;
         let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else { return Err(refusal.into()) };
         let is_local = ["localhost", "127.0.0.1", "[::1]"].contains(&authority.host());
         let is_bare =

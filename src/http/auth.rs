@@ -70,8 +70,10 @@ impl FromRequestParts<App> for Operator {
             audit::record(audit::Kind::OperatorRefused, None, actor, address_of(parts, app));
             Err(kind.into())
         };
-        let Some((token, _)) = session_token(parts, app)? else {
-            return refuse(Actor::Nobody, ProblemKind::OperatorOnly);
+        let token = match session_token(parts, app) {
+            Ok(Some((token, _))) => token,
+            Ok(None) => return refuse(Actor::Nobody, ProblemKind::OperatorOnly),
+            Err(_) => return refuse(Actor::Nobody, ProblemKind::CrossSite),
         };
         match app.sessions().authenticate(&token).await {
             Ok(live) if live.user.permissions.admin => Ok(Self(Actor::User(live.session.user_id))),

@@ -51,7 +51,9 @@ pub(super) async fn change(
     let user_id = caller.target(&user_id, Access::Write)?;
     let keep = (user_id == caller.user_id()).then_some(caller.session_id());
     let users = app.users();
-    users.change_password(user_id, &body.current_password, &body.new_password, keep, origin.address).await?;
+    users
+        .change_password(user_id, &body.current_password, &body.new_password, keep, caller.actor(), origin.address)
+        .await?;
     audit::record(audit::Kind::PasswordChanged, Some(user_id), caller.actor(), origin.address);
     Ok(StatusCode::NO_CONTENT)
 }

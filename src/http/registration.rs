@@ -66,7 +66,7 @@ pub struct RegistrationRequest {
 pub(super) async fn register(
     State(app): State<App>,
     origin: Origin,
-    _: Permitted,
+    Permitted(by): Permitted,
     headers: HeaderMap,
     JsonBody(body): JsonBody<RegistrationRequest>,
 ) -> Result<Response, Problem> {
@@ -79,24 +79,24 @@ pub(super) async fn register(
         address: origin.address,
     };
     let user = app.users().register(registration).await?;
-    audit::record(audit::Kind::Registered, Some(user.user_id), Actor::Nobody, origin.address);
+    audit::record(audit::Kind::Registered, Some(user.user_id), by, origin.address);
     let location = HeaderValue::try_from(format!("/v1/users/{}", user.user_id))
         .map_err(|_| Problem::from(ProblemKind::Internal))?;
     let versioned = Versioned { version: user.version, body: UserView::new(&app, user)? };
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], versioned).into_response())
 }
 
-/// A request that may register users.
-pub(super) struct Permitted;
+/// A request that may register users, and who makes it.
+pub(super) struct Permitted(Actor);
 
 impl FromRequestParts<App> for Permitted {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut axum::http::request::Parts, app: &App) -> Result<Self, Problem> {
         match app.settings().registration {
-            config::Registration::Public => Ok(Self),
+            config::Registration::Public => Ok(Self(Actor::Nobody)),
             config::Registration::Operator => match Operator::from_request_parts(parts, app).await {
-                Ok(Operator(_)) => Ok(Self),
+                Ok(Operator(actor)) => Ok(Self(actor)),
                 Err(problem) if problem.is_refusal() => Err(ProblemKind::RegistrationClosed.into()),
                 Err(problem) => Err(problem),
             },

@@ -1,14 +1,14 @@
-//! Passwords that guessers try first.
+//! Passwords that guessers try first. To judge one may take as long as to hash it, so it is the pool's work.
 
 /// As many guesses as lists of the commonest passwords are long.
 const MIN_GUESSES: u64 = 10_000;
 
-/// Longer ones are not guessed by lists, and take long to judge.
-const MAX_JUDGED_CHARS: usize = 64;
+/// Longer ones are on no list, and the time that it takes to judge them grows with the square.
+const MAX_JUDGED_CHARS: usize = 24;
 
 /// Whether a guesser who knows the lists, the keyboard, and the words in `known` finds the password within ten
 /// thousand guesses (zxcvbn, Wheeler 2016).
-pub fn is_common(password: &str, known: &[&str]) -> bool {
+pub(super) fn is_common(password: &str, known: &[&str]) -> bool {
     password.chars().nth(MAX_JUDGED_CHARS).is_none() && zxcvbn::zxcvbn(password, known).guesses() < MIN_GUESSES
 }
 

@@ -8,11 +8,11 @@ use argon2::{Argon2, Params, PasswordVerifier, password_hash::phc};
 use super::{Password, PasswordHash};
 
 /// The most memory that a stored hash may take to check, in KiB.
-const MAX_MEMORY_KIB: u64 = 1024 * 1024;
-/// The most memory that may be gone through to check a stored hash, all passes together, in KiB: seconds of one core.
-const MAX_WORK_KIB: u64 = 8 * MAX_MEMORY_KIB;
-/// The highest cost of a stored bcrypt hash: seconds of one core.
-const MAX_BCRYPT_COST: u32 = 16;
+const MAX_MEMORY_KIB: u64 = 256 * 1024;
+/// The most memory that may be gone through to check a stored hash, all passes together, in KiB: a second of one core.
+const MAX_WORK_KIB: u64 = 4 * MAX_MEMORY_KIB;
+/// The costs of a stored bcrypt hash: the lowest that there is, and a second of one core.
+const BCRYPT_COSTS: std::ops::RangeInclusive<u32> = 4..=14;
 
 /// Text that is no hash which could be checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -24,7 +24,7 @@ pub enum InvalidHash {
     #[error("is of an algorithm or has parameters that are not supported; argon2, scrypt and bcrypt are")]
     Unsupported,
     /// It would occupy a core for long, or more memory than a server has to spare.
-    #[error("would take more than 1 GiB of memory or many seconds to check")]
+    #[error("would take more than 256 MiB of memory or a second to check")]
     TooCostly,
 }
 
@@ -90,7 +90,8 @@ impl<'a> Parsed<'a> {
         let (memory, passes) = match self {
             Self::None => return false,
             Self::Bcrypt(text) => {
-                return bcrypt::HashParts::from_str(text).map_or(true, |parts| parts.get_cost() > MAX_BCRYPT_COST);
+                return bcrypt::HashParts::from_str(text)
+                    .map_or(true, |parts| !BCRYPT_COSTS.contains(&parts.get_cost()));
             }
             Self::Argon2(_, params) => (u64::from(params.m_cost()), u64::from(params.t_cost())),
             Self::Scrypt(hash) => match scrypt::Params::try_from(hash) {
@@ -173,7 +174,8 @@ mod tests {
     #[test]
     fn what_would_take_too_long_is_refused() {
         let costly = [
-            BCRYPT.replace("$05$", "$17$"),
+            BCRYPT.replace("$05$", "$15$"),
+            BCRYPT.replace("$05$", "$03$"),
             ARGON2I.replace("m=65536", "m=2000000"),
             ARGON2I.replace("t=2", "t=4000000"),
             SCRYPT.replace("ln=16", "ln=21"),

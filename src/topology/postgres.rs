@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use sqlx::{
-    PgPool, Row,
+    ConnectOptions, PgConnection, Row,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
+use tokio::sync::Mutex;
 
 use super::{FIRST_EPOCH, Topology};
 use crate::{
@@ -26,59 +27,65 @@ const DEADLINE: Duration = Duration::from_secs(5);
 #[error("the catalog can't be reached or read")]
 pub struct CatalogUnavailable(#[source] Box<dyn std::error::Error + Send + Sync>);
 
-/// The catalog. One connection is kept open to it.
+/// The catalog. One connection is kept open to it while it answers.
 #[derive(Debug)]
 pub struct PgCatalog {
-    pool: PgPool,
+    options: PgConnectOptions,
+    connection: Mutex<Option<PgConnection>>,
 }
 
 impl PgCatalog {
     /// A catalog that is connected to when it is first read.
     pub fn new(options: PgConnectOptions) -> Self {
-        let options = options.application_name("symbolon catalog");
-        let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(DEADLINE).connect_lazy_with(options);
-        Self { pool }
+        Self { options: options.application_name("symbolon catalog"), connection: Mutex::new(None) }
     }
 
     /// The topology in force; on the first start of all, `initial` becomes it. Instances that start at once agree.
     pub async fn load_or_create(&self, initial: &PartitionerSpec) -> Result<Topology, CatalogUnavailable> {
         let load = async {
+            let pool = PgPoolOptions::new().max_connections(1).connect_lazy_with(self.options.clone());
             let mut migrator = migrator(MIGRATIONS);
             migrator.dangerous_set_table_name(MIGRATIONS_TABLE);
-            migrator.run(&self.pool).await?;
+            migrator.run(&pool).await?;
+            pool.close().await;
+            let mut connection = self.connect().await?;
             sqlx::query(
                 "INSERT INTO topology (singleton, epoch, state, document) VALUES (true, $1, 'stable', $2::text::json) \
                  ON CONFLICT DO NOTHING",
             )
             .bind(FIRST_EPOCH)
             .bind(serde_json::to_string(initial)?)
-            .execute(&self.pool)
+            .execute(&mut connection)
             .await?;
-            self.read().await
+            self.read(connection).await
         };
         in_time(load).await
     }
 
     /// The topology in force.
     pub async fn load(&self) -> Result<Topology, CatalogUnavailable> {
-        in_time(self.read()).await
+        in_time(async { self.read(self.connect().await?).await }).await
     }
 
-    async fn read(&self) -> Result<Topology, Failure> {
+    async fn connect(&self) -> Result<PgConnection, Failure> {
+        match self.connection.lock().await.take() {
+            Some(connection) => Ok(connection),
+            None => Ok(self.options.connect().await?),
+        }
+    }
+
+    /// Reads the topology and keeps the connection. One on which something did not end well is closed by then: a frozen
+    /// server enforces no timeout of its own, and nothing waits for it here.
+    async fn read(&self, mut connection: PgConnection) -> Result<Topology, Failure> {
         let query = sqlx::query("SELECT epoch, document::text FROM topology WHERE state = 'stable'");
-        let row = query.fetch_one(&self.pool).await?;
+        let row = query.fetch_one(&mut connection).await?;
+        *self.connection.lock().await = Some(connection);
         Ok(Topology { epoch: row.try_get("epoch")?, placement: serde_json::from_str(row.try_get("document")?)? })
-    }
-
-    /// Closes the connection.
-    pub async fn close(&self) {
-        self.pool.close().await;
     }
 }
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-/// A frozen server enforces no timeout of its own.
 async fn in_time<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, CatalogUnavailable> {
     match tokio::time::timeout(DEADLINE, work).await {
         Ok(result) => result.map_err(CatalogUnavailable),

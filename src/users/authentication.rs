@@ -131,12 +131,13 @@ impl Users {
         &self,
         user: &User,
         password: &Password,
+        by: Actor,
         address: Option<IpAddr>,
     ) -> Result<(), UserError> {
         let charged = self.charge(user.login_name.as_str(), Some(user.user_id), address).await?;
         let verdict = self.passwords.verify(password, &user.password_hash).await;
         if matches!(verdict, Ok(Verdict::Wrong)) {
-            audit::record(audit::Kind::PasswordRefused, Some(user.user_id), Actor::Nobody, address);
+            audit::record(audit::Kind::PasswordRefused, Some(user.user_id), by, address);
             return Err(UserError::WrongPassword);
         }
         self.throttle.refund(charged).await;

@@ -9,7 +9,9 @@ use std::{net::IpAddr, time::Duration};
 use serde_json::Value;
 
 use super::{LoginName, Permissions, Profile, Rules, User, UserError, UserId, Users, names, names::Claimed};
-use crate::{clock::Timestamp, passwords::Password, sessions::SessionId, shards::Claim, store_error::StoreError};
+use crate::{
+    audit::Actor, clock::Timestamp, passwords::Password, sessions::SessionId, shards::Claim, store_error::StoreError,
+};
 
 /// How often a change is tried again when others change the same user.
 const ATTEMPTS: u32 = 64;
@@ -224,18 +226,19 @@ impl Users {
         Err(refusal)
     }
 
-    /// Replaces the password after checking the current one; ends all sessions but `keep`.
+    /// Replaces the password after checking the current one, for `by`; ends all sessions but `keep`.
     pub async fn change_password(
         &self,
         user_id: UserId,
         current: &Password,
         new: &Password,
         keep: Option<SessionId>,
+        by: Actor,
         address: Option<IpAddr>,
     ) -> Result<(), UserError> {
         let user = self.find(user_id).await?;
-        check_new_password(new, &user.login_name)?;
-        self.check_password(&user, current, address).await?;
+        self.check_new_password("new_password", new, &user.login_name).await?;
+        self.check_password(&user, current, by, address).await?;
         let new_hash = self.passwords.hash(new).await?;
         let edit = |changed: &mut User| {
             // The password that was checked must still be the one that is replaced.
@@ -319,8 +322,21 @@ fn check(current: &User, change: &UserChange) -> Result<Option<LoginName>, UserE
     Ok(name)
 }
 
-pub(super) fn check_new_password(password: &Password, login_name: &LoginName) -> Result<(), UserError> {
-    let mut rules = Rules::new();
-    rules.new_password("new_password", password, Some(login_name));
-    rules.finish().map_err(UserError::Invalid)
+impl Users {
+    /// Whether a user of this name may choose this password; `field` is where it stands in the request.
+    pub(super) async fn check_new_password(
+        &self,
+        field: &str,
+        password: &Password,
+        login_name: &LoginName,
+    ) -> Result<(), UserError> {
+        let mut rules = Rules::new();
+        rules.new_password(field, password, Some(login_name));
+        rules.finish().map_err(UserError::Invalid)?;
+        if self.passwords.is_common(password, login_name.as_str()).await? {
+            let violation = super::Violation::new(field, "must not be one of those that are guessed first");
+            return Err(UserError::Invalid(vec![violation]));
+        }
+        Ok(())
+    }
 }

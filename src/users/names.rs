@@ -52,12 +52,14 @@ async fn named_back(shards: &Shards, stored: &StoredClaim) -> Result<Option<User
 
 /// Claims `name` for a user whose row does not name it yet.
 pub(super) async fn claim(shards: &Shards, name: &LoginName, user_id: UserId) -> Result<Claimed, UserError> {
-    shards.insert(async || claim_at_one_epoch(shards, name, user_id).await).await
+    let claim = Claim { login_name: name.clone(), user_id, claim_id: Uuid::new_v4() };
+    shards.insert(async || make(shards, claim.clone()).await).await
 }
 
-async fn claim_at_one_epoch(shards: &Shards, name: &LoginName, user_id: UserId) -> Result<Claimed, UserError> {
+/// Puts a claim in its place under one topology.
+pub(super) async fn make(shards: &Shards, claim: Claim) -> Result<Claimed, UserError> {
+    let name = &claim.login_name;
     let store = shards.of_name(name)?;
-    let claim = Claim { login_name: name.clone(), user_id, claim_id: Uuid::new_v4() };
     for _ in 0..ATTEMPTS {
         if store.claim_name(store.epoch, &claim).await? {
             return Ok(Claimed::Ours(claim));
@@ -78,9 +80,13 @@ async fn claim_at_one_epoch(shards: &Shards, name: &LoginName, user_id: UserId) 
 
 /// A claim for a user that an import is about to insert, recognisable as such.
 pub(super) fn claim_of_import(name: &LoginName, user_id: UserId) -> Claim {
+    Claim { login_name: name.clone(), user_id, claim_id: marked() }
+}
+
+fn marked() -> Uuid {
     let mut bytes = *Uuid::new_v4().as_bytes();
     bytes[..IMPORT_MARK.len()].copy_from_slice(IMPORT_MARK);
-    Claim { login_name: name.clone(), user_id, claim_id: Uuid::new_v8(bytes) }
+    Uuid::new_v8(bytes)
 }
 
 /// Whether an import made this claim.
@@ -133,7 +139,8 @@ pub(super) async fn held(shards: &Shards, user: &User) -> Result<Option<Claim>, 
 /// Puts a claim of a new id in the place of one's own; `None` if it is no longer there. Whoever is about to take the old
 /// one over comes too late from then on.
 pub(super) async fn renew(shards: &Shards, claim: &Claim) -> Result<Option<Claim>, StoreError> {
-    let renewed = Claim { claim_id: Uuid::new_v4(), ..claim.clone() };
+    let claim_id = if is_of_import(claim) { marked() } else { Uuid::new_v4() };
+    let renewed = Claim { claim_id, ..claim.clone() };
     let replaced = shards.of_name(&claim.login_name)?.replace_claim(claim.claim_id, &renewed).await?;
     Ok(replaced.then_some(renewed))
 }

@@ -5,7 +5,7 @@ use std::{net::IpAddr, time::Duration};
 use serde_json::{Map, Value};
 
 use super::{LoginName, Permissions, Profile, Rules, User, UserError, UserId, Users, names, names::Claimed};
-use crate::{clock::Timestamp, passwords::Password, secret};
+use crate::{audit::Actor, clock::Timestamp, passwords::Password, secret};
 
 /// How often, and how far apart, a repeated registration looks whether the first one is through.
 const LOOKS: usize = 20;
@@ -39,6 +39,7 @@ impl Users {
         if let Some(user) = names::find(&self.shards, &login_name).await? {
             return self.repeated(user, &registration).await;
         }
+        self.check_new_password("password", &registration.password, &login_name).await?;
         let now = Timestamp::now();
         let user = User {
             user_id: UserId::generate(),
@@ -80,7 +81,7 @@ impl Users {
             (Some(key), Some(first)) if secret::same(&key, &first) => {}
             _ => return Err(UserError::NameTaken),
         }
-        match self.check_password(&user, &registration.password, registration.address).await {
+        match self.check_password(&user, &registration.password, Actor::Nobody, registration.address).await {
             Err(UserError::WrongPassword) => Err(UserError::NameTaken),
             checked => checked.map(|()| user),
         }

@@ -4,7 +4,7 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use super::{PasswordReset, Precondition, User, UserError, UserId, Users, changes::check_new_password};
+use super::{PasswordReset, Precondition, User, UserError, UserId, Users};
 use crate::{
     audit::{self, Actor},
     clock::Timestamp,
@@ -49,7 +49,7 @@ impl Users {
             self.throttle.refund(charged).await;
         }
         let user = user?;
-        check_new_password(new, &user.login_name)?;
+        self.check_new_password("new_password", new, &user.login_name).await?;
         let hash = self.passwords.hash(new).await?;
         let edit = |changed: &mut User| {
             check_token(changed, &token)?;

@@ -154,6 +154,19 @@ async fn an_export_that_broke_off_is_gone_on_with() {
 }
 
 #[tokio::test]
+async fn a_file_that_is_no_export_is_left_as_it_is() {
+    let directory = directory();
+    let file = directory.path().join("something-else");
+    let path = file.display().to_string();
+    for content in ["precious", "a line\nand a half", "{}\n{\"login"] {
+        std::fs::write(&file, content).expect("a file");
+        let (code, _, err) = users(directory.path(), &["export", &path, "--resume"], "").await;
+        assert!(code == 1 && err.contains("is not the file of an export"), "{err}");
+        assert_eq!(std::fs::read_to_string(&file).expect("a file"), content);
+    }
+}
+
+#[tokio::test]
 async fn an_export_is_for_its_owner_only() {
     use std::os::unix::fs::PermissionsExt;
     let directory = directory();

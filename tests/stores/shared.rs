@@ -81,6 +81,7 @@ sqlite_suite! {
     sqlite_reaping
     totals_follow_creation_ending_and_reaping
     reaping_leaves_what_is_alive
+    a_forgotten_user_that_is_there_again_has_sessions
     a_forgotten_user_is_reaped_in_time
 }
 
@@ -254,6 +255,17 @@ async fn a_forgotten_user_leaves_nothing_and_cannot_come_back(store: &dyn Shared
     store.put_snapshot(session.user_id, &snapshot(9), later()).await.expect("an answer");
     let late = self::session(session.user_id, at(1));
     assert!(!store.create_session(&late, generation, &snapshot(1), LIMIT).await.expect("an answer"));
+}
+
+async fn a_forgotten_user_that_is_there_again_has_sessions(store: &dyn SharedStore) {
+    let user_id = create(store, UserId::generate(), at(0)).await.user_id;
+    store.forget_user(user_id, later()).await.expect("an answer");
+    let again = create(store, user_id, at(1)).await;
+    let used = store.use_session(user_id, again.session_id, IDLE, at(2)).await.expect("an answer");
+    assert_eq!(used.expect("a session").1.version, 1);
+    store.put_snapshot(user_id, &snapshot(2), later()).await.expect("an answer");
+    let used = store.use_session(user_id, again.session_id, IDLE, at(3)).await.expect("an answer");
+    assert_eq!(used.expect("a session").1, snapshot(2));
 }
 
 async fn a_forgotten_user_is_reaped_in_time(store: &dyn SharedStore) {

@@ -1,9 +1,9 @@
 //! `symbolon users export`.
 
 use std::{
-    fs::{File, OpenOptions},
-    io::{self, BufRead, BufReader, BufWriter, Seek, SeekFrom, Write},
-    os::unix::fs::OpenOptionsExt,
+    fs::{File, OpenOptions, Permissions},
+    io::{self, BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write},
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -21,6 +21,9 @@ use crate::{
         transfer::{Export, Record},
     },
 };
+
+/// For its owner only: an export holds password hashes.
+const MODE: u32 = 0o600;
 
 /// Where to export to.
 #[derive(Debug, Args)]
@@ -80,7 +83,7 @@ pub(super) async fn run(arguments: Arguments, stores: &CommandShards) -> anyhow:
 
 /// A new file for its owner only: it will hold password hashes.
 fn create(path: &Path) -> anyhow::Result<File> {
-    let created = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    let created = OpenOptions::new().write(true).create_new(true).mode(MODE).open(path);
     created.with_context(|| format!("cannot create {}", path.display()))
 }
 
@@ -101,12 +104,27 @@ fn reopen(path: &Path) -> anyhow::Result<(File, Option<UserId>)> {
         }
         line.clear();
     }
+    let last = if whole == 0 {
+        // An export that broke off in its first line.
+        if !begins_like_an_export(&mut file)? {
+            bail!("{} is not the file of an export", path.display());
+        }
+        None
+    } else {
+        let exported: Result<Exported, _> = serde_json::from_slice(&last);
+        Some(exported.with_context(|| format!("{} is not the file of an export", path.display()))?.user_id)
+    };
+    file.set_permissions(Permissions::from_mode(MODE))?;
     file.set_len(whole)?;
     file.seek(SeekFrom::Start(whole))?;
-    if last.is_empty() {
-        return Ok((file, None));
-    }
-    let exported: Exported =
-        serde_json::from_slice(&last).with_context(|| format!("{} is not the file of an export", path.display()))?;
-    Ok((file, Some(exported.user_id)))
+    Ok((file, last))
+}
+
+/// Whether what a file begins with is a part of what an export begins with.
+fn begins_like_an_export(file: &mut File) -> io::Result<bool> {
+    const BEGINNING: &[u8] = b"{\"login_name\":\"";
+    let mut found = Vec::new();
+    file.seek(SeekFrom::Start(0))?;
+    io::Read::take(&mut *file, BEGINNING.len() as u64).read_to_end(&mut found)?;
+    Ok(BEGINNING.starts_with(&found))
 }

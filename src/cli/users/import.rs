@@ -125,7 +125,7 @@ fn read(mut input: Box<dyn BufRead + Send>, size: Arc<AtomicUsize>) -> impl stre
 fn read_batch(input: &mut dyn BufRead, number: &mut u64, size: usize) -> io::Result<Batch> {
     let mut batch = Batch::default();
     let mut line = Vec::new();
-    while batch.candidates.len() < size {
+    while batch.lines < size as u64 {
         line.clear();
         let read = io::Read::take(&mut *input, MAX_LINE).read_until(b'\n', &mut line)? as u64;
         if read == 0 {
@@ -140,7 +140,7 @@ fn read_batch(input: &mut dyn BufRead, number: &mut u64, size: usize) -> io::Res
         } else if line.iter().all(u8::is_ascii_whitespace) {
             continue;
         } else {
-            match Candidate::parse(*number, &line) {
+            match Candidate::parse(*number, line.trim_ascii_end()) {
                 Ok(candidate) => batch.candidates.push(candidate),
                 Err(rejection) => batch.rejected.push(rejection),
             }

@@ -20,8 +20,8 @@ use crate::{
 /// How often a transaction is made again when others insert the same rows.
 const ATTEMPTS: usize = 8;
 
-/// PostgreSQL's code for a row that is there already.
-const UNIQUE_VIOLATION: &str = "23505";
+/// PostgreSQL's codes for a row that is there already, and for two transactions that wait for each other's rows.
+const OVERTAKEN: [&str; 2] = ["23505", "40P01"];
 
 /// A transaction in which the epoch can't rise, and its beginning by the server's clock.
 async fn begin_at(
@@ -29,6 +29,8 @@ async fn begin_at(
     epoch: i64,
 ) -> Result<(Transaction<'_, Postgres>, String), sqlx::Error> {
     let mut transaction = connection.begin().await?;
+    // While this is under way the epoch can't rise: nobody waits for that longer than a second.
+    sqlx::query("SET LOCAL statement_timeout = '800ms'").execute(&mut *transaction).await?;
     let fence = sqlx::query_scalar("SELECT clock_timestamp()::text FROM symbolon_fence($1)").bind(epoch);
     let now = fence.fetch_one(&mut *transaction).await?;
     Ok((transaction, now))
@@ -47,9 +49,10 @@ async fn insert_missing_users(
         .into_iter()
         .collect();
     let mut rows = Rows::default();
-    for user in users.iter().filter(|user| !there.contains(&user.user_id.uuid())) {
-        users::push(&mut rows, epoch, user);
-    }
+    let mut missing: Vec<&User> = users.iter().filter(|user| !there.contains(&user.user_id.uuid())).collect();
+    // In one order everywhere, or transactions wait for each other.
+    missing.sort_unstable_by_key(|user| user.user_id);
+    missing.into_iter().for_each(|user| users::push(&mut rows, epoch, user));
     rows.copy(&mut transaction, users::COPY).await?;
     transaction.commit().await?;
     Ok(there.into_iter().map(|id| UserId::from_bytes(id.into_bytes())).collect())
@@ -68,6 +71,8 @@ async fn claim_free_names(
         .map(|row| Ok((row.try_get::<String, _>("login_name")?, row)))
         .collect::<Result<HashMap<_, _>, sqlx::Error>>()?;
     let (mut rows, mut held) = (Rows::default(), Vec::new());
+    let mut wanted: Vec<&Claim> = wanted.iter().collect();
+    wanted.sort_unstable_by_key(|claim| &claim.login_name);
     for claim in wanted {
         match there.get(claim.login_name.as_str()) {
             Some(row) => held.push(claims::decode(&claim.login_name, row)?),
@@ -85,7 +90,7 @@ impl PgShard {
         match done {
             Ok(done) => Some(Ok(done)),
             Err(sqlx::Error::Database(error))
-                if error.code().as_deref() == Some(UNIQUE_VIOLATION) && attempt < ATTEMPTS =>
+                if error.code().is_some_and(|code| OVERTAKEN.contains(&code.as_ref())) && attempt < ATTEMPTS =>
             {
                 None
             }

@@ -1,12 +1,19 @@
 //! The servers that hold the keys: one, or those of a Cluster.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    panic::AssertUnwindSafe,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use fred::{
     error::Error,
     types::{Value, config::ServerConfig},
 };
-use futures_util::future::{join_all, select_ok};
+use futures_util::{
+    FutureExt,
+    future::{join_all, select_ok},
+};
 
 use super::{
     cluster::{Cluster, Referral},
@@ -15,6 +22,8 @@ use super::{
 };
 use crate::breaker::Circuit;
 
+/// How long to wait before a task that died is started again.
+const RESTART_PAUSE: Duration = Duration::from_secs(1);
 /// How often a command follows one node's reference to another.
 const MAX_REFERRALS: usize = 3;
 
@@ -32,7 +41,7 @@ impl Nodes {
         match server {
             ServerConfig::Clustered { hosts, .. } => {
                 let cluster = Arc::new(Cluster::new(connector, hosts, replicas));
-                Self::Many(Arc::clone(&cluster), tokio::spawn(cluster.follow()))
+                Self::Many(Arc::clone(&cluster), tokio::spawn(follow(cluster)))
             }
             server => Self::One(Arc::new(Node::open(&connector, &server, replicas))),
         }
@@ -102,6 +111,14 @@ impl Nodes {
         }
         let nodes = self.all();
         join_all(nodes.iter().map(|node| node.close())).await;
+    }
+}
+
+/// Follows the layout of a Cluster; should that die, says so and goes on.
+async fn follow(cluster: Arc<Cluster>) {
+    while AssertUnwindSafe(Arc::clone(&cluster).follow()).catch_unwind().await.is_err() {
+        tracing::error!("following the layout of the Redis Cluster died and is started again");
+        tokio::time::sleep(RESTART_PAUSE).await;
     }
 }
 

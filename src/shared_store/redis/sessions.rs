@@ -99,6 +99,7 @@ impl SessionStore for RedisSharedStore {
             session.expires_at.millis().to_string(),
             session.client.address.clone().unwrap_or_default(),
             session.client.user_agent.clone().unwrap_or_default(),
+            i64::MAX.to_string(),
         ];
         self.run(&self.scripts.create_session, keys.to_vec(), arguments.to_vec()).await
     }

@@ -50,8 +50,11 @@ impl SessionStore for SqliteSharedStore {
                  VALUES (?1, random() >> 2, ?2, ?3, ?4) ON CONFLICT DO NOTHING RETURNING gen",
             ),
             Some(_) => sqlx::query_scalar(
-                "UPDATE session_users SET expires_at = max(expires_at, ?2), version = max(version, ?3), \
-                 snapshot = iif(?3 > version, ?4, snapshot) WHERE user_id = ?1 AND gen = ?5 RETURNING gen",
+                // What was left of a forgotten user gives way: the generation says that this one was read after it.
+                "UPDATE session_users SET expires_at = max(expires_at, ?2), \
+                 version = iif(?3 > version OR version = ?6, ?3, version), \
+                 snapshot = iif(?3 > version OR version = ?6, ?4, snapshot) \
+                 WHERE user_id = ?1 AND gen = ?5 RETURNING gen",
             ),
         };
         let mut agreed = agreed
@@ -60,7 +63,7 @@ impl SessionStore for SqliteSharedStore {
             .bind(snapshot.version)
             .bind(sqlx::types::Json(snapshot));
         if let Some(generation) = generation {
-            agreed = agreed.bind(generation.0);
+            agreed = agreed.bind(generation.0).bind(i64::MAX);
         }
         let current: Option<i64> = agreed.fetch_optional(&mut **write).await.map_err(self.failed())?;
         let Some(current) = current else { return Ok(false) };

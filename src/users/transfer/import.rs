@@ -11,6 +11,9 @@ use crate::{
     users::{LoginName, User, UserError, UserId, names, names::Claimed},
 };
 
+/// A batch that is not cut in two when a shard fails.
+const SMALLEST: usize = 50;
+
 /// Brings users in.
 #[derive(Debug, Clone)]
 pub struct Import {
@@ -32,8 +35,6 @@ pub struct Outcome {
 struct Entitled<'a> {
     candidate: &'a Candidate,
     claim: Claim,
-    /// Whether the claim was made just now, and not by an import that broke off.
-    is_new: bool,
 }
 
 impl Import {
@@ -47,15 +48,31 @@ impl Import {
     /// # Errors
     /// [`StoreError`] if a shard failed: any part of the batch may be in, and the batch can be repeated.
     pub async fn add(&self, batch: &[Candidate]) -> Result<Outcome, UserError> {
-        self.shards.insert(async || self.add_at_one_epoch(batch).await).await
+        let (mut outcome, mut left) = (Outcome::default(), vec![batch]);
+        while let Some(part) = left.pop() {
+            match self.shards.insert(async || self.add_at_one_epoch(part).await).await {
+                Ok(added) => outcome.merge(added),
+                // It may have been too much for the time that a transaction has.
+                Err(UserError::Store(StoreError::Unavailable { .. })) if part.len() > SMALLEST => {
+                    let (first, second) = part.split_at(part.len() / 2);
+                    left.extend([second, first]);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(outcome)
     }
 
     async fn add_at_one_epoch(&self, batch: &[Candidate]) -> Result<Outcome, UserError> {
         let placement = self.shards.current()?;
         let mut outcome = Outcome::default();
-        let distinct = distinct(batch, &mut outcome);
-        let entitled = self.claim(&placement, distinct, &mut outcome).await?;
-        self.insert(&placement, entitled, &mut outcome).await?;
+        let mut left: Vec<&Candidate> = batch.iter().collect();
+        while !left.is_empty() {
+            let (distinct, repeated) = distinct(&left);
+            let entitled = self.claim(&placement, distinct, &mut outcome).await?;
+            self.insert(&placement, entitled, &mut outcome).await?;
+            left = repeated;
+        }
         Ok(outcome)
     }
 
@@ -76,13 +93,12 @@ impl Import {
             held.into_iter().map(|stored| (stored.claim.login_name.clone(), stored)).collect();
         let mut entitled = Vec::new();
         for (candidate, claim) in candidates.into_iter().zip(claims) {
-            let is_new = !held.contains_key(&claim.login_name);
             let claimed = match held.get(&claim.login_name) {
                 None => Claimed::Ours(claim),
                 Some(stored) => self.settle(candidate, stored, owners.get(&stored.claim.user_id)).await?,
             };
             match claimed {
-                Claimed::Ours(claim) => entitled.push(Entitled { candidate, claim, is_new }),
+                Claimed::Ours(claim) => entitled.push(Entitled { candidate, claim }),
                 Claimed::By(user) if candidate.has_own_id && user.user_id != candidate.user.user_id => {
                     outcome.reject(candidate, "login_name", "belongs to a user with another id");
                 }
@@ -108,9 +124,11 @@ impl Import {
             None if names::is_of_import(&stored.claim)
                 && (!candidate.has_own_id || *user_id == candidate.user.user_id) =>
             {
-                Ok(Claimed::Ours(stored.claim.clone()))
+                // Under an id of one's own: whoever knows the former one may be about to release it.
+                let renewed = names::renew(&self.shards, &stored.claim).await?;
+                Ok(renewed.map_or(Claimed::UnderWay, Claimed::Ours))
             }
-            _ => names::claim(&self.shards, login_name, candidate.user.user_id).await,
+            _ => names::make(&self.shards, names::claim_of_import(login_name, candidate.user.user_id)).await,
         }
     }
 
@@ -126,43 +144,34 @@ impl Import {
         let there = groups.iter().map(async |(home, users)| home.insert_users(home.epoch, users).await);
         let there: HashSet<UserId> = try_join_all(there).await?.into_iter().flatten().collect();
         let found = find_users(placement, there.iter().copied()).await?;
-        for Entitled { candidate, claim, is_new } in entitled {
+        for Entitled { candidate, claim } in entitled {
             if !there.contains(&claim.user_id) {
                 outcome.imported += 1;
             } else if found.get(&claim.user_id).is_some_and(|user| user.login_name == claim.login_name) {
                 outcome.already_there += 1;
-            } else if is_new {
-                names::release(&self.shards, &claim).await;
-                outcome.reject(candidate, "user_id", "belongs to a user with another login name");
             } else {
-                outcome.reject(candidate, "login_name", "is being taken: import again in a minute");
+                names::release(&self.shards, &claim).await;
+                if found.contains_key(&claim.user_id) {
+                    outcome.reject(candidate, "user_id", "belongs to a user with another login name");
+                } else {
+                    outcome.reject(candidate, "user_id", "was made impossible to use: leave it out, or take another");
+                }
             }
         }
         Ok(())
     }
 }
 
-/// The first candidate of each login name and of each id.
-fn distinct<'a>(batch: &'a [Candidate], outcome: &mut Outcome) -> Vec<&'a Candidate> {
-    let mut names = HashMap::new();
-    let mut ids = HashMap::new();
-    let mut distinct = Vec::with_capacity(batch.len());
-    for candidate in batch {
+/// The first candidate of each login name and of each id, and the others, for when it is known what became of the first.
+fn distinct<'a>(candidates: &[&'a Candidate]) -> (Vec<&'a Candidate>, Vec<&'a Candidate>) {
+    let (mut names, mut ids) = (HashSet::new(), HashSet::new());
+    candidates.iter().partition(|candidate| {
         let User { user_id, login_name, .. } = &candidate.user;
-        if let Some(first) = names.get(login_name) {
-            if candidate.has_own_id && first != user_id {
-                outcome.reject(candidate, "login_name", "belongs to a user with another id");
-            } else {
-                outcome.already_there += 1;
-            }
-        } else if let Some(line) = ids.insert(*user_id, candidate.line) {
-            outcome.reject(candidate, "user_id", format!("is the same as on line {line}"));
-        } else {
-            names.insert(login_name, *user_id);
-            distinct.push(candidate);
-        }
-    }
-    distinct
+        let is_first = !names.contains(login_name) && !ids.contains(user_id);
+        names.insert(login_name);
+        ids.insert(*user_id);
+        is_first
+    })
 }
 
 async fn find_users(

@@ -1,6 +1,6 @@
 //! A user as one line of text.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -11,6 +11,9 @@ use crate::{
     passwords::PasswordHash,
     users::{Permission, Permissions, Profile, Rules, User, UserId, Violation},
 };
+
+/// How far ahead the clock may be of a machine that exported users.
+const CLOCKS_DIFFER_BY: Duration = Duration::from_secs(3600);
 
 /// A line of an import.
 #[derive(Deserialize)]
@@ -97,7 +100,8 @@ impl fmt::Display for Rejection {
         for (number, Violation { field, detail }) in self.violations.iter().enumerate() {
             let separator = if number == 0 { "" } else { "; " };
             let space = if field.is_empty() { "" } else { " " };
-            write!(f, "{separator}{field}{space}{detail}")?;
+            // Names of members are whatever the file says.
+            write!(f, "{separator}{}{space}{detail}", field.escape_debug())?;
         }
         Ok(())
     }
@@ -140,8 +144,9 @@ impl Line {
         if self.user_id.is_some_and(|id| id.uuid().is_nil()) {
             violations.push(Violation::new("user_id", "must not be the nil UUID"));
         }
+        // Clocks differ; a user is not younger than the import.
         let created_at = self.created_at.unwrap_or(now);
-        if created_at > now || created_at < Timestamp::from_millis(0) {
+        if created_at > now + CLOCKS_DIFFER_BY || created_at < Timestamp::from_millis(0) {
             violations.push(Violation::new("created_at", "must be between 1970 and now"));
         }
         // A name that could not be read has broken a rule.
@@ -157,7 +162,7 @@ impl Line {
             idempotency_hash: None,
             reset: None,
             version: 1,
-            created_at,
+            created_at: created_at.min(now),
             updated_at: now,
         })
     }
@@ -196,6 +201,7 @@ mod tests {
 
     #[test]
     fn a_rejection_names_line_and_members_and_shows_no_value() {
+        assert_eq!(rejected(r#"{"\u001b]0;": 1}"#), "line 7: \\u{1b}]0; is not a member of this request");
         assert_eq!(rejected("{"), "line 7: is not JSON: EOF while parsing an object at column 1");
         let wrong = WHOLE.replace("ada@", "ada").replace("$2b$05", "secret");
         let shown = rejected(&wrong);

@@ -1,7 +1,7 @@
 -- Adds a session if the user's generation is the expected one, or if none was expected and there is none.
 -- KEYS: generation, snapshot, index, the new session
 -- ARGV: expected generation or '', random generation, now, limit, version, snapshot, session key prefix, session id,
---       digest, created_at, idle_expires_at, expires_at, address or '', user agent or ''
+--       digest, created_at, idle_expires_at, expires_at, address or '', user agent or '', the highest version
 local current = redis.call('GET', KEYS[1])
 local now, ending = tonumber(ARGV[3]), tonumber(ARGV[12])
 if ARGV[1] == '' then
@@ -12,7 +12,8 @@ elseif current ~= ARGV[1] then
     return 0
 end
 local known = redis.call('HGET', KEYS[2], 'v')
-if not known or tonumber(known) < tonumber(ARGV[5]) then
+-- What was left of a forgotten user gives way: the generation says that this one was read after it.
+if not known or known == ARGV[15] or tonumber(known) < tonumber(ARGV[5]) then
     redis.call('HSET', KEYS[2], 'v', ARGV[5], 'd', ARGV[6])
 end
 local left = ending - now

@@ -54,10 +54,11 @@ impl Stage {
     }
 
     /// Does what an import does before it breaks off.
-    async fn claim_only(&self, candidate: &Candidate) {
+    async fn claim_only(&self, candidate: &Candidate) -> Claim {
         let claim = names::claim_of_import(&candidate.user.login_name, candidate.user.user_id);
         let home = self.shards.of_name(&claim.login_name).expect("a home");
         home.claim_name(home.epoch, &claim).await.expect("a claim");
+        claim
     }
 }
 
@@ -71,7 +72,9 @@ fn with_id(candidate: Candidate, user_id: UserId) -> Candidate {
 }
 
 fn counts(outcome: &Outcome) -> (u64, u64, Vec<u64>) {
-    (outcome.imported, outcome.already_there, outcome.rejected.iter().map(|one| one.line).collect())
+    let mut lines: Vec<u64> = outcome.rejected.iter().map(|one| one.line).collect();
+    lines.sort_unstable();
+    (outcome.imported, outcome.already_there, lines)
 }
 
 #[tokio::test]
@@ -137,7 +140,28 @@ async fn of_equal_lines_in_a_batch_one_goes_in() {
         with_id(candidate(4, "ada"), UserId::generate()),
     ];
     assert_eq!(counts(&stage.add(&batch).await), (1, 1, vec![3, 4]));
+    assert_eq!(stage.answers("eve").await, None);
     assert_eq!(stage.users().await, [("ada".to_owned(), id)]);
+}
+
+#[tokio::test]
+async fn a_line_whose_twin_was_rejected_goes_in() {
+    let stage = Stage::new().await;
+    let taken = UserId::generate();
+    stage.add(&[with_id(candidate(1, "bob"), taken)]).await;
+    let batch = [with_id(candidate(1, "ada"), taken), candidate(2, "ada")];
+    assert_eq!(counts(&stage.add(&batch).await), (1, 0, vec![1]));
+    assert!(stage.answers("ada").await.is_some());
+}
+
+#[tokio::test]
+async fn a_late_release_of_the_claim_that_an_import_goes_on_with_changes_nothing() {
+    let stage = Stage::new().await;
+    let broken = candidate(1, "ada");
+    let claim = stage.claim_only(&broken).await;
+    stage.add(&[candidate(1, "ada")]).await;
+    names::release(&stage.shards, &claim).await;
+    assert_eq!(stage.answers("ada").await, Some(broken.user.user_id));
 }
 
 #[tokio::test]
