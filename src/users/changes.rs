@@ -236,7 +236,7 @@ impl Users {
         let user = self.find(user_id).await?;
         check_new_password(new, &user.login_name)?;
         self.check_password(&user, current, address).await?;
-        let new_hash = self.passwords.hash(new).await?;
+        let new_hash = self.passwords.hash(self.passwords.place()?, new).await?;
         let edit = |changed: &mut User| {
             // The password that was checked must still be the one that is replaced.
             if changed.password_hash != user.password_hash {

@@ -38,6 +38,7 @@ impl Users {
     ) -> Result<UserId, UserError> {
         let token = Token::parse_reset(token).ok_or(UserError::InvalidResetToken)?;
         let user_id = token.user_id();
+        let place = self.passwords.place()?;
         let charged = self.charge(&user_id.to_string(), Some(user_id), address).await?;
         let user = match self.find(user_id).await {
             Err(UserError::Unknown) => Err(UserError::InvalidResetToken),
@@ -50,7 +51,7 @@ impl Users {
         }
         let user = user?;
         check_new_password(new, &user.login_name)?;
-        let hash = self.passwords.hash(new).await?;
+        let hash = self.passwords.hash(place, new).await?;
         let edit = |changed: &mut User| {
             check_token(changed, &token)?;
             changed.password_hash = hash.clone();
