@@ -130,7 +130,7 @@ settings! {
     hash_passes: u32 = "2";
     /// Lanes of one password hash (argon2id p).
     hash_lanes: u32 = "1";
-    /// How many passwords are hashed at a time. 0: one for each core.
+    /// How many passwords are hashed at a time, each in memory of its own that is kept. 0: one for each core but one, so that reads stay fast in a login storm.
     hash_threads: u32 = "0";
     /// How long a login may wait for its password to be hashed.
     hash_deadline: Duration = "2s";

@@ -10,12 +10,17 @@ mod pool;
 
 use std::{fmt, time::Duration};
 
-use argon2::{Argon2, Params, PasswordHasher, password_hash::phc};
+use argon2::{Argon2, Params, password_hash::phc};
+use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
 use format::Parsed;
 pub use format::{HashingError, InvalidHash};
-use pool::HashPool;
-pub use pool::{PoolStats, Saturated};
+use pool::{HashPool, Memory};
+pub use pool::{Place, PoolStats, Saturated};
 use secrecy::{ExposeSecret, SecretString};
+use subtle::ConstantTimeEq;
+
+/// The length of a salt, in bytes.
+const SALT: usize = 16;
 
 /// A password as a client sent it; wiped from memory when dropped, hidden from `Debug`.
 #[derive(Debug, Clone, serde::Deserialize)]
@@ -131,28 +136,50 @@ impl Passwords {
         Ok(Self { pool: HashPool::start(policy.threads, policy.deadline), argon2, decoy })
     }
 
-    /// Hashes a new password with a random salt.
-    pub async fn hash(&self, password: &Password) -> Result<PasswordHash, PasswordError> {
-        let (argon2, password) = (self.argon2.clone(), password.clone());
-        Ok(self.pool.run(move || hash(&argon2, &password)).await??)
+    /// A place in the queue for one hash, to be asked for before anything else is done for a request.
+    ///
+    /// # Errors
+    /// [`Saturated`] if the hash could not be begun before the deadline.
+    pub fn place(&self) -> Result<Place, Saturated> {
+        self.pool.place()
     }
 
-    /// Whether a password is one that guessers try first, `login_name` being known to them.
-    pub async fn is_common(&self, password: &Password, login_name: &str) -> Result<bool, PasswordError> {
-        let (password, login_name) = (password.clone(), login_name.to_owned());
-        Ok(self.pool.run(move || common::is_common(password.reveal(), &[&login_name])).await?)
+    /// Hashes a password again with a random salt.
+    pub async fn hash(&self, place: Place, password: &Password) -> Result<PasswordHash, PasswordError> {
+        let (argon2, password) = (self.argon2.clone(), password.clone());
+        Ok(self.pool.run(place, move |memory| hash(&argon2, &password, memory)).await??)
+    }
+
+    /// Hashes a new password; `None` for one that guessers try first, `login_name` being known to them.
+    pub async fn hash_new(
+        &self,
+        place: Place,
+        password: &Password,
+        login_name: &str,
+    ) -> Result<Option<PasswordHash>, PasswordError> {
+        let (argon2, password, login_name) = (self.argon2.clone(), password.clone(), login_name.to_owned());
+        let judge_and_hash = move |memory: &mut Memory| {
+            let is_common = common::is_common(password.reveal(), &[&login_name]);
+            if is_common { Ok(None) } else { hash(&argon2, &password, memory).map(Some) }
+        };
+        Ok(self.pool.run(place, judge_and_hash).await??)
     }
 
     /// Checks a password against a stored hash. For a user without one it costs the same.
-    pub async fn verify(&self, password: &Password, hash: &PasswordHash) -> Result<Verdict, PasswordError> {
+    pub async fn verify(
+        &self,
+        place: Place,
+        password: &Password,
+        hash: &PasswordHash,
+    ) -> Result<Verdict, PasswordError> {
         let hash = if hash.export().is_some() { hash } else { &self.decoy };
         let (argon2, password, hash) = (self.argon2.clone(), password.clone(), hash.clone());
-        Ok(self.pool.run(move || verify(&argon2, &password, &hash)).await??)
+        Ok(self.pool.run(place, move |memory| verify(&argon2, &password, &hash, memory)).await??)
     }
 
     /// Costs what [`Self::verify`] costs, for names that nobody has.
-    pub async fn verify_nobody(&self, password: &Password) -> Result<(), PasswordError> {
-        self.verify(password, &self.decoy).await.map(drop)
+    pub async fn verify_nobody(&self, place: Place, password: &Password) -> Result<(), PasswordError> {
+        self.verify(place, password, &self.decoy).await.map(drop)
     }
 
     /// How busy the pool is.
@@ -161,19 +188,55 @@ impl Passwords {
     }
 }
 
-fn hash(argon2: &Argon2<'_>, password: &Password) -> Result<PasswordHash, HashingError> {
-    let hashed = argon2.hash_password(password.reveal().as_bytes());
-    let hash: phc::PasswordHash = hashed.map_err(|error| HashingError(error.into()))?;
-    Ok(PasswordHash(hash.to_string()))
+fn hash(argon2: &Argon2<'_>, password: &Password, memory: &mut Memory) -> Result<PasswordHash, HashingError> {
+    let salt = &crate::secret::random()[..SALT];
+    let mut output = [0; Params::DEFAULT_OUTPUT_LEN];
+    let blocks = memory.blocks(argon2.params().block_count());
+    argon2
+        .hash_password_into_with_memory(password.reveal().as_bytes(), salt, &mut output, blocks)
+        .map_err(|error| HashingError(error.into()))?;
+    Ok(PasswordHash(phc_string(argon2.params(), salt, &output)))
 }
 
-fn verify(argon2: &Argon2<'_>, password: &Password, hash: &PasswordHash) -> Result<Verdict, HashingError> {
+fn verify(
+    argon2: &Argon2<'_>,
+    password: &Password,
+    hash: &PasswordHash,
+    memory: &mut Memory,
+) -> Result<Verdict, HashingError> {
     let parsed = Parsed::new(hash.as_str()).map_err(|error| HashingError(error.into()))?;
-    match parsed.matches(password)? {
-        false => Ok(Verdict::Wrong),
-        true if is_current(argon2, &parsed) => Ok(Verdict::Right),
-        true => Ok(Verdict::RightButOutdated),
-    }
+    let is_current = is_current(argon2, &parsed);
+    // What others have hashed may take any amount of memory: a thread keeps only what it always needs.
+    let matches = match &parsed {
+        Parsed::Argon2(hash, params) if is_current => matches_current(password, hash, params, memory)?,
+        parsed => parsed.matches(password)?,
+    };
+    Ok(match (matches, is_current) {
+        (false, _) => Verdict::Wrong,
+        (true, true) => Verdict::Right,
+        (true, false) => Verdict::RightButOutdated,
+    })
+}
+
+/// Whether `password` is the one of a hash made under the parameters in force.
+fn matches_current(
+    password: &Password,
+    hash: &phc::PasswordHash,
+    params: &Params,
+    memory: &mut Memory,
+) -> Result<bool, HashingError> {
+    let (Some(salt), Some(expected)) = (&hash.salt, &hash.hash) else { return Ok(false) };
+    let argon2 = Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, params.clone());
+    let mut output = vec![0; expected.len()];
+    argon2
+        .hash_password_into_with_memory(
+            password.reveal().as_bytes(),
+            salt,
+            &mut output,
+            memory.blocks(params.block_count()),
+        )
+        .map_err(|error| HashingError(error.into()))?;
+    Ok(expected.as_bytes().ct_eq(&output).into())
 }
 
 fn is_current(argon2: &Argon2<'_>, hash: &Parsed<'_>) -> bool {
@@ -186,10 +249,11 @@ fn is_current(argon2: &Argon2<'_>, hash: &Parsed<'_>) -> bool {
 
 /// A well-formed hash that no password is known for: its output is random instead of computed.
 fn decoy(argon2: &Argon2<'_>) -> String {
-    let params = argon2.params();
-    let salt =
-        base64::Engine::encode(&base64::engine::general_purpose::STANDARD_NO_PAD, &crate::secret::random()[..16]);
-    let output = base64::Engine::encode(&base64::engine::general_purpose::STANDARD_NO_PAD, crate::secret::random());
+    phc_string(argon2.params(), &crate::secret::random()[..SALT], &crate::secret::random())
+}
+
+fn phc_string(params: &Params, salt: &[u8], output: &[u8]) -> String {
+    let [salt, output] = [salt, output].map(|bytes| STANDARD_NO_PAD.encode(bytes));
     format!("$argon2id$v=19$m={},t={},p={}${salt}${output}", params.m_cost(), params.t_cost(), params.p_cost())
 }
 
@@ -202,34 +266,50 @@ mod tests {
         Passwords::start(&policy).expect("valid parameters")
     }
 
+    async fn hash_of(passwords: &Passwords, text: &str) -> PasswordHash {
+        let place = passwords.place().expect("a place");
+        passwords.hash(place, &text.to_owned().into()).await.expect("a hash")
+    }
+
+    async fn verdict(passwords: &Passwords, text: &str, hash: &PasswordHash) -> Verdict {
+        let place = passwords.place().expect("a place");
+        passwords.verify(place, &text.to_owned().into(), hash).await.expect("a verdict")
+    }
+
+    #[tokio::test]
+    async fn a_hash_is_what_any_argon2_makes_of_it() {
+        let hash = hash_of(&passwords(64), "correct horse").await;
+        let parsed = Parsed::new(hash.as_str()).expect("a hash");
+        assert!(parsed.matches(&"correct horse".to_owned().into()).expect("a verdict"));
+        assert!(!parsed.matches(&"correct horsf".to_owned().into()).expect("a verdict"));
+    }
+
     #[tokio::test]
     async fn the_right_password_is_told_from_a_wrong_one() {
         let passwords = passwords(64);
-        let hash = passwords.hash(&"correct horse".to_owned().into()).await.expect("a hash");
+        let hash = hash_of(&passwords, "correct horse").await;
         assert!(hash.as_str().starts_with("$argon2id$v=19$m=64,t=1,p=1$"));
-        let verify = async |text: &str| passwords.verify(&text.to_owned().into(), &hash).await.expect("a verdict");
-        assert_eq!(verify("correct horse").await, Verdict::Right);
-        assert_eq!(verify("correct horsf").await, Verdict::Wrong);
+        assert_eq!(verdict(&passwords, "correct horse", &hash).await, Verdict::Right);
+        assert_eq!(verdict(&passwords, "correct horsf", &hash).await, Verdict::Wrong);
     }
 
     #[tokio::test]
     async fn a_hash_under_other_parameters_is_right_but_outdated() {
-        let hash = passwords(64).hash(&"correct horse".to_owned().into()).await.expect("a hash");
-        let verdict = passwords(128).verify(&"correct horse".to_owned().into(), &hash).await.expect("a verdict");
-        assert_eq!(verdict, Verdict::RightButOutdated);
+        let hash = hash_of(&passwords(64), "correct horse").await;
+        assert_eq!(verdict(&passwords(128), "correct horse", &hash).await, Verdict::RightButOutdated);
+        assert_eq!(verdict(&passwords(128), "correct horsf", &hash).await, Verdict::Wrong);
     }
 
     #[tokio::test]
     async fn the_decoy_is_checked_like_a_real_hash() {
         let passwords = passwords(64);
-        let verdict = passwords.verify(&"anything".to_owned().into(), &passwords.decoy).await.expect("a verdict");
-        assert_eq!(verdict, Verdict::Wrong);
+        assert_eq!(verdict(&passwords, "anything", &passwords.decoy).await, Verdict::Wrong);
     }
 
     #[tokio::test]
     async fn nothing_secret_shows_in_debug_output() {
         let password = Password::from("correct horse".to_owned());
-        let hash = passwords(64).hash(&password).await.expect("a hash");
+        let hash = hash_of(&passwords(64), password.reveal()).await;
         let shown = format!("{password:?} {hash:?}");
         assert!(!shown.contains("horse") && !shown.contains("argon2"), "{shown}");
     }

@@ -218,12 +218,12 @@ fn node_spec(settings: &Settings, address: SocketAddr) -> NodeSpec {
 }
 
 fn password_policy(settings: &Settings) -> PasswordPolicy {
-    let cores = || std::thread::available_parallelism().map_or(1, NonZero::get);
+    let cores_but_one = || std::thread::available_parallelism().map_or(1, NonZero::get).saturating_sub(1).max(1);
     PasswordPolicy {
         memory_kib: settings.hash_memory_kib,
         passes: settings.hash_passes,
         lanes: settings.hash_lanes,
-        threads: if settings.hash_threads == 0 { cores() } else { settings.hash_threads as usize },
+        threads: if settings.hash_threads == 0 { cores_but_one() } else { settings.hash_threads as usize },
         deadline: settings.hash_deadline,
     }
 }

@@ -2,10 +2,11 @@
 //!
 //! Hashing is the one thing here that costs milliseconds of CPU. It runs on threads of its own, at a lower priority, so
 //! that reads stay fast beside a login storm. A hash that would wait longer than the deadline is refused at once: a
-//! queue beyond what clients wait for only does work that nobody collects.
+//! queue beyond what clients wait for only does work that nobody collects. The place in the queue is asked for before
+//! anything else is done for a request, so that what is refused costs next to nothing.
 //!
-//! Invariant: at most `threads` jobs are with the threads at any time; all others wait for a permit, and a caller that
-//! goes away gives its place up.
+//! Invariants: at most `threads` jobs are with the threads at any time; all others wait for a permit. No hash is
+//! begun after the deadline of its place. A thread keeps the memory that it hashes in.
 
 use std::{
     sync::{
@@ -16,6 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use argon2::Block;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 /// Added to the nice value of the hashing threads.
@@ -24,7 +26,19 @@ const NICE: i32 = 5;
 /// The weight of the newest duration in the running mean: 1/8.
 const MEAN_SHIFT: u32 = 3;
 
-type Job = Box<dyn FnOnce() + Send>;
+type Job = Box<dyn FnOnce(&mut Memory) + Send>;
+
+/// The memory of a hashing thread, kept from one hash to the next: the system takes long to hand it out anew.
+#[derive(Default)]
+pub(super) struct Memory(Vec<Block>);
+
+impl Memory {
+    /// So many blocks, with whatever is in them.
+    pub(super) fn blocks(&mut self, count: usize) -> &mut [Block] {
+        self.0.resize(count, Block::new());
+        &mut self.0
+    }
+}
 
 /// The pool.
 #[derive(Debug)]
@@ -33,11 +47,21 @@ pub(super) struct HashPool {
     permits: Arc<Semaphore>,
     threads: usize,
     deadline: Duration,
-    waiting: AtomicUsize,
-    mean_nanos: Arc<AtomicU64>,
+    places: Arc<AtomicUsize>,
+    record: Arc<Record>,
 }
 
-/// How busy the pool is.
+/// What the pool has done.
+#[derive(Debug, Default)]
+struct Record {
+    mean_nanos: AtomicU64,
+    computed: AtomicU64,
+    refused: AtomicU64,
+    waited_nanos: AtomicU64,
+    longest_wait_nanos: AtomicU64,
+}
+
+/// How busy the pool is, and what it has done since the start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PoolStats {
     /// How many hashes it computes at a time.
@@ -48,6 +72,14 @@ pub struct PoolStats {
     pub waiting: usize,
     /// A running mean of how long one takes; zero before the first.
     pub mean: Duration,
+    /// How many were begun, checks of passwords and new ones.
+    pub computed: u64,
+    /// How many were refused.
+    pub refused: u64,
+    /// How long those that were begun had waited, on average.
+    pub mean_wait: Duration,
+    /// The longest that one had waited.
+    pub longest_wait: Duration,
 }
 
 /// The queue is too long to be served before the deadline.
@@ -58,11 +90,17 @@ pub struct Saturated {
     pub retry_after: Duration,
 }
 
-struct Waiting<'a>(&'a AtomicUsize);
+/// A place in the queue; dropping it gives it up.
+#[derive(Debug)]
+#[must_use = "a place is for one hash"]
+pub struct Place {
+    places: Arc<AtomicUsize>,
+    since: Instant,
+}
 
-impl Drop for Waiting<'_> {
+impl Drop for Place {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.places.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -77,96 +115,120 @@ impl HashPool {
                 tracing::error!(%error, "cannot start a hashing thread");
             }
         }
-        Self {
-            jobs,
-            permits: Arc::new(Semaphore::new(threads)),
-            threads,
-            deadline,
-            waiting: AtomicUsize::new(0),
-            mean_nanos: Arc::default(),
-        }
+        let permits = Arc::new(Semaphore::new(threads));
+        Self { jobs, permits, threads, deadline, places: Arc::default(), record: Arc::default() }
+    }
+
+    /// A place in the queue, unless it is so long that the deadline would pass.
+    pub(super) fn place(&self) -> Result<Place, Saturated> {
+        let ahead = self.places.fetch_add(1, Ordering::Relaxed);
+        let place = Place { places: Arc::clone(&self.places), since: Instant::now() };
+        // Half is left for what the estimate can't know: who was let in is not to be refused after all.
+        if self.wait_behind(ahead) > self.deadline / 2 { Err(self.saturated()) } else { Ok(place) }
     }
 
     /// Runs `task` on a hashing thread once its turn comes, or refuses it.
     pub(super) async fn run<T: Send + 'static>(
         &self,
-        task: impl FnOnce() -> T + Send + 'static,
+        place: Place,
+        task: impl FnOnce(&mut Memory) -> T + Send + 'static,
     ) -> Result<T, Saturated> {
-        let permit = self.permit().await?;
+        let permit = self.permit(&place).await?;
         let (reply, result) = oneshot::channel();
-        let mean = Arc::clone(&self.mean_nanos);
-        let job = move || {
+        let (record, deadline) = (Arc::clone(&self.record), self.deadline);
+        let job = move |memory: &mut Memory| {
             let begun = Instant::now();
-            let value = task();
-            note(&mean, begun.elapsed());
-            drop(permit);
+            if begun - place.since > deadline {
+                return;
+            }
+            record.begin(begun - place.since);
+            let value = task(memory);
+            record.end(begun.elapsed());
+            drop((permit, place));
             // The caller may have gone; then nobody wants the result.
             let _ = reply.send(value);
         };
-        // Both fail only if a job panicked and took its thread along; the caller may try again.
+        // Both fail only if the deadline has passed or the job panicked; the caller may try again.
         self.jobs.send(Box::new(job)).map_err(|_| self.saturated())?;
         result.await.map_err(|_| self.saturated())
     }
 
-    async fn permit(&self) -> Result<OwnedSemaphorePermit, Saturated> {
-        if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
+    async fn permit(&self, place: &Place) -> Result<OwnedSemaphorePermit, Saturated> {
+        let permits = Arc::clone(&self.permits);
+        if let Ok(permit) = Arc::clone(&permits).try_acquire_owned() {
             return Ok(permit);
         }
-        if self.wait_for(self.waiting.load(Ordering::Relaxed) + 1) > self.deadline {
-            return Err(self.saturated());
-        }
-        self.waiting.fetch_add(1, Ordering::Relaxed);
-        let _waiting = Waiting(&self.waiting);
-        match tokio::time::timeout(self.deadline, Arc::clone(&self.permits).acquire_owned()).await {
+        match tokio::time::timeout(self.deadline.saturating_sub(place.since.elapsed()), permits.acquire_owned()).await {
             Ok(Ok(permit)) => Ok(permit),
             _ => Err(self.saturated()),
         }
     }
 
-    /// How long the last of `waiting` jobs waits.
-    fn wait_for(&self, waiting: usize) -> Duration {
-        let rounds = waiting.div_ceil(self.threads);
-        self.mean() * u32::try_from(rounds).unwrap_or(u32::MAX)
+    /// How long the next one would wait behind so many others, those that are being computed included.
+    fn wait_behind(&self, ahead: usize) -> Duration {
+        let rounds = (ahead + 1).saturating_sub(self.threads).div_ceil(self.threads);
+        self.record.mean() * u32::try_from(rounds).unwrap_or(u32::MAX)
     }
 
     fn saturated(&self) -> Saturated {
-        let waiting = self.waiting.load(Ordering::Relaxed);
-        Saturated { retry_after: self.wait_for(waiting).max(Duration::from_secs(1)) }
+        self.record.refused.fetch_add(1, Ordering::Relaxed);
+        let wait = self.wait_behind(self.places.load(Ordering::Relaxed));
+        Saturated { retry_after: wait.max(Duration::from_secs(1)) }
+    }
+
+    pub(super) fn stats(&self) -> PoolStats {
+        let running = self.threads.saturating_sub(self.permits.available_permits());
+        let computed = self.record.computed.load(Ordering::Relaxed);
+        let waited = Duration::from_nanos(self.record.waited_nanos.load(Ordering::Relaxed));
+        PoolStats {
+            threads: self.threads,
+            running,
+            waiting: self.places.load(Ordering::Relaxed).saturating_sub(running),
+            mean: self.record.mean(),
+            computed,
+            refused: self.record.refused.load(Ordering::Relaxed),
+            mean_wait: waited.div_f64(computed.max(1) as f64),
+            longest_wait: Duration::from_nanos(self.record.longest_wait_nanos.load(Ordering::Relaxed)),
+        }
+    }
+}
+
+impl Record {
+    fn begin(&self, waited: Duration) {
+        let waited = nanos(waited);
+        self.computed.fetch_add(1, Ordering::Relaxed);
+        self.waited_nanos.fetch_add(waited, Ordering::Relaxed);
+        self.longest_wait_nanos.fetch_max(waited, Ordering::Relaxed);
+    }
+
+    fn end(&self, took: Duration) {
+        let (took, mean) = (nanos(took), self.mean_nanos.load(Ordering::Relaxed));
+        let next = if mean == 0 { took } else { mean - (mean >> MEAN_SHIFT) + (took >> MEAN_SHIFT) };
+        self.mean_nanos.store(next, Ordering::Relaxed);
     }
 
     fn mean(&self) -> Duration {
         Duration::from_nanos(self.mean_nanos.load(Ordering::Relaxed))
     }
+}
 
-    pub(super) fn stats(&self) -> PoolStats {
-        PoolStats {
-            threads: self.threads,
-            running: self.threads.saturating_sub(self.permits.available_permits()),
-            waiting: self.waiting.load(Ordering::Relaxed),
-            mean: self.mean(),
-        }
-    }
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn work(queue: &Mutex<mpsc::Receiver<Job>>) {
     if let Err(error) = rustix::process::nice(NICE) {
         tracing::warn!(%error, "hashing threads run at normal priority");
     }
+    let mut memory = Memory::default();
     loop {
         // A poisoned lock only means that another thread died while it waited; the queue is intact.
         let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(job) = next else { return };
-        if std::panic::catch_unwind(std::panic::AssertUnwindSafe(job)).is_err() {
+        if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| job(&mut memory))).is_err() {
             tracing::error!("a password hash panicked");
         }
     }
-}
-
-fn note(mean_nanos: &AtomicU64, took: Duration) {
-    let took = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
-    let mean = mean_nanos.load(Ordering::Relaxed);
-    let next = if mean == 0 { took } else { mean - (mean >> MEAN_SHIFT) + (took >> MEAN_SHIFT) };
-    mean_nanos.store(next, Ordering::Relaxed);
 }
 
 #[cfg(test)]
@@ -174,47 +236,62 @@ mod tests {
     use super::*;
 
     /// A job that waits until it is told to end, and one channel end to tell it by.
-    fn blocker() -> (mpsc::Sender<()>, impl FnOnce() + Send + 'static) {
+    fn blocker() -> (mpsc::Sender<()>, impl FnOnce(&mut Memory) + Send + 'static) {
         let (release, wait) = mpsc::channel();
-        (release, move || assert!(wait.recv().is_err(), "nothing is ever sent"))
+        (release, move |_: &mut Memory| assert!(wait.recv().is_err(), "nothing is ever sent"))
     }
 
-    #[tokio::test(start_paused = true)]
+    /// Has a pool of one thread, on which a hash takes long, compute one.
+    fn busy(mean: Duration) -> (HashPool, Place) {
+        let pool = HashPool::start(1, Duration::from_secs(3));
+        pool.record.end(mean);
+        let place = pool.place().expect("a place");
+        (pool, place)
+    }
+
+    #[tokio::test]
     async fn a_job_that_waits_past_the_deadline_is_refused() {
-        let pool = Arc::new(HashPool::start(1, Duration::from_secs(2)));
+        let pool = Arc::new(HashPool::start(1, Duration::from_millis(20)));
         let (release, block) = blocker();
         let busy = tokio::spawn({
             let pool = Arc::clone(&pool);
-            async move { pool.run(block).await }
+            async move { pool.run(pool.place()?, block).await }
         });
         while pool.stats().running == 0 {
             tokio::task::yield_now().await;
         }
-        assert!(pool.run(|| ()).await.is_err());
-        assert_eq!(pool.stats().waiting, 0);
+        let place = pool.place().expect("a place, as nothing is known yet of how long a hash takes");
+        assert!(pool.run(place, |_| ()).await.is_err());
+        assert_eq!((pool.stats().waiting, pool.stats().computed, pool.stats().refused), (0, 1, 1));
         drop(release);
         assert_eq!(busy.await.expect("the job ends"), Ok(()));
     }
 
     #[tokio::test]
     async fn a_queue_that_is_too_long_already_refuses_at_once() {
-        let pool = HashPool::start(1, Duration::from_secs(2));
-        pool.mean_nanos.store(3_000_000_000, Ordering::Relaxed);
-        let (_release, block) = blocker();
-        let busy = pool.run(block);
-        tokio::pin!(busy);
-        assert!(futures_util::poll!(&mut busy).is_pending());
-        let refused = pool.run(|| ());
-        tokio::pin!(refused);
-        let std::task::Poll::Ready(Err(saturated)) = futures_util::poll!(&mut refused) else { panic!("not at once") };
-        assert!(saturated.retry_after >= Duration::from_secs(1));
+        let (pool, first) = busy(Duration::from_secs(1));
+        let second = pool.place().expect("a second of waiting");
+        let saturated = pool.place().expect_err("two seconds of waiting");
+        assert!(saturated.retry_after >= Duration::from_secs(2));
+        drop(first);
+        let third = pool.place().expect("who goes away makes room");
+        drop((second, third));
+        assert_eq!(pool.stats().waiting, 0);
+    }
+
+    #[tokio::test]
+    async fn a_free_thread_is_given_however_long_a_hash_takes() {
+        let (pool, place) = busy(Duration::from_secs(60));
+        assert_eq!(pool.run(place, |_| 7).await, Ok(7));
     }
 
     #[tokio::test]
     async fn a_panic_in_a_job_costs_only_that_job() {
         let pool = HashPool::start(1, Duration::from_secs(60));
-        assert!(pool.run(|| panic!("on purpose")).await.is_err());
-        assert_eq!(pool.run(|| 7).await, Ok(7));
-        assert_eq!(pool.stats().running, 0);
+        let place = pool.place().expect("a place");
+        assert!(pool.run(place, |_| panic!("on purpose")).await.is_err());
+        let place = pool.place().expect("a place");
+        assert_eq!(pool.run(place, |_| 7).await, Ok(7));
+        assert_eq!((pool.stats().running, pool.stats().waiting), (0, 0));
     }
 }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::{LoginName, User, UserError, UserId, Users, names};
 use crate::{
     audit::{self, Actor},
-    passwords::{Password, Verdict},
+    passwords::{Password, Place, Verdict},
     secret,
     sessions::{LiveSession, Token},
     shared_store::Client,
@@ -38,9 +38,11 @@ impl Users {
         address: Option<IpAddr>,
         client: Client,
     ) -> Result<Issued, UserError> {
+        // First of all, so that a storm's excess costs no store anything.
+        let place = self.passwords.place()?;
         let name = LoginName::parse(login_name).ok();
         let charged = self.charge(name.as_ref().map_or(login_name, LoginName::as_str), None, address).await?;
-        let issued = self.login_charged(name.as_ref(), login_name, password, client).await;
+        let issued = self.login_charged(place, name.as_ref(), login_name, password, client).await;
         match &issued {
             Ok(issued) => {
                 let user_id = issued.user.user_id;
@@ -74,21 +76,24 @@ impl Users {
 
     async fn login_charged(
         &self,
+        place: Place,
         name: Option<&LoginName>,
         text: &str,
         password: &Password,
         client: Client,
     ) -> Result<Issued, UserError> {
+        let mut place = Some(place);
         for _ in 0..ATTEMPTS {
             // The generation is read before the row: see Sessions::begin.
             let user_id = self.claimant(name, text).await?;
             let generation = self.sessions.begin(user_id).await?;
             let user = self.shards.of_user(user_id)?.find_user(user_id).await?;
+            let place = place.take().map_or_else(|| self.passwords.place(), Ok)?;
             let Some(user) = user.filter(|user| Some(&user.login_name) == name) else {
-                self.passwords.verify_nobody(password).await?;
+                self.passwords.verify_nobody(place, password).await?;
                 return Err(UserError::InvalidCredentials);
             };
-            let verdict = self.passwords.verify(password, &user.password_hash).await?;
+            let verdict = self.passwords.verify(place, password, &user.password_hash).await?;
             if verdict == Verdict::Wrong || user.suspended {
                 return Err(UserError::InvalidCredentials);
             }
@@ -134,8 +139,9 @@ impl Users {
         by: Actor,
         address: Option<IpAddr>,
     ) -> Result<(), UserError> {
+        let place = self.passwords.place()?;
         let charged = self.charge(user.login_name.as_str(), Some(user.user_id), address).await?;
-        let verdict = self.passwords.verify(password, &user.password_hash).await;
+        let verdict = self.passwords.verify(place, password, &user.password_hash).await;
         if matches!(verdict, Ok(Verdict::Wrong)) {
             audit::record(audit::Kind::PasswordRefused, Some(user.user_id), by, address);
             return Err(UserError::WrongPassword);
@@ -148,7 +154,7 @@ impl Users {
     /// failure is only noted.
     async fn rehash(&self, user: &User, password: &Password) {
         let rehashed = async {
-            let hash = self.passwords.hash(password).await?;
+            let hash = self.passwords.hash(self.passwords.place()?, password).await?;
             self.shards.of_user(user.user_id)?.rehash(user.user_id, &user.password_hash, &hash).await?;
             Ok::<_, UserError>(())
         };

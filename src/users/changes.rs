@@ -8,9 +8,14 @@ use std::{net::IpAddr, time::Duration};
 
 use serde_json::Value;
 
-use super::{LoginName, Permissions, Profile, Rules, User, UserError, UserId, Users, names, names::Claimed};
+use super::{LoginName, Permissions, Profile, Rules, User, UserError, UserId, Users, Violation, names, names::Claimed};
 use crate::{
-    audit::Actor, clock::Timestamp, passwords::Password, sessions::SessionId, shards::Claim, store_error::StoreError,
+    audit::Actor,
+    clock::Timestamp,
+    passwords::{Password, PasswordHash, Place},
+    sessions::SessionId,
+    shards::Claim,
+    store_error::StoreError,
 };
 
 /// How often a change is tried again when others change the same user.
@@ -132,7 +137,7 @@ impl Users {
             let mut document = Value::Object(std::mem::take(&mut user.preferences));
             json_patch::merge(&mut document, patch);
             let Value::Object(merged) = document else {
-                return Err(UserError::Invalid(vec![super::Violation::new("preferences", "must stay a JSON object")]));
+                return Err(UserError::Invalid(vec![Violation::new("preferences", "must stay a JSON object")]));
             };
             let mut rules = Rules::new();
             rules.preferences("preferences", &merged);
@@ -237,9 +242,9 @@ impl Users {
         address: Option<IpAddr>,
     ) -> Result<(), UserError> {
         let user = self.find(user_id).await?;
-        self.check_new_password("new_password", new, &user.login_name).await?;
+        check_new_password(new, &user.login_name)?;
         self.check_password(&user, current, by, address).await?;
-        let new_hash = self.passwords.hash(new).await?;
+        let new_hash = self.hash_new(self.passwords.place()?, "new_password", new, &user.login_name).await?;
         let edit = |changed: &mut User| {
             // The password that was checked must still be the one that is replaced.
             if changed.password_hash != user.password_hash {
@@ -322,21 +327,24 @@ fn check(current: &User, change: &UserChange) -> Result<Option<LoginName>, UserE
     Ok(name)
 }
 
+pub(super) fn check_new_password(password: &Password, login_name: &LoginName) -> Result<(), UserError> {
+    let mut rules = Rules::new();
+    rules.new_password("new_password", password, Some(login_name));
+    rules.finish().map_err(UserError::Invalid)
+}
+
 impl Users {
-    /// Whether a user of this name may choose this password; `field` is where it stands in the request.
-    pub(super) async fn check_new_password(
+    /// Hashes a password that a user of this name chose, unless guessers would try it first; `field` is where it stands in
+    /// the request.
+    pub(super) async fn hash_new(
         &self,
+        place: Place,
         field: &str,
         password: &Password,
         login_name: &LoginName,
-    ) -> Result<(), UserError> {
-        let mut rules = Rules::new();
-        rules.new_password(field, password, Some(login_name));
-        rules.finish().map_err(UserError::Invalid)?;
-        if self.passwords.is_common(password, login_name.as_str()).await? {
-            let violation = super::Violation::new(field, "must not be one of those that are guessed first");
-            return Err(UserError::Invalid(vec![violation]));
-        }
-        Ok(())
+    ) -> Result<PasswordHash, UserError> {
+        let hash = self.passwords.hash_new(place, password, login_name.as_str()).await?;
+        let common = || Violation::new(field, "must not be one of those that are guessed first");
+        hash.ok_or_else(|| UserError::Invalid(vec![common()]))
     }
 }

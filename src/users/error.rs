@@ -2,7 +2,12 @@
 
 use std::time::Duration;
 
-use crate::{passwords::PasswordError, shards::StaleEpoch, store_error::StoreError, throttle::ThrottleError};
+use crate::{
+    passwords::{PasswordError, Saturated},
+    shards::StaleEpoch,
+    store_error::StoreError,
+    throttle::ThrottleError,
+};
 
 /// A value that breaks a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,5 +84,11 @@ impl From<ThrottleError> for UserError {
             ThrottleError::Exhausted { retry_after } => Self::Throttled { retry_after },
             ThrottleError::Store(source) => Self::Store(source),
         }
+    }
+}
+
+impl From<Saturated> for UserError {
+    fn from(saturated: Saturated) -> Self {
+        Self::Password(saturated.into())
     }
 }

@@ -36,15 +36,16 @@ impl Users {
     /// [`UserError::NameTaken`] for all others of a name that exists: of racing registrations exactly one succeeds.
     pub async fn register(&self, registration: Registration) -> Result<User, UserError> {
         let login_name = check(&registration)?;
+        let place = self.passwords.place()?;
         if let Some(user) = names::find(&self.shards, &login_name).await? {
+            drop(place);
             return self.repeated(user, &registration).await;
         }
-        self.check_new_password("password", &registration.password, &login_name).await?;
         let now = Timestamp::now();
         let user = User {
             user_id: UserId::generate(),
             login_name: login_name.clone(),
-            password_hash: self.passwords.hash(&registration.password).await?,
+            password_hash: self.hash_new(place, "password", &registration.password, &login_name).await?,
             profile: registration.profile.clone(),
             preferences: registration.preferences.clone(),
             permissions: Permissions::default(),

@@ -4,7 +4,7 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use super::{PasswordReset, Precondition, User, UserError, UserId, Users};
+use super::{PasswordReset, Precondition, User, UserError, UserId, Users, changes::check_new_password};
 use crate::{
     audit::{self, Actor},
     clock::Timestamp,
@@ -38,6 +38,7 @@ impl Users {
     ) -> Result<UserId, UserError> {
         let token = Token::parse_reset(token).ok_or(UserError::InvalidResetToken)?;
         let user_id = token.user_id();
+        let place = self.passwords.place()?;
         let charged = self.charge(&user_id.to_string(), Some(user_id), address).await?;
         let user = match self.find(user_id).await {
             Err(UserError::Unknown) => Err(UserError::InvalidResetToken),
@@ -49,8 +50,8 @@ impl Users {
             self.throttle.refund(charged).await;
         }
         let user = user?;
-        self.check_new_password("new_password", new, &user.login_name).await?;
-        let hash = self.passwords.hash(new).await?;
+        check_new_password(new, &user.login_name)?;
+        let hash = self.hash_new(place, "new_password", new, &user.login_name).await?;
         let edit = |changed: &mut User| {
             check_token(changed, &token)?;
             changed.password_hash = hash.clone();

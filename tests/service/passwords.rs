@@ -1,7 +1,7 @@
 use reqwest::Method;
 use serde_json::json;
 
-use super::harness::{PASSWORD, Service, registration};
+use super::harness::{PASSWORD, Request, Service, registration};
 
 const NEW: &str = "staple battery horse";
 
@@ -49,6 +49,42 @@ async fn no_login_with_the_old_password_survives_a_racing_change() {
         passwords.reverse();
         let login = first.try_login("ada", passwords[0]).await;
         token = login.json()["token"].as_str().expect("a token").to_owned();
+    }
+}
+
+/// Six logins on one instance while another one does something after which none of them may have a session.
+async fn race(first: &Service, second: &Service, name: &str, end: Request) {
+    let logins = (0..6).map(|_| second.try_login(name, PASSWORD));
+    let (ended, logins) = futures_util::future::join(end.send(), futures_util::future::join_all(logins)).await;
+    assert_eq!(ended.status, 204, "{}", ended.text);
+    for login in logins.iter().filter(|login| login.status == 200) {
+        let token = login.json()["token"].as_str().expect("a token").to_owned();
+        assert_eq!(first.session_status(&token).await, 401, "a session of before lives");
+        assert_eq!(second.session_status(&token).await, 401, "a session of before lives");
+    }
+}
+
+#[tokio::test]
+async fn no_login_survives_a_racing_suspension() {
+    let first = Service::with(&[("SYMBOLON_THROTTLE", "off")]).await;
+    let second = first.another_with(&[("SYMBOLON_THROTTLE", "off")]).await;
+    let path = format!("/users/{}/suspended", first.register("ada").await);
+    let suspended = |on: bool| first.operator(Method::PUT, &path).json(&json!({"suspended": on}));
+    for _ in 0..20 {
+        race(&first, &second, "ada", suspended(true)).await;
+        first.try_login("ada", PASSWORD).await.problem(401, "invalid-credentials");
+        assert_eq!(suspended(false).send().await.status, 204);
+    }
+}
+
+#[tokio::test]
+async fn no_login_survives_a_racing_deletion() {
+    let first = Service::with(&[("SYMBOLON_THROTTLE", "off")]).await;
+    let second = first.another_with(&[("SYMBOLON_THROTTLE", "off")]).await;
+    for _ in 0..20 {
+        let token = first.member("ada").await;
+        race(&first, &second, "ada", first.delete("/v1/users/me").bearer(&token)).await;
+        first.try_login("ada", PASSWORD).await.problem(401, "invalid-credentials");
     }
 }
 

@@ -62,7 +62,8 @@ suite! {
 async fn hash(password: &str) -> PasswordHash {
     let policy = PasswordPolicy { memory_kib: 8, passes: 1, lanes: 1, threads: 1, deadline: Duration::from_secs(60) };
     let passwords = Passwords::start(&policy).expect("valid parameters");
-    passwords.hash(&password.to_owned().into()).await.expect("a hash")
+    let place = passwords.place().expect("a place");
+    passwords.hash(place, &password.to_owned().into()).await.expect("a hash")
 }
 
 fn name(text: &str) -> LoginName {

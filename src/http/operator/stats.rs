@@ -1,6 +1,6 @@
 //! The seed's service statistics.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use axum::{Json, extract::State};
 use serde::Serialize;
@@ -84,6 +84,18 @@ pub struct HashingStats {
     /// A running mean of how long one takes, in milliseconds.
     #[schema(example = 21.4)]
     mean_milliseconds: f64,
+    /// How many passwords were checked or newly hashed since the start.
+    #[schema(example = 48211)]
+    computed: u64,
+    /// How many were refused since the start, because too many others waited.
+    #[schema(example = 0)]
+    refused: u64,
+    /// How long those that were not refused waited, on average since the start, in milliseconds.
+    #[schema(example = 0.4)]
+    mean_wait_milliseconds: f64,
+    /// The longest that one waited since the start, in milliseconds; `hash_deadline` is the limit.
+    #[schema(example = 61.2)]
+    longest_wait_milliseconds: f64,
 }
 
 /// Shows the service's statistics.
@@ -94,6 +106,7 @@ pub struct HashingStats {
 )]
 pub(in crate::http) async fn stats(State(app): State<App>, _: Operator) -> Result<Json<ServiceStats>, Problem> {
     let hashing = app.passwords().stats();
+    let milliseconds = |time: Duration| time.as_secs_f64() * 1000.0;
     Ok(Json(ServiceStats {
         service_type: "stateless",
         session_management: session_stats(app.sessions()).await?,
@@ -102,7 +115,11 @@ pub(in crate::http) async fn stats(State(app): State<App>, _: Operator) -> Resul
             threads: hashing.threads,
             running: hashing.running,
             waiting: hashing.waiting,
-            mean_milliseconds: hashing.mean.as_secs_f64() * 1000.0,
+            mean_milliseconds: milliseconds(hashing.mean),
+            computed: hashing.computed,
+            refused: hashing.refused,
+            mean_wait_milliseconds: milliseconds(hashing.mean_wait),
+            longest_wait_milliseconds: milliseconds(hashing.longest_wait),
         },
         circuits: app.circuits(),
         timestamp: Timestamp::now(),

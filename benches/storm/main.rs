@@ -1,0 +1,164 @@
+//! The load of `scripts/measure-attack`, and what it is compared with.
+//!
+//! `storm hash THREADS SECONDS kept|fresh` computes argon2id with the service's parameters on threads of the service's
+//! priority and prints how many a second; each thread keeps its memory, or allocates it for each hash.
+//!
+//! `storm load ADDRESS SECONDS KIND=RATE=FILE…` sends so many requests a second of each kind, whether or not the ones before
+//! were answered, on kept connections. A file holds requests as they go over the wire, separated by NUL, sent in turn;
+//! `{address}` in one becomes an address of its own each time. Each answer is a line: kind, status, when it was asked for and how
+//! long it took, in milliseconds.
+
+use std::{
+    cell::RefCell,
+    collections::VecDeque,
+    error::Error,
+    io::Write,
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use argon2::{Argon2, Block, Params};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+type Failure = Box<dyn Error + Send + Sync>;
+
+/// As the service's hashing threads.
+const NICE: i32 = 5;
+
+fn main() -> Result<(), Failure> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match *arguments.as_slice() {
+        ["hash", threads, seconds, memory] => {
+            let rate = hash(threads.parse()?, Duration::from_secs_f64(seconds.parse()?), memory == "kept")?;
+            println!("{rate:.3}");
+            Ok(())
+        }
+        ["load", address, seconds, ref loads @ ..] => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let load = load(address, Duration::from_secs_f64(seconds.parse()?), loads);
+            tokio::task::LocalSet::new().block_on(&runtime, load)
+        }
+        _ => Err("see the head of main.rs".into()),
+    }
+}
+
+/// Hashes a second.
+fn hash(threads: usize, time: Duration, keep: bool) -> Result<f64, Failure> {
+    let begun = Instant::now();
+    let workers: Vec<_> = (0..threads)
+        .map(|_| {
+            std::thread::spawn(move || -> Result<u32, argon2::Error> {
+                let _ = rustix::process::nice(NICE);
+                let params = Params::new(19456, 2, 1, None)?;
+                let mut memory = vec![Block::default(); params.block_count()];
+                let argon2 = Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, params);
+                let (mut output, mut count) = ([0; 32], 0);
+                while begun.elapsed() < time {
+                    let (password, salt) = (b"correct horse battery", b"sixteen bytes of");
+                    match keep {
+                        true => argon2.hash_password_into_with_memory(password, salt, &mut output, &mut memory)?,
+                        false => argon2.hash_password_into(password, salt, &mut output)?,
+                    }
+                    count += 1;
+                }
+                Ok(count)
+            })
+        })
+        .collect();
+    let mut total = 0;
+    for worker in workers {
+        total += worker.join().map_err(|_| "a thread panicked")??;
+    }
+    Ok(f64::from(total) / begun.elapsed().as_secs_f64())
+}
+
+struct Load {
+    kind: String,
+    rate: f64,
+    requests: Vec<String>,
+    sent: usize,
+}
+
+impl Load {
+    fn read(text: &str) -> Result<Self, Failure> {
+        let mut parts = text.splitn(3, '=');
+        let (Some(kind), Some(rate), Some(file)) = (parts.next(), parts.next(), parts.next()) else {
+            return Err("a load is KIND=RATE=FILE".into());
+        };
+        let requests: Vec<String> = std::fs::read_to_string(file)?.split('\0').map(str::to_owned).collect();
+        Ok(Self { kind: kind.to_owned(), rate: rate.parse()?, requests, sent: 0 })
+    }
+
+    fn next(&mut self) -> String {
+        let sent = self.sent;
+        self.sent += 1;
+        let address = format!("10.{}.{}.{}", sent >> 16 & 255, sent >> 8 & 255, sent & 255);
+        self.requests[sent % self.requests.len()].replace("{address}", &address)
+    }
+}
+
+async fn load(address: &str, time: Duration, loads: &[&str]) -> Result<(), Failure> {
+    let mut loads = loads.iter().map(|load| Load::read(load)).collect::<Result<Vec<_>, _>>()?;
+    let idle: Rc<RefCell<VecDeque<TcpStream>>> = Rc::default();
+    let answers: Rc<RefCell<Vec<String>>> = Rc::default();
+    let begun = Instant::now();
+    let mut tick = tokio::time::interval(Duration::from_millis(1));
+    let mut under_way = Vec::new();
+    while begun.elapsed() < time {
+        tick.tick().await;
+        for load in &mut loads {
+            while (load.sent as f64) < begun.elapsed().as_secs_f64() * load.rate {
+                let (request, kind, address) = (load.next(), load.kind.clone(), address.to_owned());
+                let (idle, answers) = (Rc::clone(&idle), Rc::clone(&answers));
+                under_way.push(tokio::task::spawn_local(async move {
+                    let sent = Instant::now();
+                    let status = exchange(&idle, &address, &request).await.unwrap_or(0);
+                    let (at, took) = (sent - begun, sent.elapsed());
+                    let line = format!("{kind} {status} {:.3} {:.3}", milliseconds(at), milliseconds(took));
+                    answers.borrow_mut().push(line);
+                }));
+            }
+        }
+    }
+    for request in under_way {
+        request.await?;
+    }
+    let mut out = std::io::stdout().lock();
+    for line in answers.borrow().iter() {
+        writeln!(out, "{line}")?;
+    }
+    Ok(())
+}
+
+fn milliseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1000.0
+}
+
+/// Sends a request on an idle connection or a new one; returns the status of the answer, once it is all there.
+async fn exchange(idle: &RefCell<VecDeque<TcpStream>>, address: &str, request: &str) -> Result<u16, Failure> {
+    let kept = idle.borrow_mut().pop_front();
+    let mut stream = match kept {
+        Some(stream) => stream,
+        None => TcpStream::connect(address).await?,
+    };
+    stream.set_nodelay(true)?;
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = Vec::with_capacity(2048);
+    loop {
+        if stream.read_buf(&mut answer).await? == 0 {
+            return Err("the connection was closed".into());
+        }
+        let Some(end) = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n") else { continue };
+        let head = std::str::from_utf8(&answer[..end])?.to_ascii_lowercase();
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length:"));
+        let length: usize = length.map_or(Ok(0), |length| length.trim().parse())?;
+        if answer.len() >= end + 4 + length {
+            idle.borrow_mut().push_front(stream);
+            return Ok(head.get(9..12).ok_or("no status")?.parse()?);
+        }
+    }
+}
