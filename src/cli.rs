@@ -1,9 +1,10 @@
-//! The command line: `serve` (the default), `users`, `partition`, `openapi`, `healthcheck`.
+//! The command line: `serve` (the default), `users`, `partition`, `simulate`, `openapi`, `healthcheck`.
 
 mod healthcheck;
 mod openapi;
 mod partition;
 mod serve;
+mod simulate;
 mod users;
 
 use std::{
@@ -27,6 +28,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let matches = command().get_matches_from(with_default_command(arguments.into_iter().collect()));
     let result = match matches.subcommand() {
         Some(("partition", matches)) => parsed(matches).and_then(|arguments| partition::run(&arguments)),
+        Some(("simulate", matches)) => parsed(matches).and_then(|arguments| simulate::run(&arguments)),
         Some(("users", matches)) => users::run(matches),
         Some(("openapi", _)) => openapi::run(),
         Some(("healthcheck", matches)) => settings(matches).and_then(|settings| healthcheck::run(&settings)),
@@ -60,6 +62,9 @@ fn command() -> Command {
         .about("Login, sessions and preferences on sharded storage. Without a command: serve.")
         .subcommand_required(true)
         .subcommand(with_settings(Command::new("serve").about("Run an instance of the service")))
+        .subcommand(simulate::Arguments::augment_args(
+            Command::new("simulate").about("Show what would happen, without servers").subcommand_required(true),
+        ))
         .subcommand(users::command())
         .subcommand(partition::Arguments::augment_args(
             Command::new("partition").about("Show on which node keys live, and which would move"),

@@ -64,6 +64,13 @@ impl Ring {
         self.owners[if at == self.positions.len() { 0 } else { at }] as usize
     }
 
+    /// The owners of the points from `position` on, once around; a node comes as often as it has points.
+    pub fn owners_from(&self, position: u128) -> impl Iterator<Item = usize> + '_ {
+        let at = self.positions.partition_point(|&point| point < position);
+        let (before, after) = self.owners.split_at(at);
+        after.iter().chain(before).map(|&owner| owner as usize)
+    }
+
     /// How many virtual nodes are on the ring.
     pub fn len(&self) -> usize {
         self.positions.len()

@@ -1,0 +1,87 @@
+//! `symbolon simulate`: what would happen, without servers.
+
+use std::{process::ExitCode, time::Duration};
+
+use clap::{Args, Subcommand};
+
+use super::print;
+use crate::balancer::{
+    Algorithm,
+    simulation::{self, Report, Scenario, Settings},
+};
+
+/// What to simulate.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Each algorithm of the balancer over nodes that fail in the ways nodes do
+    Balancer(BalancerArguments),
+}
+
+#[derive(Debug, Args)]
+struct BalancerArguments {
+    /// One algorithm only
+    #[arg(long)]
+    algorithm: Option<Algorithm>,
+    /// One scenario only: healthy, failing, slow, flapping, new, half_a_zone
+    #[arg(long)]
+    scenario: Option<Scenario>,
+    /// How chance falls
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// How many nodes there are
+    #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u16).range(2..=1000))]
+    nodes: u16,
+    /// How many seconds of virtual time; faults begin with the tenth
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u16).range(11..=3600))]
+    seconds: u16,
+    /// Which percentage of what all nodes can do arrives
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=200))]
+    load: u16,
+    /// Print one JSON object a line
+    #[arg(long)]
+    json: bool,
+}
+
+/// Simulates, and prints a table.
+pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let What::Balancer(arguments) = &arguments.what;
+    let settings = Settings {
+        seed: arguments.seed,
+        nodes: usize::from(arguments.nodes),
+        time: Duration::from_secs(u64::from(arguments.seconds)),
+        load: f64::from(arguments.load) / 100.0,
+    };
+    if !arguments.json {
+        print(&format!(
+            "{:<13}{:<22}{:>9}{:>9}{:>9}{:>10}{:>10}{:>10}\n",
+            "scenario", "algorithm", "requests", "share", "errors", "p50 ms", "p99 ms", "p99.9 ms"
+        ))?;
+    }
+    for scenario in Scenario::ALL.into_iter().filter(|one| arguments.scenario.is_none_or(|only| only == *one)) {
+        for algorithm in Algorithm::ALL.into_iter().filter(|one| arguments.algorithm.is_none_or(|only| only == *one)) {
+            let report = simulation::run(algorithm, scenario, settings);
+            print(&if arguments.json { serde_json::to_string(&report)? + "\n" } else { row(&report) })?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn row(report: &Report) -> String {
+    format!(
+        "{:<13}{:<22}{:>9}{:>8.2}%{:>8.3}%{:>10.1}{:>10.1}{:>10.1}\n",
+        report.scenario.name(),
+        report.algorithm.name(),
+        report.requests,
+        100.0 * report.share,
+        100.0 * report.errors,
+        report.p50_ms,
+        report.p99_ms,
+        report.p999_ms
+    )
+}
