@@ -76,9 +76,10 @@ impl Users {
     ) -> Result<User, UserError> {
         for attempt in 0..ATTEMPTS {
             let current = self.find(user_id).await?;
-            precondition.check(&current)?;
             let mut changed = current.clone();
             edit(&mut changed)?;
+            // What would be refused anyway is refused for that (RFC 9110, section 13.2.1).
+            precondition.check(&current)?;
             if changed == current {
                 return Ok(current);
             }
@@ -148,8 +149,8 @@ impl Users {
         change: UserChange,
     ) -> Result<User, UserError> {
         let current = self.find(user_id).await?;
-        precondition.check(&current)?;
         let name = check(&current, &change)?.filter(|name| *name != current.login_name);
+        precondition.check(&current)?;
         let profile_only = |user: &mut User| {
             change_profile(&mut user.profile, &change);
             Ok(())
