@@ -2,7 +2,7 @@
 # make test      every test
 # make check     everything that CI checks: format, lints, docs, spec drift, dependencies, tests
 # make contract  requests made from the OpenAPI document, good and bad, against a running instance
-# make fuzz      every fuzz target for a minute (SECONDS=…); needs a nightly toolchain
+# make fuzz      every fuzz target for a minute (FUZZ_SECONDS=…); needs a nightly toolchain
 # make bench     benchmarks beside what a user would run instead
 .PHONY: run test check contract fuzz bench openapi format lint docs deny
 

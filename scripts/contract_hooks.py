@@ -133,28 +133,35 @@ def texts(body, *members):
 # Text is only replaced by text that keeps the schema exactly if the other does: what is bad stays bad.
 @schemathesis.hook
 def map_body(context, body):
-    """Reset tokens that work; names that nobody has, and passwords that are right, for half of the requests."""
+    """Reset tokens that work; and for half of the requests names that nobody has, and passwords that are right or good."""
     operation = operation_of(context)
     if operation not in REAL_BODIES or not texts(body, *REAL_BODIES[operation]):
         return body
-    if operation == "reset_password":
-        return {**body, "token": people.reset_token()} if re.fullmatch(RESET_TOKEN, body["token"]) else body
+    if operation == "reset_password" and re.fullmatch(RESET_TOKEN, body["token"]):
+        body = {**body, "token": people.reset_token()}
     if not next(real):
         return body
     if operation == "register":
-        return {**body, "login_name": f"{body['login_name']}-{uuid.uuid4().hex}"}
+        return {**body, "login_name": own(body["login_name"], 1), "password": own(body["password"], 8)}
     if operation == "change_password":
-        return {**body, "current_password": PASSWORD}
+        return {**body, "current_password": PASSWORD, "new_password": own(body["new_password"], 8)}
+    if operation == "reset_password":
+        return {**body, "new_password": own(body["new_password"], 8)}
     people.token_of_a_member()
     return {**body, "login_name": people.name, "password": PASSWORD}
 
 
 REAL_BODIES = {
-    "register": ["login_name"],
-    "change_password": ["current_password"],
+    "register": ["login_name", "password"],
+    "change_password": ["current_password", "new_password"],
     "login": ["login_name", "password"],
-    "reset_password": ["token"],
+    "reset_password": ["token", "new_password"],
 }
+
+
+def own(text, shortest):
+    """A text of allowed length made one that nobody has and nobody guesses; another one as it is."""
+    return f"{text}-{uuid.uuid4().hex}" if shortest <= len(text) <= 200 else text
 
 
 @schemathesis.hook

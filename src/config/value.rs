@@ -258,10 +258,18 @@ fn with_variables(text: &str, value: impl Fn(&str) -> Option<String>) -> Result<
     let mut expanded = pieces.next().unwrap_or_default().to_owned();
     for piece in pieces {
         let (name, rest) = piece.split_once('}').ok_or("has ${ without }")?;
+        // What is no name may be a part of a password, and is not shown.
+        if name.is_empty() || !name.chars().all(is_of_name) {
+            return Err("has ${} around what is no name of an environment variable".into());
+        }
         expanded += &value(name).ok_or_else(|| format!("names the environment variable {name}, which is not set"))?;
         expanded += rest;
     }
     Ok(expanded)
+}
+
+fn is_of_name(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "._-".contains(c)
 }
 
 /// The shards' ids and endpoints.
@@ -287,7 +295,11 @@ impl SettingValue for ShardUrls {
         for (number, item) in items(text).enumerate() {
             let place = format!("shard {}", number + 1);
             let (id, urls) = item.split_once('=').ok_or_else(|| format!("{place} must be id=postgres://…"))?;
-            if id.is_empty() || shards.iter().any(|other| other.id == id) {
+            // Where the id was forgotten, what is before the first = is a part of the URL, and may hold a password.
+            if id.is_empty() || !id.chars().all(is_of_name) {
+                return Err(format!("{place} must have an id of letters, digits, dots, dashes and underscores"));
+            }
+            if shards.iter().any(|other| other.id == id) {
                 return Err(format!("{place} must have an id of its own"));
             }
             let parse = |url: &str| PgUrl::from_text(url).map_err(|detail| format!("{place} ({id}) {detail}"));
@@ -403,6 +415,8 @@ mod tests {
         assert_eq!(with_variables("no variable", value).as_deref(), Ok("no variable"));
         assert!(with_variables("${OTHER}", value).expect_err("a refusal").contains("OTHER"));
         assert!(with_variables("${SECRET", value).is_err());
+        let refused = with_variables("postgres://u:p4ss${w@rd@h/d}", value).expect_err("a refusal");
+        assert!(!refused.contains("w@rd"), "{refused}");
     }
 
     #[test]
@@ -437,5 +451,7 @@ mod tests {
             let refused = ShardUrls::from_text(wrong).expect_err("a refusal");
             assert!(refused.contains("shard "), "{refused}");
         }
+        let without_id = ShardUrls::from_text("postgres://u:secret@x/d?sslmode=require").expect_err("a refusal");
+        assert!(!without_id.contains("secret"), "{without_id}");
     }
 }

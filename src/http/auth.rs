@@ -154,7 +154,7 @@ pub fn parse_user_id(text: &str) -> Result<UserId, Problem> {
 }
 
 /// The one bearer token of a request. Two `Authorization` headers are ambiguous, and none counts.
-fn bearer(headers: &HeaderMap) -> Option<&str> {
+pub fn bearer(headers: &HeaderMap) -> Option<&str> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let (Some(value), None) = (values.next(), values.next()) else { return None };
     let (scheme, token) = value.to_str().ok()?.split_once(' ')?;

@@ -8,7 +8,11 @@ use std::{net::IpAddr, time::Duration};
 
 use serde_json::Value;
 
-use super::{LoginName, Permissions, Profile, Rules, User, UserError, UserId, Users, names, names::Claimed};
+use super::{
+    LoginName, Permissions, Profile, User, UserError, UserId, Users, names,
+    names::Claimed,
+    rules::{Rules, merge_preferences},
+};
 use crate::{clock::Timestamp, passwords::Password, sessions::SessionId, shards::Claim, store_error::StoreError};
 
 /// How often a change is tried again when others change the same user.
@@ -128,15 +132,9 @@ impl Users {
         patch: &Value,
     ) -> Result<User, UserError> {
         self.edit(user_id, precondition, |user| {
-            let mut document = Value::Object(std::mem::take(&mut user.preferences));
-            json_patch::merge(&mut document, patch);
-            let Value::Object(merged) = document else {
-                return Err(UserError::Invalid(vec![super::Violation::new("preferences", "must stay a JSON object")]));
-            };
-            let mut rules = Rules::new();
-            rules.preferences("preferences", &merged);
-            user.preferences = merged;
-            rules.finish().map_err(UserError::Invalid)
+            user.preferences =
+                merge_preferences(std::mem::take(&mut user.preferences), patch).map_err(UserError::Invalid)?;
+            Ok(())
         })
         .await
     }
