@@ -1,8 +1,10 @@
-# make run    the service on embedded storage
-# make test   every test
-# make check  everything that CI checks: format, lints, docs, spec drift, dependencies, tests
-# make bench  benchmarks beside what a user would run instead
-.PHONY: run test check bench openapi format lint docs deny
+# make run       the service on embedded storage
+# make test      every test
+# make check     everything that CI checks: format, lints, docs, spec drift, dependencies, tests
+# make contract  requests made from the OpenAPI document, good and bad, against a running instance
+# make fuzz      every fuzz target for a minute (FUZZ_SECONDS=…); needs a nightly toolchain
+# make bench     benchmarks beside what a user would run instead
+.PHONY: run test check contract fuzz bench openapi format lint docs deny
 
 CARGO ?= cargo
 DENY := target/tools/bin/cargo-deny
@@ -36,6 +38,12 @@ $(DENY):
 openapi:
 	$(CARGO) run --locked --quiet -- openapi > openapi/openapi.json.new
 	mv openapi/openapi.json.new openapi/openapi.json
+
+contract:
+	scripts/contract
+
+fuzz:
+	scripts/fuzz
 
 bench:
 	scripts/bench

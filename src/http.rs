@@ -1,14 +1,14 @@
 //! The REST API: routes, what surrounds them, and the OpenAPI document made from them.
 
-mod address;
+pub mod address;
 pub mod auth;
 pub mod body;
 pub mod conditional;
-mod cookie;
+pub mod cookie;
 mod docs;
 mod health;
 mod listener;
-mod middleware;
+pub mod middleware;
 mod openapi;
 mod operator;
 mod password;

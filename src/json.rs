@@ -190,6 +190,8 @@ impl<'de> Visitor<'de> for DocumentVisitor {
 
 #[cfg(test)]
 mod tests {
+    use proptest::{prop_assert_eq, proptest};
+
     use super::*;
 
     #[derive(Debug, PartialEq, Deserialize)]
@@ -241,6 +243,15 @@ mod tests {
         assert!(refused(&deep).1.contains("recursion limit"));
         assert!(from_slice::<DocumentObject>(b"{\"a\": \"\xff\"}").is_err());
         assert!(from_slice::<DocumentObject>(br#"{"a": 1e999}"#).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn a_decimal_is_read_as_it_was_written(number: f64) {
+            let text = serde_json::json!({"n": number}).to_string();
+            let read: DocumentObject = from_slice(text.as_bytes()).expect("JSON");
+            prop_assert_eq!(serde_json::to_string(&read.0).expect("JSON"), text);
+        }
     }
 
     #[test]

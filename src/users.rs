@@ -19,7 +19,7 @@ use std::sync::Arc;
 pub use authentication::Issued;
 pub use changes::{Precondition, UserChange};
 pub use error::{UserError, Violation};
-pub use id::UserId;
+pub use id::{InvalidUserId, UserId};
 pub use login_name::{LoginName, LoginNameError, MAX_LOGIN_NAME_CHARS};
 pub use registration::Registration;
 pub use reset::RESET_LIFETIME;

@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use super::{
     layers::line_of,
-    value::{PgUrl, SettingValue, items},
+    value::{PgUrl, SettingValue, is_of_name, items},
 };
 use crate::partitioner::MAX_WEIGHT;
 
@@ -60,7 +60,11 @@ impl SettingValue for ShardUrls {
         let mut shards: Vec<ShardUrl> = Vec::new();
         for (number, entry) in entries.into_iter().enumerate() {
             let place = place(number);
-            if entry.id.is_empty() || shards.iter().any(|other| other.id == entry.id) {
+            // Where the id was forgotten, what is before the first = is a part of the URL, and may hold a password.
+            if entry.id.is_empty() || !entry.id.chars().all(is_of_name) {
+                return Err(format!("{place} must have an id of letters, digits, dots, dashes and underscores"));
+            }
+            if shards.iter().any(|other| other.id == entry.id) {
                 return Err(format!("{place} must have an id of its own"));
             }
             if !(1..=MAX_WEIGHT).contains(&entry.weight) {
@@ -125,7 +129,12 @@ mod tests {
 
     #[test]
     fn what_is_no_file_is_not_shown() {
-        for wrong in ["a=postgres:/u:secret@x/d", "a=${SYMBOLON_NO_SUCH_VARIABLE}", "${SYMBOLON_NO_SUCH_VARIABLE}"] {
+        for wrong in [
+            "postgres://u:secret@x/d?sslmode=require",
+            "a=postgres:/u:secret@x/d",
+            "a=${SYMBOLON_NO_SUCH_VARIABLE}",
+            "${SYMBOLON_NO_SUCH_VARIABLE}",
+        ] {
             let refused = ShardUrls::from_text(wrong).expect_err("a refusal");
             assert!(refused.contains("shard 1") && !refused.contains("secret"), "{refused}");
         }

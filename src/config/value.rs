@@ -258,10 +258,19 @@ fn with_variables(text: &str, value: impl Fn(&str) -> Option<String>) -> Result<
     let mut expanded = pieces.next().unwrap_or_default().to_owned();
     for piece in pieces {
         let (name, rest) = piece.split_once('}').ok_or("has ${ without }")?;
+        // What is no name may be a part of a password, and is not shown.
+        if name.is_empty() || !name.chars().all(is_of_name) {
+            return Err("has ${} around what is no name of an environment variable".into());
+        }
         expanded += &value(name).ok_or_else(|| format!("names the environment variable {name}, which is not set"))?;
         expanded += rest;
     }
     Ok(expanded)
+}
+
+/// Whether names of shards and variables may have this character.
+pub(super) fn is_of_name(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "._-".contains(c)
 }
 
 /// Where Redis is; hidden from `Debug`, as it may hold a password.
@@ -368,6 +377,8 @@ mod tests {
         assert_eq!(with_variables("no variable", value).as_deref(), Ok("no variable"));
         assert!(with_variables("${OTHER}", value).expect_err("a refusal").contains("OTHER"));
         assert!(with_variables("${SECRET", value).is_err());
+        let refused = with_variables("postgres://u:p4ss${w@rd@h/d}", value).expect_err("a refusal");
+        assert!(!refused.contains("w@rd"), "{refused}");
     }
 
     #[test]

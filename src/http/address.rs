@@ -10,7 +10,7 @@ use crate::config::Networks;
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// The client's address: the last one, seen from here, that is no trusted proxy's.
-pub(super) fn of_client(peer: IpAddr, headers: &HeaderMap, trusted: &Networks) -> IpAddr {
+pub fn of_client(peer: IpAddr, headers: &HeaderMap, trusted: &Networks) -> IpAddr {
     let mut address = peer.to_canonical();
     let values: Vec<&str> =
         headers.get_all(X_FORWARDED_FOR).iter().map(|value| value.to_str().unwrap_or_default()).collect();

@@ -16,7 +16,7 @@ use crate::{
     audit::{self, Actor},
     sessions::{LiveSession, SessionId, Token},
     shared_store::Client,
-    users::UserId,
+    users::{InvalidUserId, UserId},
 };
 
 /// A request with a live session.
@@ -152,11 +152,11 @@ impl Caller {
 
 /// A user id in a path.
 pub fn parse_user_id(text: &str) -> Result<UserId, Problem> {
-    text.parse().map_err(|_| Problem::field(ProblemKind::Malformed, "user_id", "must be a UUID"))
+    text.parse().map_err(|error: InvalidUserId| Problem::field(ProblemKind::Malformed, "user_id", error.to_string()))
 }
 
 /// The one bearer token of a request. Two `Authorization` headers are ambiguous, and none counts.
-fn bearer(headers: &HeaderMap) -> Option<&str> {
+pub fn bearer(headers: &HeaderMap) -> Option<&str> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let (Some(value), None) = (values.next(), values.next()) else { return None };
     let (scheme, token) = value.to_str().ok()?.split_once(' ')?;

@@ -16,7 +16,7 @@ pub(super) const NAME: &str = "__Host-symbolon";
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// The session token in the one cookie of ours. Two are ambiguous, and none counts.
-pub(super) fn token(headers: &HeaderMap) -> Option<&str> {
+pub fn token(headers: &HeaderMap) -> Option<&str> {
     let lines = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
     let mut ours = lines
         .flat_map(|line| line.split(';'))

@@ -101,14 +101,15 @@ pub fn panicked(panic: Box<dyn Any + Send>) -> Response {
 /// Drops request ids that are not fit to be repeated in logs and responses; one is made in their place.
 pub async fn check_request_id(mut request: Request, next: Next) -> Response {
     const NAME: &str = "x-request-id";
-    let fit = |value: &[u8]| {
-        (1..=128).contains(&value.len())
-            && value.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(byte))
-    };
-    if request.headers().get(NAME).is_some_and(|value| !fit(value.as_bytes())) {
+    if request.headers().get(NAME).is_some_and(|value| !is_fit_request_id(value.as_bytes())) {
         request.headers_mut().remove(NAME);
     }
     next.run(request).await
+}
+
+/// Whether a request id may be repeated in logs and responses.
+pub fn is_fit_request_id(value: &[u8]) -> bool {
+    (1..=128).contains(&value.len()) && value.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(byte))
 }
 
 impl IntoResponse for ProblemKind {

@@ -1,14 +1,19 @@
 //! The OpenAPI document: generated from the handlers, completed from the table of problems.
 //!
 //! A handler lists the problems of its own by slug, in the description of their status. What every operation shares is
-//! added here: what a body, a token or a path can be wrong in, and what can fail anywhere.
+//! added here: what a body, a token or a path can be wrong in, and what can fail anywhere; and which answers lead to which
+//! requests (`links`). Where a rule can be said as JSON Schema, it is said so that a value keeps the one if and only if it
+//! keeps the other: `scripts/contract` holds the service against this document.
+
+mod links;
 
 use utoipa::{
     Modify, OpenApi,
     openapi::{
-        ContentBuilder, HeaderBuilder, Ref, RefOr, Response, ResponseBuilder,
+        ContentBuilder, HeaderBuilder, Ref, RefOr, Required, Response, ResponseBuilder,
         example::ExampleBuilder,
-        path::{Operation, PathItem},
+        path::{Operation, Parameter, ParameterBuilder, ParameterIn, PathItem},
+        schema::{ObjectBuilder, Schema, SchemaType, Type},
         security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
     },
 };
@@ -47,6 +52,27 @@ pub(super) fn document() -> utoipa::openapi::OpenApi {
 pub(super) fn complete(document: &mut utoipa::openapi::OpenApi) {
     SecuritySchemes.modify(document);
     Problems.modify(document);
+    links::add(document);
+}
+
+/// A parameter that is text of a pattern. In a path it must be there.
+pub(super) fn text_parameter(
+    name: &str,
+    location: ParameterIn,
+    description: &str,
+    pattern: &str,
+    example: &str,
+) -> Parameter {
+    let required = if location == ParameterIn::Path { Required::True } else { Required::False };
+    let schema = ObjectBuilder::new().schema_type(Type::String).pattern(Some(pattern));
+    ParameterBuilder::new()
+        .name(name)
+        .parameter_in(location)
+        .required(required)
+        .description(Some(description))
+        .schema(Some(schema))
+        .example(Some(example.into()))
+        .build()
 }
 
 /// The name of the security scheme for cookies.
@@ -99,6 +125,11 @@ fn complete_operation(path: &str, is_safe: bool, operation: &mut Operation) {
     if path.starts_with("/v1/health") {
         return;
     }
+    for parameter in operation.parameters.iter_mut().flatten() {
+        if let RefOr::T(Parameter { schema: Some(RefOr::T(Schema::Object(object))), .. }) = parameter {
+            never_null(&mut object.schema_type);
+        }
+    }
     let mut kinds: Vec<ProblemKind> = operation.responses.responses.values().filter_map(listed).flatten().collect();
     kinds.extend(shared(path, operation));
     if let Some(security) = operation.security.as_mut().filter(|security| security.contains(&session("session"))) {
@@ -109,6 +140,16 @@ fn complete_operation(path: &str, is_safe: bool, operation: &mut Operation) {
     for status in kinds.iter().map(|kind| kind.status()) {
         let of_status = ProblemKind::ALL.iter().copied().filter(|kind| kind.status() == status && kinds.contains(kind));
         operation.responses.responses.insert(status.as_u16().to_string(), RefOr::T(response(of_status)));
+    }
+}
+
+/// A parameter may be absent, which `Option` says, but it is text and never null.
+fn never_null(schema_type: &mut SchemaType) {
+    if let SchemaType::Array(types) = schema_type {
+        types.retain(|type_| *type_ != Type::Null);
+        if let [type_] = types.as_slice() {
+            *schema_type = SchemaType::Type(type_.clone());
+        }
     }
 }
 
@@ -141,9 +182,9 @@ fn shared(path: &str, operation: &Operation) -> Vec<ProblemKind> {
 }
 
 /// The headers that come with some statuses.
-const HEADERS: [(&str, &[u16], &str); 2] = [
-    ("Retry-After", &[429, 503], "After how many seconds to try again."),
-    ("WWW-Authenticate", &[401], "The scheme: Bearer."),
+const HEADERS: [(&str, &[u16], Type, &str); 2] = [
+    ("Retry-After", &[429, 503], Type::Integer, "After how many seconds to try again."),
+    ("WWW-Authenticate", &[401], Type::String, "The scheme: Bearer."),
 ];
 
 /// One response for all problems of a status, each with its example.
@@ -157,9 +198,11 @@ fn response(kinds: impl Iterator<Item = ProblemKind>) -> Response {
     }
     let mut response = ResponseBuilder::new().content("application/problem+json", content.build());
     let status = kinds.first().map(|kind| kind.status());
-    for (name, of, description) in HEADERS {
+    for (name, of, type_, description) in HEADERS {
         if status.is_some_and(|status| of.contains(&status.as_u16())) {
-            response = response.header(name, HeaderBuilder::new().description(Some(description)).build());
+            let schema = ObjectBuilder::new().schema_type(type_).build();
+            let header = HeaderBuilder::new().schema(Some(schema)).description(Some(description)).build();
+            response = response.header(name, header);
         }
     }
     let description = kinds.iter().map(|kind| format!("{}.", kind.title())).collect::<Vec<_>>().join(" ");

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use super::{
     auth::{Access, Caller, Origin},
     body::JsonBody,
-    path::Segment,
+    path::{Segment, UserOrMe},
     problem::Problem,
 };
 use crate::{
@@ -22,15 +22,15 @@ pub struct PasswordChange {
     /// The password as it is.
     #[schema(value_type = String, format = Password, example = "correct horse battery")]
     current_password: Password,
-    /// 8 to 256 characters, not equal to the login name.
-    #[schema(value_type = String, format = Password, min_length = 8, max_length = 256, example = "staple battery horse")]
+    /// 8 to 256 characters, not equal to the login name, none of those that are guessed first.
+    #[schema(value_type = String, format = Password, min_length = 8, max_length = 256, pattern = "^[^\\x00]*$", example = "staple battery horse")]
     new_password: Password,
 }
 
 /// Changes the password and ends all sessions but the one that asks.
 #[utoipa::path(
     put, path = "/v1/users/{user_id}/password", tag = "users", operation_id = "change_password", security(("session" = [])),
-    params(("user_id" = String, Path, pattern = "^(me|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$", description = "A user's id, or me.", example = "me")),
+    params(UserOrMe),
     request_body = PasswordChange,
     responses(
         (status = 204, description = "The password is changed."),
@@ -63,10 +63,10 @@ pub(super) async fn change(
 #[serde(deny_unknown_fields)]
 pub struct PasswordResetRequest {
     /// The token that an operator had made.
-    #[schema(value_type = String, format = Password, example = "symr_AZONXnsqfEGfDjxdihsvYJc1bq0mC1cWQxYc1b0kJm8hQ2Yl9d4uXwqk0v3n1y2E")]
+    #[schema(value_type = String, format = Password, pattern = "^symr_[A-Za-z0-9_-]{64}$", example = "symr_AZONXnsqfEGfDjxdihsvYJc1bq0mC1cWQxYc1b0kJm8hQ2Yl9d4uXwqk0v3n1y2E")]
     token: Password,
-    /// 8 to 256 characters, not equal to the login name.
-    #[schema(value_type = String, format = Password, min_length = 8, max_length = 256, example = "staple battery horse")]
+    /// 8 to 256 characters, not equal to the login name, none of those that are guessed first.
+    #[schema(value_type = String, format = Password, min_length = 8, max_length = 256, pattern = "^[^\\x00]*$", example = "staple battery horse")]
     new_password: Password,
 }
 

@@ -1,11 +1,18 @@
-//! The parameter of a path.
+//! The parameter of a path, and how the OpenAPI document describes users in it.
 
 use axum::{
     extract::{FromRequestParts, Path},
     http::request::Parts,
 };
+use utoipa::{
+    IntoParams,
+    openapi::path::{Parameter, ParameterIn},
+};
 
-use super::problem::{Problem, ProblemKind};
+use super::{
+    openapi::text_parameter,
+    problem::{Problem, ProblemKind},
+};
 use crate::app::App;
 
 /// The one segment of a path that varies, percent-decoded.
@@ -20,5 +27,26 @@ impl FromRequestParts<App> for Segment {
             Ok(Path(text)) => Ok(Self(text)),
             Err(_) => Err(Problem::field(ProblemKind::Malformed, "path", "must be percent-encoded UTF-8")),
         }
+    }
+}
+
+/// `user_id` where `me` is taken too, for the document.
+pub(super) enum UserOrMe {}
+
+/// `user_id`, for the document.
+pub(super) enum AnyUser {}
+
+impl IntoParams for UserOrMe {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let pattern = "^(me|[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12})$";
+        vec![text_parameter("user_id", ParameterIn::Path, "A user's id, or me.", pattern, "me")]
+    }
+}
+
+impl IntoParams for AnyUser {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let pattern = "^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$";
+        let example = "01938d5e-7b2a-7c41-9f0e-3c5d8a1b2f60";
+        vec![text_parameter("user_id", ParameterIn::Path, "The user's id.", pattern, example)]
     }
 }

@@ -7,7 +7,7 @@ use super::{
     auth::{Access, Caller},
     body::MergePatch,
     conditional::{IfMatch, IfNoneMatch, Versioned},
-    path::Segment,
+    path::{Segment, UserOrMe},
     problem::Problem,
     views::PreferencesSchema,
 };
@@ -16,10 +16,7 @@ use crate::{app::App, json::DocumentObject};
 /// Shows the preferences: the bare document.
 #[utoipa::path(
     get, path = "/v1/users/{user_id}/preferences", tag = "preferences", operation_id = "read_preferences", security(("session" = [])),
-    params(
-        ("user_id" = String, Path, pattern = "^(me|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$", description = "A user's id, or me.", example = "me"),
-        ("If-None-Match" = Option<String>, Header, pattern = "^(\\*|(W/)?\"[!#-~]*\"(, (W/)?\"[!#-~]*\")*)$", description = "A version that the reader has.", example = "\"1\""),
-    ),
+    params(UserOrMe, IfNoneMatch),
     responses(
         (status = 200, description = "The document.", body = PreferencesSchema, headers(("ETag" = String, description = "The version of the user."))),
         (status = 304, description = "The reader has this version."),
@@ -42,13 +39,10 @@ pub(super) async fn read(
 /// The change is durable on the user's shard and visible in every live session of the user when this answers.
 #[utoipa::path(
     patch, path = "/v1/users/{user_id}/preferences", tag = "preferences", operation_id = "change_preferences", security(("session" = [])),
-    params(
-        ("user_id" = String, Path, pattern = "^(me|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$", description = "A user's id, or me.", example = "me"),
-        ("If-Match" = Option<String>, Header, pattern = "^(\\*|(W/)?\"[!#-~]*\"(, (W/)?\"[!#-~]*\")*)$", description = "The version that the change is meant for.", example = "\"1\""),
-    ),
+    params(UserOrMe, IfMatch),
     request_body(content(
-        (Object = "application/merge-patch+json", example = json!({"theme": "dark", "beta": null})),
-        (Object = "application/json", example = json!({"theme": "dark", "beta": null})),
+        (PreferencesSchema = "application/merge-patch+json", example = json!({"theme": "dark", "beta": null})),
+        (PreferencesSchema = "application/json", example = json!({"theme": "dark", "beta": null})),
     )),
     responses(
         (status = 200, description = "The merged document.", body = PreferencesSchema, headers(("ETag" = String, description = "The version of the user."))),

@@ -30,11 +30,12 @@ const MAX_KEY_BYTES: usize = 255;
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RegistrationRequest {
-    /// The name to log in with: visible characters without white space; case and compatibility forms don't matter.
+    /// The name to log in with: 1 to 254 visible characters without white space, in its canonical form too. Case and
+    /// compatibility forms don't matter.
     #[schema(min_length = 1, max_length = 254, pattern = "^[^\\s\\x00-\\x1f\\x7f-\\x9f]+$", example = "ada")]
     login_name: String,
-    /// 8 to 256 characters, not equal to the login name.
-    #[schema(value_type = String, format = Password, min_length = 8, max_length = 256, example = "correct horse battery")]
+    /// 8 to 256 characters, not equal to the login name, none of those that are guessed first.
+    #[schema(value_type = String, format = Password, min_length = 8, max_length = 256, pattern = "^[^\\x00]*$", example = "correct horse battery")]
     password: Password,
     /// Name and e-mail address.
     #[serde(deserialize_with = "object")]
@@ -52,7 +53,7 @@ pub struct RegistrationRequest {
 #[utoipa::path(
     post, path = "/v1/users", tag = "users", operation_id = "register",
     security((), ("operator_token" = []), ("session" = [])),
-    params(("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255, description = "Makes a repeat of this request recognisable.")),
+    params(("Idempotency-Key" = Option<String>, Header, max_length = 255, pattern = "^[!-~]+$", description = "Makes a repeat of this request recognisable: visible ASCII characters.")),
     request_body = RegistrationRequest,
     responses(
         (status = 201, description = "The user.", body = UserView, headers(("ETag" = String, description = "The version."), ("Location" = String, description = "The user's path."))),
@@ -105,13 +106,20 @@ impl FromRequestParts<App> for Permitted {
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
-    let Some(value) = headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
+    let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
+    let Some(value) = values.next() else { return Ok(None) };
     match value.to_str() {
-        Ok(key) if (1..=MAX_KEY_BYTES).contains(&key.len()) => Ok(Some(key.to_owned())),
+        Ok(key)
+            if (1..=MAX_KEY_BYTES).contains(&key.len())
+                && key.bytes().all(|byte| byte.is_ascii_graphic())
+                && values.next().is_none() =>
+        {
+            Ok(Some(key.to_owned()))
+        }
         _ => Err(Problem::field(
             ProblemKind::Malformed,
             "Idempotency-Key",
-            format!("must have 1 to {MAX_KEY_BYTES} visible ASCII characters"),
+            format!("must have 1 to {MAX_KEY_BYTES} visible ASCII characters, and be there once"),
         )),
     }
 }

@@ -7,7 +7,7 @@ use super::{
     auth::{Access, Caller, Origin},
     body::MergePatch,
     conditional::{IfMatch, IfNoneMatch, Versioned},
-    path::Segment,
+    path::{Segment, UserOrMe},
     problem::{Problem, ProblemKind},
     sessions::ended,
     views::{SessionListItem, UserView},
@@ -17,10 +17,7 @@ use crate::{app::App, audit, clock::Timestamp, json::nullable, users::UserChange
 /// Shows a user: oneself, or for an admin anyone.
 #[utoipa::path(
     get, path = "/v1/users/{user_id}", tag = "users", operation_id = "read_user", security(("session" = [])),
-    params(
-        ("user_id" = String, Path, pattern = "^(me|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$", description = "A user's id, or me.", example = "me"),
-        ("If-None-Match" = Option<String>, Header, pattern = "^(\\*|(W/)?\"[!#-~]*\"(, (W/)?\"[!#-~]*\")*)$", description = "A version that the reader has.", example = "\"1\""),
-    ),
+    params(UserOrMe, IfNoneMatch),
     responses(
         (status = 200, description = "The user.", body = UserView, headers(("ETag" = String, description = "The version."))),
         (status = 304, description = "The reader has this version."),
@@ -62,7 +59,7 @@ pub struct ProfilePatch {
     name: Option<Option<String>>,
     /// A new e-mail address.
     #[serde(default, deserialize_with = "nullable")]
-    #[schema(value_type = String, required = false, min_length = 3, max_length = 254, pattern = "^[^@\\s<>,;()]+@[^@\\s<>,;()]+$", example = "ada@example.org")]
+    #[schema(value_type = String, required = false, min_length = 3, max_length = 254, pattern = "^[^@\\s\\x00-\\x1f\\x7f-\\x9f<>,;()]+@[^@\\s\\x00-\\x1f\\x7f-\\x9f<>,;().\\-]([^@\\s\\x00-\\x1f\\x7f-\\x9f<>,;().]*[^@\\s\\x00-\\x1f\\x7f-\\x9f<>,;().\\-])?(\\.[^@\\s\\x00-\\x1f\\x7f-\\x9f<>,;().\\-]([^@\\s\\x00-\\x1f\\x7f-\\x9f<>,;().]*[^@\\s\\x00-\\x1f\\x7f-\\x9f<>,;().\\-])?)*$", example = "ada@example.org")]
     email: Option<Option<String>>,
 }
 
@@ -100,10 +97,7 @@ impl UserPatch {
 /// Changes profile and login name by JSON Merge Patch (RFC 7396).
 #[utoipa::path(
     patch, path = "/v1/users/{user_id}", tag = "users", operation_id = "change_user", security(("session" = [])),
-    params(
-        ("user_id" = String, Path, pattern = "^(me|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$", description = "A user's id, or me.", example = "me"),
-        ("If-Match" = Option<String>, Header, pattern = "^(\\*|(W/)?\"[!#-~]*\"(, (W/)?\"[!#-~]*\")*)$", description = "The version that the change is meant for.", example = "\"1\""),
-    ),
+    params(UserOrMe, IfMatch),
     request_body(content((UserPatch = "application/merge-patch+json"), (UserPatch = "application/json"))),
     responses(
         (status = 200, description = "The user as changed.", body = UserView, headers(("ETag" = String, description = "The version."))),
@@ -136,10 +130,7 @@ pub(super) async fn change(
 /// Deletes an account and ends its sessions. The login name is free again.
 #[utoipa::path(
     delete, path = "/v1/users/{user_id}", tag = "users", operation_id = "delete_user", security(("session" = [])),
-    params(
-        ("user_id" = String, Path, pattern = "^(me|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$", description = "A user's id, or me.", example = "me"),
-        ("If-Match" = Option<String>, Header, pattern = "^(\\*|(W/)?\"[!#-~]*\"(, (W/)?\"[!#-~]*\")*)$", description = "The version that is meant.", example = "\"1\""),
-    ),
+    params(UserOrMe, IfMatch),
     responses(
         (status = 204, description = "The account is gone."),
         (status = 403, description = "forbidden"),
@@ -179,7 +170,7 @@ pub struct Export {
 /// Shows all data held about a user.
 #[utoipa::path(
     get, path = "/v1/users/{user_id}/export", tag = "users", operation_id = "export_user", security(("session" = [])),
-    params(("user_id" = String, Path, pattern = "^(me|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$", description = "A user's id, or me.", example = "me")),
+    params(UserOrMe),
     responses(
         (status = 200, description = "The data.", body = Export),
         (status = 403, description = "forbidden"),

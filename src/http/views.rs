@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::{
     PartialSchema, ToSchema,
-    openapi::{ObjectBuilder, RefOr, Schema},
+    openapi::{ArrayBuilder, ObjectBuilder, Ref, RefOr, Schema, Type, schema::AnyOfBuilder},
 };
 
 use crate::{
@@ -55,9 +55,33 @@ pub struct UserView {
 /// The schema of a preferences document.
 pub enum PreferencesSchema {}
 
+/// The schema of what is in a preferences document.
+enum PreferenceSchema {}
+
+/// What the names of members, and texts, look like.
+const TEXT_PATTERN: &str = "^[^\\x00]*$";
+
+/// Members with values of [`PreferenceSchema`].
+fn members() -> ObjectBuilder {
+    ObjectBuilder::new()
+        .schema_type(Type::Object)
+        .property_names(Some(text()))
+        .additional_properties(Some(PreferenceSchema::reference()))
+}
+
+fn text() -> ObjectBuilder {
+    ObjectBuilder::new().schema_type(Type::String).pattern(Some(TEXT_PATTERN))
+}
+
+impl PreferenceSchema {
+    fn reference() -> RefOr<Schema> {
+        Ref::from_schema_name(Self::name()).into()
+    }
+}
+
 impl PartialSchema for PreferencesSchema {
     fn schema() -> RefOr<Schema> {
-        ObjectBuilder::new()
+        members()
             .description(Some("A JSON object of the client's own making: up to 64 KiB and 32 levels."))
             .examples([serde_json::json!({"theme": "dark", "editor": {"tabs": 4}})])
             .into()
@@ -67,6 +91,33 @@ impl PartialSchema for PreferencesSchema {
 impl ToSchema for PreferencesSchema {
     fn name() -> Cow<'static, str> {
         Cow::Borrowed("Preferences")
+    }
+
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        schemas.push((PreferenceSchema::name().into_owned(), PreferenceSchema::schema()));
+    }
+}
+
+impl PartialSchema for PreferenceSchema {
+    fn schema() -> RefOr<Schema> {
+        const FRACTIONS_END: i64 = 1 << 53;
+        let number = |type_| ObjectBuilder::new().schema_type(type_);
+        AnyOfBuilder::new()
+            .description(Some("Any JSON value without null characters, and numbers that lose no digit."))
+            .item(ObjectBuilder::new().schema_type(Type::Null))
+            .item(ObjectBuilder::new().schema_type(Type::Boolean))
+            .item(text())
+            .item(number(Type::Integer).minimum(Some(i64::MIN)).maximum(Some(u64::MAX)))
+            .item(number(Type::Number).exclusive_minimum(Some(-FRACTIONS_END)).exclusive_maximum(Some(FRACTIONS_END)))
+            .item(ArrayBuilder::new().items(Self::reference()))
+            .item(members())
+            .into()
+    }
+}
+
+impl ToSchema for PreferenceSchema {
+    fn name() -> Cow<'static, str> {
+        Cow::Borrowed("PreferenceValue")
     }
 }
 

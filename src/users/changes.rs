@@ -8,7 +8,11 @@ use std::{net::IpAddr, time::Duration};
 
 use serde_json::Value;
 
-use super::{LoginName, Permissions, Profile, Rules, User, UserError, UserId, Users, Violation, names, names::Claimed};
+use super::{
+    LoginName, Permissions, Profile, User, UserError, UserId, Users, Violation, names,
+    names::Claimed,
+    rules::{Rules, merge_preferences},
+};
 use crate::{
     audit::Actor,
     clock::Timestamp,
@@ -83,9 +87,10 @@ impl Users {
     ) -> Result<User, UserError> {
         for attempt in 0..ATTEMPTS {
             let current = self.find(user_id).await?;
-            precondition.check(&current)?;
             let mut changed = current.clone();
             edit(&mut changed)?;
+            // What would be refused anyway is refused for that (RFC 9110, section 13.2.1).
+            precondition.check(&current)?;
             if changed == current {
                 return Ok(current);
             }
@@ -134,15 +139,9 @@ impl Users {
         patch: &Value,
     ) -> Result<User, UserError> {
         self.edit(user_id, precondition, |user| {
-            let mut document = Value::Object(std::mem::take(&mut user.preferences));
-            json_patch::merge(&mut document, patch);
-            let Value::Object(merged) = document else {
-                return Err(UserError::Invalid(vec![Violation::new("preferences", "must stay a JSON object")]));
-            };
-            let mut rules = Rules::new();
-            rules.preferences("preferences", &merged);
-            user.preferences = merged;
-            rules.finish().map_err(UserError::Invalid)
+            user.preferences =
+                merge_preferences(std::mem::take(&mut user.preferences), patch).map_err(UserError::Invalid)?;
+            Ok(())
         })
         .await
     }
@@ -155,8 +154,8 @@ impl Users {
         change: UserChange,
     ) -> Result<User, UserError> {
         let current = self.find(user_id).await?;
-        precondition.check(&current)?;
         let name = check(&current, &change)?.filter(|name| *name != current.login_name);
+        precondition.check(&current)?;
         let profile_only = |user: &mut User| {
             change_profile(&mut user.profile, &change);
             Ok(())

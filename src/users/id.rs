@@ -39,9 +39,32 @@ impl fmt::Display for UserId {
 }
 
 impl FromStr for UserId {
-    type Err = uuid::Error;
+    type Err = InvalidUserId;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        text.parse().map(Self)
+        // Of the forms that the parser takes only the hyphenated one has this length.
+        let is_hyphenated = text.len() == uuid::fmt::Hyphenated::LENGTH;
+        text.parse().ok().filter(|_| is_hyphenated).map(Self).ok_or(InvalidUserId)
+    }
+}
+
+/// Text that is not a user id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("must be a UUID, such as 01938d5e-7b2a-7c41-9f0e-3c5d8a1b2f60")]
+pub struct InvalidUserId;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_a_hyphenated_uuid_in_any_case() {
+        let text = "01938d5e-7b2a-7c41-9f0e-3c5d8a1b2f60";
+        let id: UserId = text.parse().expect("an id");
+        assert_eq!(id.to_string(), text);
+        assert_eq!(text.to_ascii_uppercase().parse(), Ok(id));
+        for other in [&text.replace('-', ""), &format!("{{{text}}}"), &format!("urn:uuid:{text}"), &text[1..], ""] {
+            assert_eq!(other.parse::<UserId>(), Err(InvalidUserId), "{other}");
+        }
     }
 }

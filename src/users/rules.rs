@@ -125,6 +125,21 @@ impl Rules {
     }
 }
 
+/// The document that a JSON Merge Patch (RFC 7396) makes of another.
+///
+/// # Errors
+/// The rules that it would break.
+pub fn merge_preferences(document: Map<String, Value>, patch: &Value) -> Result<Map<String, Value>, Vec<Violation>> {
+    let mut merged = Value::Object(document);
+    json_patch::merge(&mut merged, patch);
+    let Value::Object(merged) = merged else {
+        return Err(vec![Violation::new("preferences", "must stay a JSON object")]);
+    };
+    let mut rules = Rules::new();
+    rules.preferences("preferences", &merged);
+    rules.finish().map(|()| merged)
+}
+
 const NO_NUL: &str = "must not contain the null character";
 
 /// A number that fits no integer type and is too large to have a fraction may have been rounded on its way in.

@@ -53,7 +53,7 @@ pub struct Profile {
     #[schema(
         min_length = 3,
         max_length = 254,
-        pattern = "^[^@\\s<>,;()]+@[^@\\s<>,;()]+$",
+        pattern = "^[^@\\s\\x00-\\x1f\\x7f-\\x9f<>,;()]+@[^@\\s\\x00-\\x1f\\x7f-\\x9f<>,;().\\-]([^@\\s\\x00-\\x1f\\x7f-\\x9f<>,;().]*[^@\\s\\x00-\\x1f\\x7f-\\x9f<>,;().\\-])?(\\.[^@\\s\\x00-\\x1f\\x7f-\\x9f<>,;().\\-]([^@\\s\\x00-\\x1f\\x7f-\\x9f<>,;().]*[^@\\s\\x00-\\x1f\\x7f-\\x9f<>,;().\\-])?)*$",
         example = "ada@example.com"
     )]
     pub email: String,

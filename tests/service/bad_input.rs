@@ -115,10 +115,10 @@ async fn unknown_paths_and_methods_are_told_apart() {
 }
 
 #[tokio::test]
-async fn a_path_that_is_no_text_is_malformed() {
+async fn a_path_that_is_no_text_or_no_id_is_malformed() {
     let service = Service::start().await;
     let token = service.member("ada").await;
-    for path in ["/v1/users/%ff", "/v1/sessions/x", "/v1/sessions/%00"] {
+    for path in ["/v1/users/%ff", "/v1/users/01938d5e7b2a7c419f0e3c5d8a1b2f60", "/v1/sessions/x", "/v1/sessions/%00"] {
         let method = if path.contains("users") { Method::GET } else { Method::DELETE };
         service.request(method, path).bearer(&token).send().await.problem(400, "malformed-request");
     }
@@ -133,6 +133,9 @@ async fn query_parameters_are_checked() {
         ("/users?login_name=a&x=1", 400, "x"),
         ("/resources?window=soon", 422, "window"),
         ("/resources?window=25h", 422, "window"),
+        ("/resources?window=1h30m", 422, "window"),
+        ("/resources?window=05m", 422, "window"),
+        ("/resources?window=1day", 422, "window"),
     ] {
         let reply = service.operator(Method::GET, path).send().await;
         let slug = if status == 400 { "malformed-request" } else { "invalid-value" };

@@ -38,6 +38,27 @@ async fn every_operation_tells_its_failures_as_problems_with_examples() {
 }
 
 #[tokio::test]
+async fn links_lead_to_operations_that_take_what_they_bring() {
+    let document: Value = serde_json::from_str(include_str!("../../openapi/openapi.json")).expect("JSON");
+    let items = document["paths"].as_object().expect("paths").values();
+    let operations: Vec<&Value> = items.flat_map(|item| item.as_object().expect("a path item").values()).collect();
+    let responses =
+        operations.iter().flat_map(|operation| operation["responses"].as_object().expect("responses").values());
+    let links: Vec<&Value> =
+        responses.filter_map(|response| response["links"].as_object()).flat_map(|links| links.values()).collect();
+    for link in &links {
+        let target = operations.iter().find(|operation| operation["operationId"] == link["operationId"]).expect("it");
+        for name in link["parameters"].as_object().into_iter().flat_map(|parameters| parameters.keys()) {
+            let (location, name) = name.split_once('.').expect("a location");
+            let parameters = target["parameters"].as_array().expect("parameters");
+            assert!(parameters.iter().any(|it| it["in"] == location && it["name"] == name), "{link}");
+        }
+        assert!(link["requestBody"].is_null() || target["requestBody"].is_object(), "{link}");
+    }
+    assert_eq!(links.len(), 45, "a link of the table was left out");
+}
+
+#[tokio::test]
 async fn the_documentation_page_needs_nothing_from_elsewhere() {
     let service = Service::start().await;
     let page = service.get("/docs/").send().await;

@@ -65,7 +65,24 @@ async fn a_change_meant_for_another_version_is_refused() {
     assert_eq!(patch("\"9\", \"2\"", json!({"a": 3})).await.status, 200);
     assert_eq!(patch("*", json!({"a": 4})).await.status, 200);
     assert_eq!(patch("W/\"4\"", json!({"a": 5})).await.status, 412);
-    assert_eq!(patch("4", json!({"a": 6})).await.problem(400, "malformed-request"), ["If-Match"]);
+    for malformed in ["4", "\"4", "\"4\" \"5\"", "*, \"4\"", "w/\"4\"", "\"a b\""] {
+        let reply = patch(malformed, json!({"a": 6})).await;
+        assert_eq!(reply.problem(400, "malformed-request"), ["If-Match"], "{malformed}");
+    }
+}
+
+#[tokio::test]
+async fn what_would_be_refused_anyway_is_refused_for_that_whatever_the_version() {
+    let service = Service::start().await;
+    let token = service.member("ada").await;
+    for (path, body) in [
+        (PATH, json!({"a": "\u{0}"})),
+        ("/v1/users/me", json!({"login_name": "a b"})),
+        ("/v1/users/me", json!({"profile": {"email": "nowhere"}})),
+    ] {
+        let stale = service.patch(path, body).bearer(&token).header("if-match", "\"7\"").send().await;
+        stale.problem(422, "invalid-value");
+    }
 }
 
 #[tokio::test]
@@ -78,6 +95,8 @@ async fn a_reader_that_has_the_version_gets_no_body() {
         assert_eq!((same.status.as_u16(), same.text.as_str(), same.header("etag")), (304, "", tag.as_str()));
         let other = service.get(path).bearer(&token).header("if-none-match", "\"7\"").send().await;
         assert_eq!(other.status, 200);
+        let malformed = service.get(path).bearer(&token).header("if-none-match", "7").send().await;
+        assert_eq!(malformed.problem(400, "malformed-request"), ["If-None-Match"]);
     }
 }
 

@@ -60,7 +60,12 @@ async fn a_repeat_with_the_same_key_gets_the_same_user() {
     let mut other = registration("ada");
     other["password"] = json!("another password");
     service.post("/v1/users", other).header("idempotency-key", "key-1").send().await.problem(409, "login-name-taken");
-    assert_eq!(register("eve", "").await.problem(400, "malformed-request"), ["Idempotency-Key"]);
+    for unfit in ["", "a b", "a\tb", "é", &"x".repeat(256)] {
+        assert_eq!(register("eve", unfit).await.problem(400, "malformed-request"), ["Idempotency-Key"], "{unfit}");
+    }
+    let twice =
+        service.post("/v1/users", registration("eve")).header("idempotency-key", "a").header("idempotency-key", "a");
+    assert_eq!(twice.send().await.problem(400, "malformed-request"), ["Idempotency-Key"]);
 }
 
 #[tokio::test]

@@ -32,7 +32,7 @@ pub struct Resources {
 #[utoipa::path(
     get, path = "/v1/operator/resources", tag = "operator", operation_id = "resources",
     security(("operator_token" = []), ("session" = [])),
-    params(("window" = Option<String>, Query, pattern = "^[1-9][0-9]{0,2}[sm]$|^([1-9]|1[0-9]|2[0-4])h$", description = "Average over this time, such as 5m; at most 24h.", example = "5m")),
+    params(("window" = Option<String>, Query, pattern = "^([1-9][0-9]{0,2}[sm]|([1-9]|1[0-9]|2[0-4])h)$", description = "Average over this time, such as 5m; at most 24h.", example = "5m")),
     responses(
         (status = 200, description = "The measurements.", body = Resources),
         (status = 422, description = "invalid-value"),
@@ -51,9 +51,12 @@ pub(in crate::http) async fn resources(
     }))
 }
 
+/// A number of at most three digits and its unit: no more than the document says.
 fn parse_window(text: &str) -> Result<Duration, Problem> {
+    let (digits, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+    let is_number = (1..=3).contains(&digits.len()) && !digits.starts_with('0');
     match humantime::parse_duration(text) {
-        Ok(window) if !window.is_zero() && window <= HISTORY => Ok(window),
+        Ok(window) if is_number && ["s", "m", "h"].contains(&unit) && window <= HISTORY => Ok(window),
         _ => Err(Problem::field(ProblemKind::Invalid, "window", "must be a time such as 5m, up to 24h")),
     }
 }

@@ -14,7 +14,7 @@ use crate::{
     http::{
         auth::{Operator, Origin, parse_user_id},
         body::JsonBody,
-        path::Segment,
+        path::{AnyUser, Segment},
         problem::{Problem, ProblemKind},
         query,
         views::{IssuedView, UserView},
@@ -52,7 +52,7 @@ pub struct Empty {}
 #[utoipa::path(
     post, path = "/v1/operator/users/{user_id}/sessions", tag = "operator", operation_id = "issue_session",
     security(("operator_token" = []), ("session" = [])),
-    params(("user_id" = String, Path, description = "The user's id.", format = Uuid, pattern = "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$", example = "01938d5e-7b2a-7c41-9f0e-3c5d8a1b2f60")),
+    params(AnyUser),
     request_body = Empty,
     responses(
         (status = 200, description = "The session and its token.", body = IssuedView),
@@ -90,7 +90,7 @@ pub struct ResetToken {
 #[utoipa::path(
     post, path = "/v1/operator/users/{user_id}/password-reset", tag = "operator", operation_id = "start_password_reset",
     security(("operator_token" = []), ("session" = [])),
-    params(("user_id" = String, Path, description = "The user's id.", format = Uuid, pattern = "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$", example = "01938d5e-7b2a-7c41-9f0e-3c5d8a1b2f60")),
+    params(AnyUser),
     responses(
         (status = 200, description = "The token.", body = ResetToken),
         (status = 404, description = "not-found"),
@@ -122,7 +122,7 @@ pub struct PermissionsChange {
 #[utoipa::path(
     put, path = "/v1/operator/users/{user_id}/permissions", tag = "operator", operation_id = "set_permissions",
     security(("operator_token" = []), ("session" = [])),
-    params(("user_id" = String, Path, description = "The user's id.", format = Uuid, pattern = "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$", example = "01938d5e-7b2a-7c41-9f0e-3c5d8a1b2f60")),
+    params(AnyUser),
     request_body = PermissionsChange,
     responses(
         (status = 200, description = "The user as changed.", body = UserView),
@@ -157,7 +157,7 @@ pub struct Suspension {
 #[utoipa::path(
     put, path = "/v1/operator/users/{user_id}/suspended", tag = "operator", operation_id = "set_suspended",
     security(("operator_token" = []), ("session" = [])),
-    params(("user_id" = String, Path, description = "The user's id.", format = Uuid, pattern = "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$", example = "01938d5e-7b2a-7c41-9f0e-3c5d8a1b2f60")),
+    params(AnyUser),
     request_body = Suspension,
     responses(
         (status = 204, description = "Done; all sessions have ended if the user is suspended."),

@@ -9,7 +9,7 @@ use crate::{
     passwords::PasswordHash,
     sqlite::Database,
     store_error::StoreError,
-    users::{LoginName, PasswordReset, Profile, User, UserId},
+    users::{InvalidUserId, LoginName, PasswordReset, Profile, User, UserId},
 };
 
 pub(super) async fn find(database: &Database, user_id: UserId) -> Result<Option<User>, StoreError> {
@@ -55,7 +55,7 @@ impl FromRow<'_, SqliteRow> for Stored {
             _ => None,
         };
         Ok(Self(User {
-            user_id: row.try_get::<&str, _>("user_id")?.parse().map_err(|error: uuid::Error| decode(error.into()))?,
+            user_id: row.try_get::<&str, _>("user_id")?.parse().map_err(|error: InvalidUserId| decode(error.into()))?,
             login_name: LoginName::from_store(row.try_get("login_name")?),
             password_hash: PasswordHash::from_store(row.try_get("password_hash")?),
             profile: Profile { name: row.try_get("name")?, email: row.try_get("email")? },

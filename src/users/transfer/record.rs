@@ -100,7 +100,7 @@ impl fmt::Display for Rejection {
         for (number, Violation { field, detail }) in self.violations.iter().enumerate() {
             let separator = if number == 0 { "" } else { "; " };
             let space = if field.is_empty() { "" } else { " " };
-            // Names of members are whatever the file says.
+            // The name of an unknown member is the file's own, and may hold what moves a terminal's cursor.
             write!(f, "{separator}{}{space}{detail}", field.escape_debug())?;
         }
         Ok(())
@@ -208,6 +208,8 @@ mod tests {
         assert!(shown.starts_with("line 7: profile.email must be an e-mail address"), "{shown}");
         assert!(shown.contains("; password_hash must be") && !shown.contains("secret"), "{shown}");
         assert!(rejected(&WHOLE.replace("suspended", "password")).starts_with("line 7: password is not a member"));
+        let shown = rejected(&WHOLE.replace("suspended", r"\u001b[2J\n"));
+        assert!(shown.starts_with(r"line 7: \u{1b}[2J\n is not a member"), "{shown}");
         assert!(rejected(&WHOLE.replace("2020-", "2999-")).starts_with("line 7: created_at must be"));
     }
 }
