@@ -117,7 +117,7 @@ settings! {
     session_lifetime: Duration = "30d";
     /// How many sessions a user has at most; the oldest give way.
     session_limit: u32 = "100";
-    /// The origin under which browsers reach the service, such as https://login.example.com. Unset: no cookies.
+    /// The origin under which browsers reach the service, such as `https://login.example.com`. Unset: no cookies.
     public_origin: Option<PublicOrigin> = "";
     /// Proxies that are believed what X-Forwarded-For says: addresses and networks, separated by commas.
     trusted_proxies: Networks = "";
