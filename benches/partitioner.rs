@@ -10,7 +10,9 @@ use symbolon::partitioner::{Partitioner, PartitionerSpec, Strategy, plan};
 
 /// User ids as the service places them: 36 characters.
 fn keys() -> Vec<String> {
-    (0..1024u64).map(|i| format!("01938d5e-7b2a-7c41-9f0e-{:012x}", i.wrapping_mul(0x9e37_79b9_7f4a) & 0xffff_ffff_ffff)).collect()
+    (0..1024u64)
+        .map(|i| format!("01938d5e-7b2a-7c41-9f0e-{:012x}", i.wrapping_mul(0x9e37_79b9_7f4a) & 0xffff_ffff_ffff))
+        .collect()
 }
 
 fn names(nodes: usize) -> Vec<String> {
@@ -26,7 +28,11 @@ fn lookups(c: &mut Criterion) {
     let mut group = c.benchmark_group("lookup");
     group.throughput(Throughput::Elements(keys.len() as u64));
     group.bench_function("bare MD5", |b| {
-        b.iter(|| keys.iter().map(|key| u128::from_be_bytes(Md5::digest(black_box(key).as_bytes()).into())).fold(0, u128::wrapping_add));
+        b.iter(|| {
+            keys.iter()
+                .map(|key| u128::from_be_bytes(Md5::digest(black_box(key).as_bytes()).into()))
+                .fold(0, u128::wrapping_add)
+        });
     });
     for nodes in [3, 30] {
         for strategy in [Strategy::ConsistentHash, Strategy::Hash] {
@@ -49,7 +55,12 @@ fn lookups(c: &mut Criterion) {
             (0..nodes).map(|node| Bucket::new(([10, 0, 0, node as u8], 5432).into(), 1)).collect();
         let continuum = Continuum::new(&buckets);
         group.bench_function(BenchmarkId::new("pingora-ketama", nodes), |b| {
-            b.iter(|| keys.iter().filter_map(|key| continuum.node(black_box(key).as_bytes())).map(|at| u64::from(at.port())).sum::<u64>());
+            b.iter(|| {
+                keys.iter()
+                    .filter_map(|key| continuum.node(black_box(key).as_bytes()))
+                    .map(|at| u64::from(at.port()))
+                    .sum::<u64>()
+            });
         });
     }
     group.finish();
@@ -57,7 +68,9 @@ fn lookups(c: &mut Criterion) {
 
 fn changes(c: &mut Criterion) {
     let mut group = c.benchmark_group("change");
-    group.bench_function("build a ring of 30 nodes", |b| b.iter(|| partitioner(black_box(30), Strategy::ConsistentHash)));
+    group.bench_function("build a ring of 30 nodes", |b| {
+        b.iter(|| partitioner(black_box(30), Strategy::ConsistentHash))
+    });
     let (old, new) = (partitioner(30, Strategy::ConsistentHash), partitioner(31, Strategy::ConsistentHash));
     group.bench_function("plan from 30 to 31 nodes", |b| b.iter(|| plan(black_box(&old), black_box(&new))));
     group.finish();

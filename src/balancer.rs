@@ -23,6 +23,8 @@ mod algorithm;
 mod geography;
 mod latency;
 mod lease;
+mod measured;
+mod moment;
 mod node;
 mod schedule;
 mod select;
@@ -31,11 +33,9 @@ mod snapshot;
 mod sync;
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, PoisonError},
     time::{Duration, Instant},
 };
-
-use arc_swap::ArcSwap;
 
 pub use algorithm::{Algorithm, UnknownAlgorithm};
 pub use lease::{Lease, Outcome};
@@ -43,6 +43,7 @@ use node::Shared;
 pub use node::{Node, NodeSpec, NodeStats};
 use select::median;
 use snapshot::Snapshot;
+use sync::{ArcSwap, Mutex, MutexGuard};
 
 /// How nodes are judged, whatever the algorithm.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -146,7 +147,8 @@ impl Balancer {
     pub fn new(algorithm: Algorithm, policy: Policy, now: Instant) -> Self {
         let shared = Shared::new(policy, now);
         let members = Members { algorithm, nodes: Vec::new() };
-        let snapshot = ArcSwap::from_pointee(Snapshot::new(&shared, algorithm, &members.nodes, now, None));
+        let snapshot =
+            ArcSwap::from_pointee(Snapshot::new(&shared, algorithm, &members.nodes, shared.moment(now), None));
         Self { shared, members: Mutex::new(members), snapshot }
     }
 
@@ -162,19 +164,21 @@ impl Balancer {
 
     /// Makes these the nodes. A node of an id that was there keeps what was measured of it.
     pub fn set_nodes(&self, specs: impl IntoIterator<Item = NodeSpec>, now: Instant) {
+        let (shared, moment) = (&self.shared, self.shared.moment(now));
         self.change(now, |members| {
             let mut old: std::collections::HashMap<String, Arc<Node>> =
                 members.nodes.drain(..).map(|node| (node.spec().id.clone(), node)).collect();
             // Nodes that a balancer starts with are no newcomers.
             let first = old.is_empty();
-            let usual = median(old.values().filter_map(|node| node.peak(now).map(f64::from)).collect());
+            let peaks = old.values().map(|node| f64::from(node.measured().peak(moment, &shared.rates)));
+            let usual = median(peaks.filter(|peak| *peak > 0.0).collect());
             for spec in specs {
                 let node = match old.remove(&spec.id) {
                     Some(node) => node.with_spec(spec),
-                    None if first => Node::of(Arc::clone(&self.shared), spec, None),
+                    None if first => Node::of(Arc::clone(shared), spec, None),
                     None => {
-                        let node = Node::of(Arc::clone(&self.shared), spec, Some(now));
-                        node.presume(usual, now);
+                        let node = Node::of(Arc::clone(shared), spec, Some(moment));
+                        node.measured().presume(usual as f32, moment, &shared.rates);
                         node
                     }
                 };
@@ -188,11 +192,22 @@ impl Balancer {
         self.members().nodes.clone()
     }
 
-    /// Notes what a health check found, or that a node is about to leave.
-    pub fn mark(&self, id: &str, healthy: bool, draining: bool, now: Instant) {
-        let marked = self.members().nodes.iter().any(|node| node.spec().id == id && node.mark(healthy, draining, now));
-        if marked {
-            self.change(now, |_| ());
+    /// Notes what a health check found. A node that is back starts slowly.
+    pub fn set_healthy(&self, id: &str, healthy: bool, now: Instant) {
+        let moment = self.shared.moment(now);
+        self.note(id, now, |node| node.measured().set_healthy(healthy, moment));
+    }
+
+    /// Notes whether a node is about to leave: it keeps what it has and gets nothing new.
+    pub fn set_draining(&self, id: &str, draining: bool, now: Instant) {
+        self.note(id, now, |node| node.measured().set_draining(draining));
+    }
+
+    fn note(&self, id: &str, now: Instant, note: impl FnOnce(&Node) -> bool) {
+        let mut members = self.members();
+        let is_news = members.nodes.iter().find(|node| node.spec().id == id).is_some_and(|node| note(node));
+        if is_news {
+            self.renew(&mut members, now);
         }
     }
 
@@ -201,20 +216,21 @@ impl Balancer {
     /// # Errors
     /// [`PickError`] if no node takes requests, or each has all it takes.
     pub fn pick(&self, caller: &Caller<'_>, now: Instant) -> Result<Lease, PickError> {
+        let moment = self.shared.moment(now);
         let mut snapshot = self.snapshot.load();
-        if snapshot.is_outdated(&self.shared, now) {
+        if snapshot.is_outdated(&self.shared, moment) {
             drop(snapshot);
-            self.change(now, |_| ());
+            self.renew_if_outdated(now);
             snapshot = self.snapshot.load();
         }
-        let index = snapshot.pick(caller, &self.shared.policy, now).ok_or(PickError::NoNodes)?;
-        let nodes = snapshot.nodes();
-        if let Some(lease) = nodes[index].try_lease(now) {
+        let index = snapshot.pick(caller, &self.shared, moment).ok_or(PickError::NoNodes)?;
+        let candidates = snapshot.candidates();
+        if let Some(lease) = candidates[index].node.try_lease(now) {
             return Ok(lease);
         }
         // Whoever has room, beginning anywhere, so that the overflow of one node does not all go to the next.
-        let start = fastrand::usize(..nodes.len());
-        let mut others = (0..nodes.len()).map(|offset| &nodes[(start + offset) % nodes.len()]);
+        let (start, count) = (fastrand::usize(..candidates.len()), candidates.len());
+        let mut others = (0..count).map(|offset| &candidates[(start + offset) % count].node);
         others.find_map(|node| node.try_lease(now)).ok_or(PickError::AllAtLimit)
     }
 
@@ -222,8 +238,22 @@ impl Balancer {
     fn change(&self, now: Instant, change: impl FnOnce(&mut Members)) {
         let mut members = self.members();
         change(&mut members);
+        self.renew(&mut members, now);
+    }
+
+    /// Of all that find the snapshot outdated at the same time, the first replaces it.
+    fn renew_if_outdated(&self, now: Instant) {
+        let mut members = self.members();
+        if self.snapshot.load().is_outdated(&self.shared, self.shared.moment(now)) {
+            self.renew(&mut members, now);
+        }
+    }
+
+    /// Replaces the snapshot. Takes the members as changeable for the lock on them: only its holder may.
+    fn renew(&self, members: &mut Members, now: Instant) {
         let before = self.snapshot.load_full();
-        let snapshot = Snapshot::new(&self.shared, members.algorithm, &members.nodes, now, Some(&before));
+        let snapshot =
+            Snapshot::new(&self.shared, members.algorithm, &members.nodes, self.shared.moment(now), Some(&before));
         self.snapshot.store(Arc::new(snapshot));
     }
 
@@ -233,5 +263,7 @@ impl Balancer {
     }
 }
 
+#[cfg(all(test, feature = "loom"))]
+mod models;
 #[cfg(test)]
 mod tests;

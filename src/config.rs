@@ -5,12 +5,14 @@
 
 mod layers;
 mod shards;
+mod store_url;
 mod value;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 pub use layers::{FILE, Layers, PREFIX};
-pub use value::{List, Networks, OperatorTokens, Pairs, PgUrl, PublicOrigin, RedisUrl, Registration, SettingValue};
+pub use store_url::{PgUrl, RedisUrl};
+pub use value::{List, Networks, OperatorTokens, Pairs, PublicOrigin, Registration, SettingValue};
 
 pub use shards::{ShardUrl, ShardUrls};
 

@@ -10,6 +10,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod fleet;
+pub mod health_check;
 pub mod http;
 pub mod json;
 pub mod log;

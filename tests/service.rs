@@ -7,7 +7,7 @@ mod command_line;
 mod cookies;
 mod crashes;
 mod documents;
-mod harness;
+pub mod harness;
 mod lost_shards;
 mod names;
 mod operator;

@@ -1,5 +1,6 @@
 //! What every implementation of a store must do: one suite, run against each of them; and what concerns only one of them.
 
+mod health_check;
 mod shard;
 mod shard_timeout;
 mod shared;

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::{Node, Policy};
+use super::{Node, Policy, snapshot::Candidate};
 use crate::partitioner::{Ring, position};
 
 /// The ring of all nodes; those that may not be picked are passed over, which is as if they were not on it.
@@ -23,9 +23,9 @@ struct MemberRing {
 }
 
 impl Affinity {
-    /// `members` are all nodes, `nodes` those of them that may be picked, in the same order. The ring is that of `before`
+    /// `members` are all nodes, `candidates` those of them that may be picked, in the same order. The ring is that of `before`
     /// if the members are the same: it takes the longest to make.
-    pub(super) fn new(members: &[Arc<Node>], nodes: &[Arc<Node>], before: Option<&Self>) -> Self {
+    pub(super) fn new(members: &[Arc<Node>], candidates: &[Candidate], before: Option<&Self>) -> Self {
         let weights: Vec<_> = members.iter().map(|node| (node.spec().id.clone(), node.weight())).collect();
         let ring = match before {
             Some(before) if before.ring.weights == weights => Arc::clone(&before.ring),
@@ -36,22 +36,22 @@ impl Affinity {
         };
         let mut next = 0;
         let place = |member: &Arc<Node>| {
-            let is_next = nodes.get(next).is_some_and(|node| Arc::ptr_eq(node, member));
+            let is_next = candidates.get(next).is_some_and(|candidate| Arc::ptr_eq(&candidate.node, member));
             next += usize::from(is_next);
             is_next.then(|| next as u32 - 1)
         };
         let places = members.iter().map(place).collect();
-        Self { ring, places, total_weight: nodes.iter().map(|node| f64::from(node.weight())).sum() }
+        Self { ring, places, total_weight: candidates.iter().map(|candidate| f64::from(candidate.weight)).sum() }
     }
 
     /// The place of the first node at or after the key that has room within its bound. Where none has, as when limits are
     /// reached, that of the first.
-    pub(super) fn node(&self, key: &str, nodes: &[Arc<Node>], policy: &Policy) -> usize {
+    pub(super) fn node(&self, key: &str, candidates: &[Candidate], policy: &Policy) -> usize {
         let is_bounded = policy.load_bound > 0.0;
-        let in_flight: u64 = if is_bounded { nodes.iter().map(|node| node.in_flight()).sum() } else { 0 };
-        let fits = |node: &Node| {
-            let most = policy.load_bound * f64::from(node.weight()) / self.total_weight * (in_flight + 1) as f64;
-            !is_bounded || ((node.in_flight() + 1) as f64 <= most.ceil() && node.has_room())
+        let in_flight: u64 = if is_bounded { candidates.iter().map(Candidate::in_flight).sum() } else { 0 };
+        let fits = |candidate: &Candidate| {
+            let most = policy.load_bound * f64::from(candidate.weight) / self.total_weight * (in_flight + 1) as f64;
+            !is_bounded || ((candidate.in_flight() + 1) as f64 <= most.ceil() && candidate.has_room())
         };
         let mut full: Vec<usize> = Vec::new();
         for member in self.ring.ring.owners_from(position(key)) {
@@ -59,11 +59,11 @@ impl Affinity {
             if full.contains(&place) {
                 continue;
             }
-            if fits(&nodes[place]) {
+            if fits(&candidates[place]) {
                 return place;
             }
             full.push(place);
-            if full.len() == nodes.len() {
+            if full.len() == candidates.len() {
                 break;
             }
         }

@@ -1,7 +1,10 @@
 //! How long a node takes, in two ways: the mean of the last ten, as the seed has it, and an average that rises at once and
 //! falls with time. Recording neither waits nor loses a sample that others record at the same time.
 
-use super::sync::{AtomicU32, AtomicU64, Ordering};
+use super::{
+    moment::Moment,
+    sync::{AtomicU32, AtomicU64, Ordering},
+};
 
 /// How many response times the mean is of (`seed.md`).
 const RECENT: usize = 10;
@@ -9,30 +12,35 @@ const RECENT: usize = 10;
 /// The mean of the last ten response times.
 #[derive(Debug)]
 pub(super) struct Recent {
-    /// In nanoseconds; at most a minute and more each.
-    slots: [AtomicU64; RECENT],
-    sum: AtomicU64,
-    count: AtomicU32,
+    /// When the last one was recorded, in milliseconds since the balancer's epoch, wrapping.
+    stamp: AtomicU32,
+    /// The bits of nanoseconds as `f32`.
+    slots: [AtomicU32; RECENT],
 }
 
 impl Recent {
     pub(super) fn new() -> Self {
-        Self { slots: std::array::from_fn(|_| AtomicU64::new(0)), sum: AtomicU64::new(0), count: AtomicU32::new(0) }
+        Self { stamp: AtomicU32::new(0), slots: std::array::from_fn(|_| AtomicU32::new(0)) }
     }
 
-    pub(super) fn record(&self, nanos: u64) {
-        let turn = self.count.fetch_add(1, Ordering::Relaxed) as usize % RECENT;
-        let old = self.slots[turn].swap(nanos, Ordering::Relaxed);
-        // Wraps to the right sum whatever the order in which others add theirs.
-        self.sum.fetch_add(nanos.wrapping_sub(old), Ordering::Relaxed);
+    /// `number` is how many came before.
+    pub(super) fn record(&self, number: u64, nanos: f32, now: Moment) {
+        self.slots[(number % RECENT as u64) as usize].store(nanos.to_bits(), Ordering::Relaxed);
+        if self.stamp.load(Ordering::Relaxed) != now.millis {
+            self.stamp.store(now.millis, Ordering::Relaxed);
+        }
     }
 
-    /// In nanoseconds; `None` before the first.
-    pub(super) fn mean(&self) -> Option<f64> {
-        let count = self.count.load(Ordering::Relaxed).min(RECENT as u32);
-        // A sum that is just being changed may look negative.
-        let sum = self.sum.load(Ordering::Relaxed).cast_signed().max(0);
-        (count > 0).then(|| sum as f64 / f64::from(count))
+    /// In nanoseconds, after `count` were recorded; `None` before the first.
+    pub(super) fn mean(&self, count: u64) -> Option<f64> {
+        let count = count.min(RECENT as u64) as usize;
+        let nanos = |slot: &AtomicU32| f64::from(f32::from_bits(slot.load(Ordering::Relaxed)));
+        (count > 0).then(|| self.slots[..count].iter().map(nanos).sum::<f64>() / count as f64)
+    }
+
+    /// How much the mean still says, from 1 to 0: half as much with each half-life since the last response.
+    pub(super) fn weight(&self, now: Moment, half_lives_per_milli: f32) -> f64 {
+        f64::from(halved(now.since(self.stamp.load(Ordering::Relaxed)) * half_lives_per_milli))
     }
 }
 
@@ -63,27 +71,31 @@ impl Peak {
         Self { word: AtomicU64::new(0) }
     }
 
-    fn at(word: u64, millis: u32, half_life_millis: f32) -> f32 {
+    fn at(word: u64, now: Moment, half_lives_per_milli: f32) -> f32 {
         let (stamp, value) = unpack(word);
-        value * halved(millis.wrapping_sub(stamp) as f32 / half_life_millis)
+        value * halved(now.since(stamp) * half_lives_per_milli)
     }
 
-    pub(super) fn record(&self, nanos: f32, millis: u32, half_life_millis: f32) {
+    pub(super) fn record(&self, nanos: f32, now: Moment, half_lives_per_milli: f32) {
         let next = |word| {
-            let decayed = Self::at(word, millis, half_life_millis);
-            let kept = decayed / unpack(word).1.max(f32::MIN_POSITIVE);
+            let decayed = Self::at(word, now, half_lives_per_milli);
             // What has decayed makes room for the sample; a higher one counts whole.
-            let value = if nanos > decayed { nanos } else { decayed.min(kept * decayed + (1.0 - kept) * nanos) };
-            Some(pack(millis, value))
+            let value = if nanos > decayed {
+                nanos
+            } else {
+                let kept = decayed / unpack(word).1.max(f32::MIN_POSITIVE);
+                decayed.min(kept * decayed + (1.0 - kept) * nanos)
+            };
+            let next = pack(now.millis, value);
+            (next != word).then_some(next)
         };
-        // The closure always gives a value, so this can't fail.
+        // Nothing is written where nothing changes.
         let _ = self.word.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
     }
 
-    /// In nanoseconds, as of now; `None` before the first sample.
-    pub(super) fn value(&self, millis: u32, half_life_millis: f32) -> Option<f32> {
-        let word = self.word.load(Ordering::Relaxed);
-        (word != 0).then(|| Self::at(word, millis, half_life_millis))
+    /// In nanoseconds, as of now; 0 before the first sample.
+    pub(super) fn value(&self, now: Moment, half_lives_per_milli: f32) -> f32 {
+        Self::at(self.word.load(Ordering::Relaxed), now, half_lives_per_milli)
     }
 }
 
@@ -91,49 +103,52 @@ impl Peak {
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_mean_is_of_the_last_ten() {
-        let recent = Recent::new();
-        assert_eq!(recent.mean(), None);
-        (1..=4).for_each(|sample| recent.record(sample));
-        assert_eq!(recent.mean(), Some(2.5));
-        (5..=25).for_each(|sample| recent.record(sample));
-        assert_eq!(recent.mean(), Some(20.5));
+    /// A half-life of a second.
+    const PER_MILLI: f32 = 1e-3;
+
+    fn at(millis: u32) -> Moment {
+        Moment { nanos: u64::from(millis) * 1_000_000, millis }
     }
 
     #[test]
-    fn a_mean_recorded_by_many_threads_is_of_ten_samples_that_were_recorded() {
+    fn the_mean_is_of_the_last_ten() {
         let recent = Recent::new();
-        std::thread::scope(|scope| {
-            for _ in 0..4 {
-                scope.spawn(|| (0..10_000).for_each(|_| recent.record(7)));
-            }
-        });
-        assert_eq!(recent.mean(), Some(7.0));
+        assert_eq!(recent.mean(0), None);
+        (0..4).for_each(|number| recent.record(number, number as f32, at(0)));
+        assert_eq!(recent.mean(4), Some(1.5));
+        (4..25).for_each(|number| recent.record(number, number as f32, at(0)));
+        assert_eq!(recent.mean(25), Some(19.5));
     }
 
     #[test]
     fn a_peak_rises_at_once_and_halves_in_each_half_life() {
         let peak = Peak::new();
-        assert_eq!(peak.value(0, 1000.0), None);
-        peak.record(100.0, 0, 1000.0);
-        peak.record(800.0, 0, 1000.0);
-        assert_eq!(peak.value(0, 1000.0), Some(800.0));
+        assert_eq!(peak.value(at(0), PER_MILLI), 0.0);
+        peak.record(100.0, at(0), PER_MILLI);
+        peak.record(800.0, at(0), PER_MILLI);
+        assert_eq!(peak.value(at(0), PER_MILLI), 800.0);
         for (millis, expected) in [(1000, 400.0), (2000, 200.0), (10_000, 0.78125)] {
-            assert_eq!(peak.value(millis, 1000.0), Some(expected));
+            assert_eq!(peak.value(at(millis), PER_MILLI), expected);
         }
-        assert_eq!(peak.value(1_000_000, 1000.0), Some(0.0));
+        assert_eq!(peak.value(at(1_000_000), PER_MILLI), 0.0);
     }
 
     #[test]
     fn low_samples_bring_a_peak_down_no_faster_than_time() {
         let peak = Peak::new();
-        peak.record(800.0, 0, 1000.0);
-        (0..1000).for_each(|_| peak.record(1.0, 0, 1000.0));
-        assert_eq!(peak.value(0, 1000.0), Some(800.0));
-        (1..=10_000).for_each(|millis| peak.record(1.0, millis, 1000.0));
-        let value = peak.value(10_000, 1000.0).expect("a value");
+        peak.record(800.0, at(0), PER_MILLI);
+        (0..1000).for_each(|_| peak.record(1.0, at(0), PER_MILLI));
+        assert_eq!(peak.value(at(0), PER_MILLI), 800.0);
+        (1..=10_000).for_each(|millis| peak.record(1.0, at(millis), PER_MILLI));
+        let value = peak.value(at(10_000), PER_MILLI);
         assert!((1.0..20.0).contains(&value), "{value}");
+    }
+
+    #[test]
+    fn what_is_recorded_a_moment_later_elsewhere_is_new() {
+        let peak = Peak::new();
+        peak.record(800.0, at(5), PER_MILLI);
+        assert_eq!(peak.value(at(4), PER_MILLI), 800.0);
     }
 
     #[test]

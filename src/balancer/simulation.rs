@@ -227,7 +227,7 @@ impl Simulation {
         }
         for node in 0..self.settings.nodes {
             let healthy = !self.scenario.is_down(node, self.settings.nodes, time);
-            self.balancer.mark(&format!("node-{node}"), healthy, false, self.at(now));
+            self.balancer.set_healthy(&format!("node-{node}"), healthy, self.at(now));
         }
         self.schedule(now + CHECK.as_nanos() as u64, What::Check);
     }

@@ -1,12 +1,14 @@
 //! The nodes that may be picked, and what it takes to pick one of them fast. A snapshot never changes; when whether a node
 //! may be picked does, a new one is made.
 
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
 
 use super::{
-    Algorithm, Caller, Node, Policy,
+    Algorithm, Caller, Node,
     affinity::Affinity,
     geography::Geography,
+    measured::Measured,
+    moment::Moment,
     node::Shared,
     schedule::Schedule,
     select::{better_of_two, cost, health, least, median},
@@ -16,20 +18,41 @@ use super::{
 /// Up to how many nodes `peak_ewma` compares all of them.
 const COMPARED: usize = 16;
 
+/// A node that may be picked, with what picks read at hand.
+#[derive(Debug)]
+pub(super) struct Candidate {
+    pub(super) measured: Arc<Measured>,
+    pub(super) node: Arc<Node>,
+    pub(super) weight: f32,
+}
+
+impl Candidate {
+    fn new(node: &Arc<Node>) -> Self {
+        Self { measured: Arc::clone(node.measured()), node: Arc::clone(node), weight: node.weight() as f32 }
+    }
+
+    pub(super) fn in_flight(&self) -> u64 {
+        self.measured.in_flight()
+    }
+
+    pub(super) fn has_room(&self) -> bool {
+        self.in_flight() < self.node.limit()
+    }
+}
+
 /// Nodes at one moment.
 #[derive(Debug)]
 pub(super) struct Snapshot {
     algorithm: Algorithm,
-    /// Those that may be picked.
-    nodes: Box<[Arc<Node>]>,
+    candidates: Box<[Candidate]>,
     /// How often the members had changed when this was made.
     changes: u64,
-    /// When the first ejected node is to be picked again.
-    next_change: Option<Instant>,
-    /// Until when a node is in slow start.
-    slow_until: Option<Instant>,
-    /// What the mean of an unmeasured node counts as, in seconds.
-    unmeasured: f64,
+    /// When the first ejected node is to be picked again, in nanoseconds of the balancer's time; the end of it if none is.
+    next_change: u64,
+    /// Until when a node is in slow start, likewise; 0 if none is.
+    slow_until: u64,
+    /// The median of the nodes' means in seconds: what one counts as that nothing, or nothing of late, is known of.
+    usual: f64,
     turn: Arc<AtomicU64>,
     schedule: Option<Schedule>,
     affinity: Option<Affinity>,
@@ -41,86 +64,96 @@ impl Snapshot {
         shared: &Shared,
         algorithm: Algorithm,
         members: &[Arc<Node>],
-        now: Instant,
+        now: Moment,
         before: Option<&Self>,
     ) -> Self {
         // Read first: what changes from here on makes this one outdated.
-        let changes = shared.changes.load(Ordering::Acquire);
-        let usable: Vec<&Arc<Node>> = members.iter().filter(|node| !node.is_draining()).collect();
-        let well: Vec<&Arc<Node>> = usable.iter().copied().filter(|node| node.is_well(now)).collect();
+        let changes = shared.changes();
+        let usable: Vec<&Arc<Node>> = members.iter().filter(|node| !node.measured().is_draining()).collect();
+        let is_well = |node: &&Arc<Node>| node.measured().is_healthy() && !node.measured().is_ejected(now);
+        let well: Vec<&Arc<Node>> = usable.iter().copied().filter(is_well).collect();
         let panic = (well.len() as f64) < shared.policy.panic_below * usable.len() as f64;
-        let nodes: Box<[Arc<Node>]> = if panic { usable } else { well }.into_iter().cloned().collect();
-        let affinity = (algorithm == Algorithm::Hash)
-            .then(|| Affinity::new(members, &nodes, before.and_then(|before| before.affinity.as_ref())));
+        let candidates: Box<[Candidate]> = if panic { usable } else { well }.into_iter().map(Candidate::new).collect();
+        let measured = || candidates.iter().map(|candidate| &candidate.measured);
         Self {
-            next_change: members.iter().filter_map(|node| node.ejected_until(now)).min(),
-            slow_until: nodes.iter().filter_map(|node| node.slow_until()).filter(|until| *until > now).max(),
-            unmeasured: median(nodes.iter().filter_map(|node| node.mean()).collect()),
+            next_change: members
+                .iter()
+                .map(|node| node.measured().ejected_until())
+                .filter(|until| *until > now.nanos)
+                .min()
+                .unwrap_or(u64::MAX),
+            slow_until: measured().filter_map(|measured| measured.slow_until(&shared.rates)).max().unwrap_or(0),
+            usual: median(measured().filter_map(|measured| measured.mean()).collect()) / 1e9,
             turn: before.map_or_else(Arc::default, |before| Arc::clone(&before.turn)),
             schedule: (algorithm == Algorithm::WeightedRoundRobin)
-                .then(|| Schedule::new(&nodes.iter().map(|node| node.weight()).collect::<Vec<_>>())),
-            geography: (algorithm == Algorithm::Geographic).then(|| Geography::new(members, &nodes)),
+                .then(|| Schedule::new(&candidates.iter().map(|other| other.node.weight()).collect::<Vec<_>>())),
+            affinity: (algorithm == Algorithm::Hash)
+                .then(|| Affinity::new(members, &candidates, before.and_then(|before| before.affinity.as_ref()))),
+            geography: (algorithm == Algorithm::Geographic).then(|| Geography::new(members, &candidates)),
             algorithm,
-            nodes,
+            candidates,
             changes,
-            affinity,
         }
     }
 
     /// The nodes that may be picked.
-    pub(super) fn nodes(&self) -> &[Arc<Node>] {
-        &self.nodes
+    pub(super) fn candidates(&self) -> &[Candidate] {
+        &self.candidates
     }
 
     /// Whether a node may be picked that could not be, or the other way round.
-    pub(super) fn is_outdated(&self, shared: &Shared, now: Instant) -> bool {
-        self.next_change.is_some_and(|change| change <= now) || shared.changes.load(Ordering::Acquire) != self.changes
+    pub(super) fn is_outdated(&self, shared: &Shared, now: Moment) -> bool {
+        self.next_change <= now.nanos || shared.changes() != self.changes
     }
 
-    /// The place of the node to use among those that may be.
-    pub(super) fn pick(&self, caller: &Caller<'_>, policy: &Policy, now: Instant) -> Option<usize> {
-        let count = self.nodes.len();
+    /// The place of the one to use among the candidates.
+    pub(super) fn pick(&self, caller: &Caller<'_>, shared: &Shared, now: Moment) -> Option<usize> {
+        let count = self.candidates.len();
         if count <= 1 {
             return (count == 1).then_some(0);
         }
-        let mut index = self.choose(caller, policy, now);
+        let mut index = self.choose(caller, shared, now);
         // A node in slow start is passed over as often as it falls short of its share, and one that has just failed always;
         // affinity goes before a slow start.
-        let is_slow = self.algorithm != Algorithm::Hash && self.slow_until.is_some_and(|until| until > now);
+        let is_slow = self.slow_until > now.nanos && self.algorithm != Algorithm::Hash;
         if is_slow || caller.not.is_some() {
             for _ in 0..count {
-                let node = &self.nodes[index];
-                let has_failed = caller.not == Some(node.spec().id.as_str());
-                if !has_failed && (!is_slow || fastrand::f64() < node.ramp(now)) {
+                let candidate = &self.candidates[index];
+                let has_failed = caller.not == Some(candidate.node.spec().id.as_str());
+                if !has_failed && (!is_slow || fastrand::f64() < candidate.measured.ramp(now, &shared.rates)) {
                     break;
                 }
                 let other = |choice: usize| if choice < index { choice } else { choice + 1 };
-                index = other(better_of_two(count - 1, |choice| self.nodes[other(choice)].in_flight() as f64));
+                index = other(better_of_two(count - 1, |choice| self.candidates[other(choice)].in_flight() as f64));
             }
         }
         Some(index)
     }
 
-    fn choose(&self, caller: &Caller<'_>, policy: &Policy, now: Instant) -> usize {
-        let nodes = &self.nodes;
+    fn choose(&self, caller: &Caller<'_>, shared: &Shared, now: Moment) -> usize {
+        let (candidates, rates) = (&*self.candidates, &shared.rates);
         let turn = || self.turn.fetch_add(1, Ordering::Relaxed);
         match (self.algorithm, &self.schedule, &self.geography, &self.affinity) {
             (Algorithm::WeightedRoundRobin, Some(schedule), ..) => schedule.node(turn()),
             (Algorithm::Geographic, _, Some(geography), _) => {
-                let near = geography.near(caller, nodes, policy);
-                near[better_of_two(near.len(), |choice| relative_load(&nodes[near[choice]]))]
+                let near = geography.near(caller, candidates, &shared.policy);
+                near[better_of_two(near.len(), |choice| relative_load(&candidates[near[choice]]))]
             }
-            (Algorithm::Hash, .., Some(affinity)) => affinity.node(caller.key, nodes, policy),
-            (Algorithm::LeastConnections, ..) => least(nodes, |node| node.in_flight() as f64),
-            (Algorithm::LeastResponseTime, ..) => least(nodes, |node| node.mean().unwrap_or(self.unmeasured)),
-            (Algorithm::HealthBased, ..) => least(nodes, |node| health(node, self.unmeasured)),
-            (Algorithm::PeakEwma, ..) if nodes.len() <= COMPARED => least(nodes, |node| cost(node, now)),
-            (Algorithm::PeakEwma, ..) => better_of_two(nodes.len(), |index| cost(&nodes[index], now)),
-            _ => (turn() % nodes.len() as u64) as usize,
+            (Algorithm::Hash, .., Some(affinity)) => affinity.node(caller.key, candidates, &shared.policy),
+            (Algorithm::LeastConnections, ..) => least(candidates, |other| other.in_flight() as f64),
+            (Algorithm::LeastResponseTime, ..) => {
+                least(candidates, |other| other.measured.mean_now(self.usual, now, rates))
+            }
+            (Algorithm::HealthBased, ..) => least(candidates, |other| health(other, self.usual, now, rates)),
+            (Algorithm::PeakEwma, ..) if candidates.len() <= COMPARED => {
+                least(candidates, |other| cost(other, now, rates))
+            }
+            (Algorithm::PeakEwma, ..) => better_of_two(candidates.len(), |index| cost(&candidates[index], now, rates)),
+            _ => (turn() % candidates.len() as u64) as usize,
         }
     }
 }
 
-fn relative_load(node: &Node) -> f64 {
-    (node.in_flight() + 1) as f64 / f64::from(node.weight())
+fn relative_load(candidate: &Candidate) -> f64 {
+    (candidate.in_flight() + 1) as f64 / f64::from(candidate.weight)
 }

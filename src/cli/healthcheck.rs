@@ -7,11 +7,8 @@ use std::{
 };
 
 use anyhow::Context;
-use axum::{body::Bytes, http::Request};
-use http_body_util::{BodyExt, Empty};
-use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 
-use crate::config::Settings;
+use crate::{config::Settings, health_check::http::HttpCheck};
 
 const DEADLINE: Duration = Duration::from_secs(5);
 
@@ -20,21 +17,13 @@ pub(super) fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
     let url = format!("http://{}/v1/health/ready", reachable(settings.listen));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (status, body) = runtime.block_on(async {
-        tokio::time::timeout(DEADLINE, ask(&url))
+        tokio::time::timeout(DEADLINE, HttpCheck::new().get(&url))
             .await
             .with_context(|| format!("{url} did not answer within {DEADLINE:?}"))?
+            .with_context(|| format!("asking {url}"))
     })?;
-    super::print(&format!("{body}\n"))?;
+    super::print(&format!("{}\n", String::from_utf8_lossy(&body)))?;
     Ok(if status.is_success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-async fn ask(url: &str) -> anyhow::Result<(axum::http::StatusCode, String)> {
-    let client = Client::builder(TokioExecutor::new()).build_http();
-    let request = Request::get(url).body(Empty::<Bytes>::new())?;
-    let response = client.request(request).await.with_context(|| format!("{url} can't be reached"))?;
-    let status = response.status();
-    let body = response.into_body().collect().await?.to_bytes();
-    Ok((status, String::from_utf8_lossy(&body).into_owned()))
 }
 
 /// An instance that listens on every address is asked on the loopback one.

@@ -4,7 +4,8 @@ use serde::Deserialize;
 
 use super::{
     layers::line_of,
-    value::{PgUrl, SettingValue, is_of_name, items},
+    store_url::{PgUrl, is_of_name},
+    value::{SettingValue, items},
 };
 use crate::partitioner::MAX_WEIGHT;
 

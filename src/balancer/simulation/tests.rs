@@ -14,7 +14,9 @@ fn with_all_nodes_well_nothing_fails_and_each_has_its_share() {
     for algorithm in Algorithm::ALL {
         let report = report(algorithm, Scenario::Healthy);
         assert_eq!(report.errors, 0.0, "{algorithm}");
-        assert!((0.10..0.25).contains(&report.share), "{algorithm}: {report:?}");
+        // Whoever looks at past latencies alone sends all to one node, then to the next.
+        let herds = matches!(algorithm, Algorithm::LeastResponseTime | Algorithm::HealthBased);
+        assert!(herds || (0.15..0.18).contains(&report.share), "{algorithm}: {report:?}");
     }
 }
 

@@ -1,0 +1,54 @@
+//! Keys that stay on their node.
+
+use proptest::{prop_assert, proptest};
+
+use super::*;
+
+#[test]
+fn a_key_stays_on_its_node_until_that_has_more_than_its_share() {
+    let (balancer, now) = balancer(Algorithm::Hash, Policy::default(), specs(4));
+    let caller = Caller { key: "ada", ..Caller::default() };
+    assert_eq!(shares(&balancer, &caller, now, 50).len(), 1);
+    let held: Vec<Lease> = (0..100).map(|_| balancer.pick(&caller, now).expect("a node")).collect();
+    let most = balancer.nodes().iter().map(|node| node.stats().in_flight).max().expect("nodes");
+    assert_eq!(most, 32, "ceil(1.25 × 101 ÷ 4)");
+    drop(held);
+}
+
+proptest! {
+    #[test]
+    fn a_bounded_load_stays_within_its_bound(
+        weights in proptest::collection::vec(1u32..8, 1..12),
+        keys in proptest::collection::vec("[a-d]", 1..120),
+    ) {
+        let weighted = specs(weights.len()).into_iter().zip(&weights);
+        let weighted = weighted.map(|(spec, weight)| NodeSpec { weight: *weight, max_connections: 1000, ..spec }).collect();
+        let (balancer, now) = balancer(Algorithm::Hash, Policy::default(), weighted);
+        let total: u32 = weights.iter().sum();
+        let mut held = Vec::new();
+        for key in &keys {
+            held.push(balancer.pick(&Caller { key, ..Caller::default() }, now).expect("a node"));
+            for node in balancer.nodes() {
+                let bound = 1.25 * f64::from(node.spec().weight) / f64::from(total) * held.len() as f64;
+                prop_assert!(node.stats().in_flight as f64 <= bound.ceil());
+            }
+        }
+    }
+
+    #[test]
+    fn a_node_that_goes_takes_only_its_own_keys_along(count in 2usize..12, gone in 0usize..12) {
+        let gone = gone % count;
+        let (balancer, now) = balancer(Algorithm::Hash, Policy { load_bound: 0.0, panic_below: 0.0, ..Policy::default() }, specs(count));
+        let keys: Vec<String> = (0..500).map(|key| format!("key-{key}")).collect();
+        let owners = || -> Vec<String> {
+            keys.iter().map(|key| id(&balancer.pick(&Caller { key, ..Caller::default() }, now).expect("a node"))).collect()
+        };
+        let before = owners();
+        balancer.set_healthy(&format!("node-{gone}"), false, now);
+        let after = owners();
+        let lost = format!("node-{gone}");
+        let moved = before.iter().zip(&after).filter(|(before, after)| before != after).count();
+        prop_assert!(before.iter().zip(&after).all(|(before, after)| before == after || *before == lost));
+        prop_assert!(moved as f64 <= 500.0 / count as f64 * 1.6 + 25.0, "{moved} of 500 moved from one of {count}");
+    }
+}
