@@ -6,10 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use sqlx::{Connection, PgConnection};
 use symbolon::{
     balancer::{Algorithm, Balancer, Caller, Node, NodeSpec, Policy},
     health_check::{self, Cadence},
-    shards::{ShardStore, postgres::PgShard},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -32,9 +32,9 @@ async fn a_database_that_hangs_gets_no_requests_until_it_is_back() {
     balancer.set_nodes(["well", "paused"].into_iter().zip(&urls).map(spec), Instant::now());
     let cadence =
         Cadence { interval: Duration::from_millis(50), timeout: Duration::from_millis(300), fall: 2, rise: 2 };
-    let ping = move |node: Arc<Node>| async move {
-        let shard = PgShard::new(&node.spec().id, node.spec().url.parse().expect("a URL"), 1, cadence.timeout);
-        shard.ping().await
+    let ping = |node: Arc<Node>| async move {
+        let mut connection = PgConnection::connect(&node.spec().url).await?;
+        connection.ping().await
     };
     let stop = CancellationToken::new();
     let checks = tokio::spawn(health_check::run(Arc::clone(&balancer), cadence, ping, stop.clone()));
