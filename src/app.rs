@@ -5,7 +5,6 @@ mod command;
 mod readiness;
 mod run;
 mod stores;
-mod supervisor;
 
 use std::sync::Arc;
 
@@ -15,6 +14,7 @@ pub use command::CommandShards;
 pub use readiness::{Dependency, Readiness};
 pub use run::Server;
 pub use stores::StartError;
+pub(crate) use stores::{Shared, open_shared};
 
 use crate::{
     config::{OperatorTokens, Settings},

@@ -154,7 +154,7 @@ impl Balancer {
 
     /// The algorithm in force.
     pub fn algorithm(&self) -> Algorithm {
-        self.members().algorithm
+        self.snapshot.load().algorithm()
     }
 
     /// Changes the algorithm; what was measured stays.

@@ -1,10 +1,12 @@
-//! The command line: `serve` (the default), `users`, `partition`, `simulate`, `openapi`, `healthcheck`.
+//! The command line: `serve` (the default), `gateway`, `users`, `partition`, `simulate`, `openapi`, `healthcheck`.
 
+mod gateway;
 mod healthcheck;
 mod openapi;
 mod partition;
 mod serve;
 mod simulate;
+mod stop;
 mod users;
 
 use std::{
@@ -14,7 +16,9 @@ use std::{
     process::ExitCode,
 };
 
-use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, builder::NonEmptyStringValueParser, value_parser};
+use clap::{
+    Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, builder::NonEmptyStringValueParser, value_parser,
+};
 
 use crate::config::{Layers, SETTINGS, Settings};
 
@@ -32,7 +36,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Some(("users", matches)) => users::run(matches),
         Some(("openapi", _)) => openapi::run(),
         Some(("healthcheck", matches)) => settings(matches).and_then(|settings| healthcheck::run(&settings)),
-        Some(("serve", matches)) => settings(matches).and_then(serve::run),
+        Some(("gateway", matches)) => settings(matches).and_then(|settings| gateway::run(matches, settings)),
+        Some(("serve", matches)) => {
+            settings(matches).and_then(|settings| serve::run(settings, matches.get_flag("spawned")))
+        }
         _ => unreachable!("clap accepts no other command"),
     };
     match result {
@@ -61,7 +68,8 @@ fn command() -> Command {
         .version(env!("CARGO_PKG_VERSION"))
         .about("Login, sessions and preferences on sharded storage. Without a command: serve.")
         .subcommand_required(true)
-        .subcommand(with_settings(Command::new("serve").about("Run an instance of the service")))
+        .subcommand(with_settings(Command::new("serve").about("Run an instance of the service")).arg(spawned()))
+        .subcommand(with_settings(gateway::command()))
         .subcommand(simulate::Arguments::augment_args(
             Command::new("simulate").about("Show what would happen, without servers").subcommand_required(true),
         ))
@@ -73,6 +81,11 @@ fn command() -> Command {
         .subcommand(with_settings(
             Command::new("healthcheck").about("Ask the instance on this machine whether it is ready; exit 0 if it is"),
         ))
+}
+
+/// For instances that a gateway runs.
+fn spawned() -> Arg {
+    Arg::new("spawned").long("spawned").action(ArgAction::SetTrue).hide(true)
 }
 
 fn with_settings(command: Command) -> Command {

@@ -10,13 +10,17 @@ mod value;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
+use http::HeaderName;
+
 pub use layers::{FILE, Layers, PREFIX};
 pub use store_url::{PgUrl, RedisUrl};
-pub use value::{List, Networks, OperatorTokens, Pairs, PublicOrigin, Registration, SettingValue};
+pub use value::{CheckPath, List, Networks, OperatorTokens, Pairs, PublicOrigin, Registration, SettingValue};
 
 pub use shards::{ShardUrl, ShardUrls};
 
 use crate::{
+    balancer::Algorithm,
+    gateway::HashBy,
     log::LogFormat,
     partitioner::{Node, PartitionerSpec, Strategy},
     throttle::Limit,
@@ -160,6 +164,35 @@ settings! {
     /// Origins whose pages may call the API, separated by commas; * for all. Unset: none.
     cors_origins: List = "";
 
+    /// By what the gateway picks a node: peak_ewma, round_robin, weighted_round_robin, least_connections, least_response_time, hash, geographic or health_based.
+    gateway_algorithm: Algorithm = "peak_ewma";
+    /// What keeps requests on one node with algorithm hash: user (whose token it is), or the name of a header. Without either: the client's address.
+    gateway_hash_by: HashBy = "user";
+    /// A header that says in which region a caller is. Unset, or without it: the gateway's.
+    gateway_region_header: Option<HeaderName> = "";
+    /// A header that says in which zone a caller is. Unset, or without it: the gateway's.
+    gateway_zone_header: Option<HeaderName> = "";
+    /// Whether the gateway speaks HTTP/2 with nodes, without TLS: on or off.
+    gateway_http2: bool = "off";
+    /// How long a node may take to begin its answer, the request's body included, and then to send nothing.
+    gateway_timeout: Duration = "60s";
+    /// How long it may take the gateway to connect with a node.
+    gateway_connect_timeout: Duration = "1s";
+    /// How long the gateway keeps an unused connection with a node; shorter than the nodes' header_timeout.
+    gateway_idle_timeout: Duration = "5s";
+    /// How many requests may be made again on another node, as a percentage of all; ten a second in any case.
+    gateway_retry_percent: u32 = "20";
+    /// Which path tells whether a node is well, by its status.
+    check_path: CheckPath = "/v1/health/ready";
+    /// How often each node is asked.
+    check_interval: Duration = "1s";
+    /// How long its answer may take.
+    check_timeout: Duration = "1s";
+    /// How many failures in a row make a node unhealthy.
+    check_fall: u32 = "2";
+    /// How many successes in a row make it healthy again.
+    check_rise: u32 = "2";
+
     /// How often the machine's resources are measured.
     monitor_interval: Duration = "5s";
     /// What is logged, such as info or symbolon=debug,warn.
@@ -208,6 +241,18 @@ impl Settings {
         );
         require(!self.hash_deadline.is_zero(), "hash_deadline: must be more than 0");
         require(self.hash_threads <= 1024, "hash_threads: must be at most 1024");
+        for (name, duration) in [
+            ("gateway_timeout", self.gateway_timeout),
+            ("gateway_connect_timeout", self.gateway_connect_timeout),
+            ("gateway_idle_timeout", self.gateway_idle_timeout),
+            ("check_timeout", self.check_timeout),
+        ] {
+            require(!duration.is_zero(), &format!("{name}: must be more than 0"));
+        }
+        require(self.check_interval >= Duration::from_millis(10), "check_interval: must be at least 10ms");
+        require(self.check_fall >= 1, "check_fall: must be at least 1");
+        require(self.check_rise >= 1, "check_rise: must be at least 1");
+        require(self.gateway_retry_percent <= 100, "gateway_retry_percent: must be at most 100");
         require(self.monitor_interval >= second, "monitor_interval: must be at least 1s");
         require(self.body_limit >= 1024, "body_limit: must be at least 1024");
         require(

@@ -7,7 +7,6 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     App, Inner,
     stores::{self, OpenShards, StartError},
-    supervisor::supervise,
 };
 use crate::{
     balancer::{Node, NodeSpec},
@@ -23,6 +22,7 @@ use crate::{
         postgres::{PgShard, PrepareError},
     },
     shared_store::{SharedStore, redis::Hints},
+    supervisor::supervise,
     throttle::{Throttle, ThrottleLimits},
     users::Users,
 };
@@ -35,7 +35,7 @@ pub struct Server {
     app: App,
     hints: Option<Arc<Hints>>,
     unprepared: Vec<Arc<PgShard>>,
-    listeners: Vec<Listener>,
+    listeners: Vec<Listener<axum::Router>>,
     token_file: Option<PathBuf>,
 }
 

@@ -118,9 +118,6 @@ pub(super) struct Stores {
 
 /// Opens or creates what the settings name. Processes that start at once agree.
 pub(super) async fn open(settings: &Settings) -> Result<Stores, StartError> {
-    if settings.redis_url.is_none() {
-        make_data_directory(&settings.data)?;
-    }
     let shards = open_shards(settings, settings.shard_timeout).await?;
     if let Some(catalog) = &shards.catalog {
         match catalog.refresh().await {
@@ -134,8 +131,28 @@ pub(super) async fn open(settings: &Settings) -> Result<Stores, StartError> {
             }
         }
     }
+    let Shared { store, hints, operator_tokens, token_file } = open_shared(settings).await?;
+    let hints = hints.filter(|_| shards.catalog.is_some());
+    Ok(Stores { shards, shared: store, hints, operator_tokens, token_file })
+}
+
+/// What the fleet shares besides the shards.
+pub(crate) struct Shared {
+    pub(crate) store: Arc<dyn SharedStore>,
+    /// Hints of a new topology, where there are any to hear.
+    pub(crate) hints: Option<Hints>,
+    pub(crate) operator_tokens: OperatorTokens,
+    /// Where the operator token is, if it was made here.
+    pub(crate) token_file: Option<PathBuf>,
+}
+
+/// Opens or creates the shared store that the settings name.
+pub(crate) async fn open_shared(settings: &Settings) -> Result<Shared, StartError> {
+    if settings.redis_url.is_none() {
+        make_data_directory(&settings.data)?;
+    }
     let mut hints = None;
-    let shared: Arc<dyn SharedStore> = match &settings.redis_url {
+    let store: Arc<dyn SharedStore> = match &settings.redis_url {
         Some(url) => {
             let redis = RedisSharedStore::connect(
                 url.reveal(),
@@ -147,13 +164,13 @@ pub(super) async fn open(settings: &Settings) -> Result<Stores, StartError> {
             } else {
                 tracing::warn!("Redis does not answer yet; it is tried again");
             }
-            hints = shards.catalog.is_some().then(|| redis.hints());
+            hints = Some(redis.hints());
             Arc::new(redis)
         }
         None => Arc::new(SqliteSharedStore::open(&settings.data.join("shared.sqlite")).await?),
     };
     let (operator_tokens, token_file) = operator_tokens(settings)?;
-    Ok(Stores { shards, shared, hints, operator_tokens, token_file })
+    Ok(Shared { store, hints, operator_tokens, token_file })
 }
 
 /// The shards that the settings name.

@@ -96,6 +96,11 @@ impl Snapshot {
         }
     }
 
+    /// By what they are picked.
+    pub(super) fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+
     /// The nodes that may be picked.
     pub(super) fn candidates(&self) -> &[Candidate] {
         &self.candidates

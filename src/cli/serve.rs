@@ -2,19 +2,25 @@
 
 use std::process::ExitCode;
 
-use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use super::stop;
 use crate::{app::Server, config::Settings};
 
-/// Runs an instance until SIGTERM or SIGINT.
-pub(super) fn run(settings: Settings) -> anyhow::Result<ExitCode> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(serve(settings))
+/// Runs an instance until SIGTERM or SIGINT; one that a gateway spawned, until the gateway ends at the latest.
+pub(super) fn run(settings: Settings, is_spawned: bool) -> anyhow::Result<ExitCode> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(serve(settings, is_spawned))
 }
 
-async fn serve(settings: Settings) -> anyhow::Result<ExitCode> {
+async fn serve(mut settings: Settings, is_spawned: bool) -> anyhow::Result<ExitCode> {
     let stop = CancellationToken::new();
-    stop_on_signal(stop.clone())?;
+    stop::on_signal(stop.clone())?;
+    if is_spawned {
+        stop::with_standard_input(stop.clone());
+        // Operators ask at the gateway, which says who the clients are.
+        (settings.operator_listen, settings.advertise_url) = (None, None);
+        settings.trusted_proxies.trust_this_machine();
+    }
     let server = tokio::select! {
         server = Server::start(settings) => server?,
         () = stop.cancelled() => return Ok(ExitCode::SUCCESS),
@@ -23,25 +29,6 @@ async fn serve(settings: Settings) -> anyhow::Result<ExitCode> {
     announce(&server)?;
     server.run(stop).await;
     Ok(ExitCode::SUCCESS)
-}
-
-/// The first signal asks the service to stop; a second one ends it at once.
-fn stop_on_signal(stop: CancellationToken) -> anyhow::Result<()> {
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    tokio::spawn(async move {
-        for again in [false, true] {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
-            if again {
-                tracing::warn!("a second signal ends the service at once");
-                std::process::exit(1);
-            }
-            stop.cancel();
-        }
-    });
-    Ok(())
 }
 
 /// Tells a person where everything is. Nobody may be listening, which does not matter.

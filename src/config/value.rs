@@ -3,14 +3,22 @@
 use std::{
     collections::BTreeMap,
     fmt,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::PathBuf,
     time::Duration,
 };
 
+use http::HeaderName;
 use ipnet::IpNet;
 
-use crate::{log::LogFormat, partitioner::Strategy, secret, throttle::Limit};
+use crate::{
+    balancer::{Algorithm, UnknownAlgorithm},
+    gateway::HashBy,
+    log::LogFormat,
+    partitioner::Strategy,
+    secret,
+    throttle::Limit,
+};
 
 /// The fewest characters of an operator token.
 const MIN_TOKEN_CHARS: usize = 16;
@@ -81,6 +89,35 @@ impl SettingValue for bool {
 impl SettingValue for Strategy {
     fn from_text(text: &str) -> Result<Self, String> {
         text.parse().map_err(|error: crate::partitioner::UnknownStrategy| error.to_string())
+    }
+}
+
+impl SettingValue for Algorithm {
+    fn from_text(text: &str) -> Result<Self, String> {
+        text.parse().map_err(|error: UnknownAlgorithm| error.to_string())
+    }
+}
+
+impl SettingValue for HeaderName {
+    fn from_text(text: &str) -> Result<Self, String> {
+        text.parse().map_err(|_| "must be the name of a header".into())
+    }
+}
+
+impl SettingValue for HashBy {
+    fn from_text(text: &str) -> Result<Self, String> {
+        if text == "user" { Ok(Self::User) } else { HeaderName::from_text(text).map(Self::Header) }
+    }
+}
+
+/// A path, and maybe a query.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckPath(pub String);
+
+impl SettingValue for CheckPath {
+    fn from_text(text: &str) -> Result<Self, String> {
+        let is_path = text.starts_with('/') && text.parse::<http::uri::PathAndQuery>().is_ok();
+        is_path.then(|| Self(text.to_owned())).ok_or_else(|| "must be a path such as /health".into())
     }
 }
 
@@ -155,6 +192,13 @@ impl Networks {
     /// Whether one of them has this address.
     pub fn contain(&self, address: IpAddr) -> bool {
         self.0.iter().any(|network| network.contains(&address))
+    }
+}
+
+impl Networks {
+    /// Adds the loopback addresses.
+    pub fn trust_this_machine(&mut self) {
+        self.0.extend([IpNet::from(IpAddr::V4(Ipv4Addr::LOCALHOST)), IpNet::from(IpAddr::V6(Ipv6Addr::LOCALHOST))]);
     }
 }
 

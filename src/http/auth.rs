@@ -98,6 +98,11 @@ fn session_token(parts: &Parts, app: &App) -> Result<Option<(Token, bool)>, Prob
     Ok(Token::parse_session(token).map(|token| (token, true)))
 }
 
+/// Whose token a request shows, true or not: for whoever passes the request on.
+pub fn claimed_user(headers: &HeaderMap) -> Option<UserId> {
+    bearer(headers).or_else(|| cookie::token(headers)).and_then(Token::parse_session).map(|token| token.user_id())
+}
+
 fn address_of(parts: &Parts, app: &App) -> Option<IpAddr> {
     let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>()?.0.ip();
     Some(address::of_client(peer, &parts.headers, &app.settings().trusted_proxies))

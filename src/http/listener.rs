@@ -1,10 +1,14 @@
-//! Accepts connections and serves a router on them until told to stop.
+//! Accepts connections and serves requests on them until told to stop.
 //!
 //! axum's own `serve` bounds neither the time for a request's head nor the time to drain, so the loop is ours.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, error::Error, io, net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::{Router, body::Body, extract::ConnectInfo, http::Request};
+use axum::{
+    body::HttpBody,
+    extract::ConnectInfo,
+    http::{Request, Response},
+};
 use hyper::body::Incoming;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -19,16 +23,19 @@ use tokio::{
     sync::Notify,
 };
 use tokio_util::sync::CancellationToken;
-use tower::{ServiceExt, service_fn};
+use tower::{Service, ServiceExt, service_fn};
 
 /// How long to wait after a failed accept: it fails when descriptors run out, and would fail again at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// The largest head of a request, in bytes.
+const LARGEST_HEAD: usize = 64 * 1024;
+
 /// A bound address and what is served there.
 #[derive(Debug)]
-pub struct Listener {
+pub struct Listener<S> {
     listener: TcpListener,
-    router: Router,
+    service: S,
 }
 
 /// How connections are treated.
@@ -40,10 +47,10 @@ pub struct ConnectionLimits {
     pub drain_timeout: Duration,
 }
 
-impl Listener {
-    /// Serves `router` on what `listener` accepts.
-    pub fn new(listener: TcpListener, router: Router) -> Self {
-        Self { listener, router }
+impl<S> Listener<S> {
+    /// Serves `service` on what `listener` accepts.
+    pub fn new(listener: TcpListener, service: S) -> Self {
+        Self { listener, service }
     }
 
     /// The address that it got.
@@ -53,13 +60,19 @@ impl Listener {
 }
 
 /// Serves until `stop`, then lets requests under way end, but not longer than the drain timeout.
-pub async fn serve(listener: Listener, limits: ConnectionLimits, stop: CancellationToken) {
+pub async fn serve<S, B>(listener: Listener<S>, limits: ConnectionLimits, stop: CancellationToken)
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+    B: HttpBody<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
+{
     let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(limits.header_timeout);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(limits.header_timeout).max_buf_size(LARGEST_HEAD);
     builder
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(200)
+        .max_header_list_size(LARGEST_HEAD as u32)
         .keep_alive_interval(Some(Duration::from_secs(30)));
     let graceful = GracefulShutdown::new();
     loop {
@@ -69,8 +82,8 @@ pub async fn serve(listener: Listener, limits: ConnectionLimits, stop: Cancellat
         };
         match accepted {
             Ok((stream, peer)) => {
-                let (router, watcher) = (listener.router.clone(), graceful.watcher());
-                tokio::spawn(converse(builder.clone(), stream, peer, router, watcher, limits.header_timeout));
+                let (service, watcher) = (listener.service.clone(), graceful.watcher());
+                tokio::spawn(converse(builder.clone(), stream, peer, service, watcher, limits.header_timeout));
             }
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
@@ -85,14 +98,18 @@ pub async fn serve(listener: Listener, limits: ConnectionLimits, stop: Cancellat
 }
 
 /// Serves one connection to its end.
-async fn converse(
+async fn converse<S, B>(
     builder: Builder<TokioExecutor>,
     stream: TcpStream,
     peer: SocketAddr,
-    router: Router,
+    service: S,
     watcher: Watcher,
     header_timeout: Duration,
-) {
+) where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+    B: HttpBody<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
+{
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY was refused");
     }
@@ -101,7 +118,7 @@ async fn converse(
     let service = service_fn(move |mut request: Request<Incoming>| {
         heard.notify_one();
         request.extensions_mut().insert(ConnectInfo(peer));
-        router.clone().oneshot(request.map(Body::new))
+        service.clone().oneshot(request)
     });
     let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
     let mut connection = std::pin::pin!(watcher.watch(connection));
@@ -116,6 +133,6 @@ async fn converse(
     };
     // A client that breaks off or sends no HTTP is its own affair.
     if let Err(error) = ended {
-        tracing::debug!(error = &*error as &dyn std::error::Error, %peer, "a connection ended early");
+        tracing::debug!(error = &*error as &dyn Error, %peer, "a connection ended early");
     }
 }

@@ -99,6 +99,12 @@ problem_kinds! {
     Overloaded = "overloaded", SERVICE_UNAVAILABLE, "Too many requests wait";
     /// The request took too long.
     Timeout = "timeout", SERVICE_UNAVAILABLE, "The request took too long";
+    /// The gateway has no node that takes requests.
+    NoNode = "no-node", SERVICE_UNAVAILABLE, "No instance takes requests";
+    /// The node that the gateway passed the request on to failed.
+    BadGateway = "bad-gateway", BAD_GATEWAY, "The instance failed";
+    /// It did not answer in time.
+    GatewayTimeout = "gateway-timeout", GATEWAY_TIMEOUT, "The instance did not answer in time";
 }
 
 /// The body of an error response (RFC 9457).

@@ -8,7 +8,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
 
 /// Runs `task` until `stop`; should it panic, says so and starts it again.
-pub(super) fn supervise<F>(
+pub(crate) fn supervise<F>(
     tracker: &TaskTracker,
     stop: &CancellationToken,
     name: &'static str,

@@ -1,0 +1,201 @@
+//! A request's way through: a node is picked, the request goes there, and the response comes back.
+
+use std::{borrow::Cow, net::SocketAddr, sync::Arc, time::Instant};
+
+use axum::response::IntoResponse;
+use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, Version, header};
+use hyper::body::Incoming;
+
+use super::{
+    Gateway, HashBy,
+    body::{Forwarded, RequestBody, ResponseBody},
+    headers::{prepare_request, prepare_response},
+    upstream::{Failed, SendError},
+};
+use crate::{
+    balancer::{Algorithm, Caller, Lease, Outcome, PickError},
+    http::{Problem, ProblemKind, address, auth},
+};
+
+/// On how many nodes a request is tried at most.
+const ATTEMPTS: usize = 3;
+
+/// Why an attempt ended without a response.
+enum Failure {
+    /// The connection with the node failed.
+    Send(SendError),
+    /// It did not begin its response in time.
+    Late,
+}
+
+impl Failure {
+    /// Whether the request's body broke off or was none, and the node has nothing to do with it.
+    fn is_the_clients(&self) -> bool {
+        matches!(self, Self::Send(SendError::Connection { source, .. }) if source.is_user())
+    }
+}
+
+impl Gateway {
+    /// Passes a request on.
+    pub(super) async fn forward(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<ResponseBody> {
+        if request.method() == Method::CONNECT {
+            return problem(ProblemKind::MethodNotAllowed);
+        }
+        let (parts, body) = request.into_parts();
+        let place = self.place(&parts.headers, peer);
+        let body = RequestBody::new(body);
+        let may_repeat = body.is_empty() && [Method::GET, Method::HEAD].contains(&parts.method);
+        let inner = &self.0;
+        inner.budget.deposit();
+        let mut request = Request::from_parts(parts, body);
+        let mut is_prepared = false;
+        let mut failed: Option<Arc<crate::balancer::Node>> = None;
+        for attempt in 1.. {
+            let caller = Caller {
+                key: &place.key,
+                region: &place.region,
+                zone: &place.zone,
+                not: failed.as_ref().map(|node| node.spec().id.as_str()),
+            };
+            let lease = match inner.nodes.balancer.pick(&caller, Instant::now()) {
+                Ok(lease) => lease,
+                Err(error) => return self.refuse(error),
+            };
+            let Some(upstream) = inner.nodes.upstream(&lease.node().spec().id) else {
+                // It was taken out in between, which says nothing of it.
+                continue;
+            };
+            if !is_prepared {
+                request = prepared(request, peer, &inner.policy.trusted_proxies, upstream.authority());
+                is_prepared = true;
+            }
+            let copy = may_repeat.then(|| copy_of(&request));
+            let sent = tokio::time::timeout(inner.policy.timeout, upstream.send(request)).await;
+            let (failure, again) = match sent {
+                Ok(Ok((response, connection))) => return self.pass_back(response, lease, connection),
+                Ok(Err(Failed { error, unsent })) => (Failure::Send(error), unsent.map(|request| *request).or(copy)),
+                Err(_) => (Failure::Late, copy),
+            };
+            let node = Arc::clone(lease.node());
+            if failure.is_the_clients() {
+                tracing::debug!(node = node.spec().id, "a request's body broke off");
+                return problem(ProblemKind::Malformed);
+            }
+            lease.end(Outcome::Failure, Instant::now());
+            match again {
+                Some(again) if attempt < ATTEMPTS => {
+                    if !inner.budget.withdraw(Instant::now()) {
+                        inner.metrics.count_refused_retry();
+                        return self.fail(&node.spec().id, &failure);
+                    }
+                    inner.metrics.count_retry();
+                    tracing::debug!(node = node.spec().id, attempt, "a request is made again on another node");
+                    (request, failed) = (again, Some(node));
+                }
+                _ => return self.fail(&node.spec().id, &failure),
+            }
+        }
+        problem(ProblemKind::NoNode)
+    }
+
+    fn pass_back(
+        &self,
+        mut response: Response<Incoming>,
+        lease: Lease,
+        connection: Option<super::upstream::Reusable>,
+    ) -> Response<ResponseBody> {
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            // Nobody asked for that.
+            let node = lease.node().spec().id.clone();
+            lease.end(Outcome::Failure, Instant::now());
+            tracing::warn!(node, "a node switched protocols");
+            return problem(ProblemKind::BadGateway);
+        }
+        prepare_response(response.headers_mut());
+        *response.version_mut() = Version::HTTP_11;
+        let outcome = if is_failure(response.status()) { Outcome::Failure } else { Outcome::Success };
+        let stall = self.0.policy.timeout;
+        response.map(|body| ResponseBody::Forwarded(Forwarded::new(body, lease, outcome, connection, stall)))
+    }
+
+    fn refuse(&self, error: PickError) -> Response<ResponseBody> {
+        problem(match error {
+            PickError::NoNodes => ProblemKind::NoNode,
+            PickError::AllAtLimit => ProblemKind::Overloaded,
+        })
+    }
+
+    fn fail(&self, node: &str, failure: &Failure) -> Response<ResponseBody> {
+        match failure {
+            Failure::Late => {
+                tracing::warn!(node, "a node did not answer in time");
+                problem(ProblemKind::GatewayTimeout)
+            }
+            Failure::Send(error) => {
+                tracing::warn!(node, error = error as &dyn std::error::Error, "a node failed a request");
+                problem(ProblemKind::BadGateway)
+            }
+        }
+    }
+
+    /// What a pick goes by.
+    fn place(&self, headers: &HeaderMap, peer: SocketAddr) -> Place<'_> {
+        let policy = &self.0.policy;
+        let by_key = self.0.nodes.balancer.algorithm() == Algorithm::Hash;
+        Place {
+            key: if by_key { self.key(headers, peer) } else { String::new() },
+            region: said(headers, policy.region_header.as_ref()).map_or(Cow::Borrowed(&policy.region), Cow::Owned),
+            zone: said(headers, policy.zone_header.as_ref()).map_or(Cow::Borrowed(&policy.zone), Cow::Owned),
+        }
+    }
+
+    fn key(&self, headers: &HeaderMap, peer: SocketAddr) -> String {
+        let key = match &self.0.policy.hash_by {
+            HashBy::User => auth::claimed_user(headers).map(|user_id| user_id.to_string()),
+            HashBy::Header(name) => said(headers, Some(name)),
+        };
+        key.unwrap_or_else(|| address::of_client(peer.ip(), headers, &self.0.policy.trusted_proxies).to_string())
+    }
+}
+
+/// Where a caller is, and what its requests are held together by.
+struct Place<'a> {
+    key: String,
+    region: Cow<'a, str>,
+    zone: Cow<'a, str>,
+}
+
+fn said(headers: &HeaderMap, name: Option<&HeaderName>) -> Option<String> {
+    headers.get(name?)?.to_str().ok().map(str::to_owned)
+}
+
+/// The node failed, and not just the request.
+fn is_failure(status: StatusCode) -> bool {
+    status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED
+}
+
+fn prepared(
+    request: Request<RequestBody>,
+    peer: SocketAddr,
+    trusted: &crate::config::Networks,
+    node: &http::uri::Authority,
+) -> Request<RequestBody> {
+    let (mut parts, body) = request.into_parts();
+    let is_chunked = !body.is_empty() && !parts.headers.contains_key(header::CONTENT_LENGTH);
+    prepare_request(&mut parts, peer, trusted, node, is_chunked);
+    Request::from_parts(parts, body)
+}
+
+/// A request without a body, once more.
+fn copy_of(request: &Request<RequestBody>) -> Request<RequestBody> {
+    let mut copy = Request::new(RequestBody::Empty);
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.headers_mut() = request.headers().clone();
+    copy
+}
+
+/// The gateway's own refusal.
+pub(super) fn problem(problem: impl Into<Problem>) -> Response<ResponseBody> {
+    problem.into().into_response().map(ResponseBody::Own)
+}

@@ -1,0 +1,105 @@
+//! The nodes: what the balancer knows of them, and the connections with each.
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use arc_swap::ArcSwap;
+use http::{Uri, uri::Authority};
+
+use super::upstream::{Upstream, UpstreamPolicy};
+use crate::balancer::{Balancer, NodeSpec};
+
+/// How often idle connections are looked through.
+const REAP_EVERY: Duration = Duration::from_secs(1);
+
+/// Nodes and connections with them. Whoever is in the balancer has an upstream.
+#[derive(Debug)]
+pub(super) struct Nodes {
+    pub(super) balancer: Arc<Balancer>,
+    policy: UpstreamPolicy,
+    upstreams: ArcSwap<HashMap<String, Arc<Upstream>>>,
+}
+
+impl Nodes {
+    pub(super) fn new(balancer: Balancer, policy: UpstreamPolicy) -> Self {
+        Self { balancer: Arc::new(balancer), policy, upstreams: ArcSwap::default() }
+    }
+
+    /// Makes these the nodes. Connections with a node that stays where it was are kept.
+    pub(super) fn set(&self, specs: Vec<NodeSpec>) {
+        let before = self.upstreams.load();
+        let mut upstreams = HashMap::new();
+        let mut usable = Vec::new();
+        for spec in specs {
+            let Some(authority) = authority(&spec.url) else {
+                tracing::warn!(
+                    node = spec.id,
+                    url = spec.url,
+                    "a node's URL is not http://host:port, and it is left out"
+                );
+                continue;
+            };
+            let kept = before.get(&spec.id).filter(|upstream| *upstream.authority() == authority).map(Arc::clone);
+            let upstream = kept.unwrap_or_else(|| Arc::new(Upstream::new(authority, self.policy)));
+            upstreams.insert(spec.id.clone(), upstream);
+            usable.push(spec);
+        }
+        // In this order on the way in, so that no node is picked that has no upstream; a lease on one that is gone is retried.
+        self.upstreams.store(Arc::new(upstreams));
+        self.balancer.set_nodes(usable, Instant::now());
+    }
+
+    /// The connections with a node.
+    pub(super) fn upstream(&self, id: &str) -> Option<Arc<Upstream>> {
+        self.upstreams.load().get(id).map(Arc::clone)
+    }
+
+    /// Whether a node takes requests: it is well as far as is known, and stays.
+    pub(super) fn any_is_well(&self) -> bool {
+        self.balancer.nodes().iter().any(|node| {
+            let stats = node.stats();
+            stats.healthy && stats.checked_at.is_some() && !stats.draining
+        })
+    }
+
+    /// Closes idle connections for as long as it is polled.
+    pub(super) async fn reap(&self) {
+        let mut ticks = tokio::time::interval(REAP_EVERY);
+        loop {
+            ticks.tick().await;
+            let now = Instant::now();
+            self.upstreams.load_full().values().for_each(|upstream| upstream.reap(now));
+        }
+    }
+}
+
+/// Host and port of `http://host:port`, which may end in a slash.
+pub(crate) fn authority(url: &str) -> Option<Authority> {
+    let parts = url.parse::<Uri>().ok()?.into_parts();
+    let is_plain = parts.scheme? == http::uri::Scheme::HTTP && parts.path_and_query.is_none_or(|path| path == "/");
+    parts.authority.filter(|authority| is_plain && !authority.as_str().contains('@'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_is_at_a_host_and_a_port() {
+        for (url, expected) in [
+            ("http://127.0.0.1:8080", Some("127.0.0.1:8080")),
+            ("http://[::1]:8080/", Some("[::1]:8080")),
+            ("http://node", Some("node")),
+            ("https://node", None),
+            ("http://user@node", None),
+            ("http://node/path", None),
+            ("node:80", None),
+            ("", None),
+        ] {
+            assert_eq!(authority(url).as_ref().map(Authority::as_str), expected, "{url}");
+        }
+    }
+}

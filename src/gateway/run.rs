@@ -1,0 +1,263 @@
+//! From settings to a gateway that listens, and from a stop signal to its end.
+
+use std::{
+    io,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+    time::{Duration, Instant},
+};
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use tokio::net::TcpListener;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{
+    Gateway, GatewayPolicy, Inner, ResponseBody, SpawnCount,
+    budget::RetryBudget,
+    follow,
+    metrics::Metrics,
+    nodes::{Nodes, authority},
+    spawn::{Launch, Spawner},
+    upstream::UpstreamPolicy,
+};
+use crate::{
+    app::{self, StartError},
+    balancer::{Balancer, NodeSpec, Policy},
+    config::Settings,
+    health_check::{self, Cadence, http::HttpCheck},
+    http::{ConnectionLimits, Listener, serve},
+    shared_store::SharedStore,
+    supervisor::supervise,
+};
+
+/// How many second attempts there are each second however few the requests.
+const RETRY_RESERVE: u32 = 10;
+
+/// Where a gateway's nodes come from.
+#[derive(Debug, Clone)]
+pub enum NodeSource {
+    /// The fleet that the settings lead to.
+    Fleet,
+    /// These addresses, such as `http://10.0.0.7:8080`.
+    Addresses(Vec<String>),
+    /// A fleet of the gateway's own. Its instances get these arguments.
+    Spawn(SpawnCount, Vec<String>),
+}
+
+/// A gateway that listens but does not serve yet.
+pub struct GatewayServer {
+    gateway: Gateway,
+    settings: Settings,
+    store: Option<Arc<dyn SharedStore>>,
+    listener: TcpListener,
+    operator_listener: Option<TcpListener>,
+    token_file: Option<PathBuf>,
+}
+
+impl GatewayServer {
+    /// Binds the addresses and opens what leads to the nodes.
+    ///
+    /// # Errors
+    /// [`StartError`] names the setting at fault where there is one.
+    pub async fn start(settings: Settings, source: NodeSource) -> Result<Self, StartError> {
+        let listener = bind("listen", settings.listen).await?;
+        let operator_listener = match settings.operator_listen {
+            Some(address) => Some(bind("operator_listen", address).await?),
+            None => None,
+        };
+        let (store, operator_tokens, token_file) = match &source {
+            NodeSource::Addresses(_) => (None, settings.operator_token.clone(), None),
+            NodeSource::Fleet | NodeSource::Spawn(..) => {
+                let app::Shared { store, operator_tokens, token_file, .. } = app::open_shared(&settings).await?;
+                (Some(store), operator_tokens, token_file)
+            }
+        };
+        let now = Instant::now();
+        let policy = UpstreamPolicy {
+            connect_timeout: settings.gateway_connect_timeout,
+            idle_timeout: settings.gateway_idle_timeout,
+            http2: settings.gateway_http2,
+        };
+        let nodes = Nodes::new(Balancer::new(settings.gateway_algorithm, Policy::default(), now), policy);
+        let spawner = match source {
+            NodeSource::Fleet => None,
+            NodeSource::Addresses(urls) => {
+                nodes.set(urls.iter().map(|url| spec(&settings, url)).collect());
+                None
+            }
+            NodeSource::Spawn(count, arguments) => Some(Spawner::new(count, launch(&settings, arguments)?)),
+        };
+        let gateway = Gateway(Arc::new(Inner {
+            policy: gateway_policy(&settings),
+            budget: RetryBudget::new(settings.gateway_retry_percent, RETRY_RESERVE, now),
+            metrics: Metrics::new(Arc::clone(&nodes.balancer)),
+            nodes,
+            operator_tokens,
+            operators_apart: operator_listener.is_some(),
+            draining: CancellationToken::new(),
+            spawner,
+            own: OnceLock::new(),
+        }));
+        Ok(Self { gateway, settings, store, listener, operator_listener, token_file })
+    }
+
+    /// The address that it got.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// The file that holds the operator token, if one was made.
+    pub fn token_file(&self) -> Option<&PathBuf> {
+        self.token_file.as_ref()
+    }
+
+    /// What has all instances that it runs replaced, one after the other.
+    pub fn roller(&self) -> impl Fn() + Send + 'static {
+        let gateway = self.gateway.clone();
+        move || match &gateway.0.spawner {
+            Some(spawner) => spawner.roll(),
+            None => tracing::warn!("there are no instances of this gateway's own to replace"),
+        }
+    }
+
+    /// Passes requests on until `stop`; then lets those under way end, and the instances that it runs.
+    pub async fn run(self, stop: CancellationToken) {
+        let Self { gateway, settings, store, listener, operator_listener, .. } = self;
+        let (background, end_background) = (TaskTracker::new(), CancellationToken::new());
+        start_background(&gateway, &settings, store.clone(), &background, &end_background);
+        let (instances, end_instances) = (TaskTracker::new(), CancellationToken::new());
+        if let Some((spawner, store)) = gateway.0.spawner.clone().zip(store.clone()) {
+            let gateway = gateway.clone();
+            supervise(&instances, &end_instances, "spawner", move |stop| {
+                let (spawner, gateway, store) = (spawner.clone(), gateway.clone(), Arc::clone(&store));
+                async move { spawner.run(&gateway.0.nodes, store, stop).await }
+            });
+        }
+        let limits =
+            ConnectionLimits { header_timeout: settings.header_timeout, drain_timeout: settings.drain_timeout };
+        let close = CancellationToken::new();
+        let public = Surface { gateway: gateway.clone(), is_operators: operator_listener.is_none() };
+        let operators = Surface { gateway: gateway.clone(), is_operators: true };
+        let listeners = [(listener, public)].into_iter().chain(operator_listener.map(|listener| (listener, operators)));
+        let serving = futures_util::future::join_all(
+            listeners.map(|(listener, surface)| serve(Listener::new(listener, surface), limits, close.clone())),
+        );
+        let draining = async {
+            stop.cancelled().await;
+            tracing::info!("stopping: new requests are taken a little longer, and all are finished");
+            gateway.0.draining.cancel();
+            tokio::time::sleep(settings.drain_delay).await;
+            close.cancel();
+        };
+        futures_util::future::join(serving, draining).await;
+        end_instances.cancel();
+        instances.close();
+        instances.wait().await;
+        end_background.cancel();
+        background.close();
+        background.wait().await;
+        if let Some(store) = store {
+            store.close().await;
+        }
+        tracing::info!("stopped");
+    }
+}
+
+/// What a listener shows.
+#[derive(Debug, Clone)]
+struct Surface {
+    gateway: Gateway,
+    /// Whether operators' endpoints are there.
+    is_operators: bool,
+}
+
+impl tower::Service<Request<Incoming>> for Surface {
+    type Response = Response<ResponseBody>;
+    type Error = std::convert::Infallible;
+    type Future = std::pin::Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), Self::Error>> {
+        std::task::Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+        let Self { gateway, is_operators } = self.clone();
+        Box::pin(async move { Ok(gateway.answer(request, is_operators).await) })
+    }
+}
+
+fn start_background(
+    gateway: &Gateway,
+    settings: &Settings,
+    store: Option<Arc<dyn SharedStore>>,
+    tracker: &TaskTracker,
+    stop: &CancellationToken,
+) {
+    let cadence = Cadence {
+        interval: settings.check_interval,
+        timeout: settings.check_timeout,
+        fall: settings.check_fall,
+        rise: settings.check_rise,
+    };
+    let (checked, path) = (gateway.clone(), settings.check_path.0.clone());
+    supervise(tracker, stop, "health checks", move |stop| {
+        let (check, path) = (HttpCheck::new(), path.clone());
+        let probe = move |node: Arc<crate::balancer::Node>| {
+            let (check, url) = (check.clone(), format!("{}{path}", node.spec().url.trim_end_matches('/')));
+            async move { check.ready(&url).await }
+        };
+        health_check::run(Arc::clone(&checked.0.nodes.balancer), cadence, probe, stop)
+    });
+    let reaped = gateway.clone();
+    supervise(tracker, stop, "idle connections", move |stop| {
+        let gateway = reaped.clone();
+        async move {
+            stop.run_until_cancelled(gateway.0.nodes.reap()).await;
+        }
+    });
+    if let Some(store) = store {
+        let gateway = gateway.clone();
+        supervise(tracker, stop, "fleet", move |stop| follow::run(gateway.clone(), Arc::clone(&store), stop));
+    }
+}
+
+async fn bind(setting: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).await.map_err(|source| StartError::Listen { setting, address, source })
+}
+
+fn gateway_policy(settings: &Settings) -> GatewayPolicy {
+    GatewayPolicy {
+        hash_by: settings.gateway_hash_by.clone(),
+        region: settings.region.clone(),
+        zone: settings.zone.clone(),
+        region_header: settings.gateway_region_header.clone(),
+        zone_header: settings.gateway_zone_header.clone(),
+        trusted_proxies: settings.trusted_proxies.clone(),
+        timeout: settings.gateway_timeout,
+    }
+}
+
+/// A node that is known by its address only.
+fn spec(settings: &Settings, url: &str) -> NodeSpec {
+    NodeSpec {
+        id: authority(url).map_or_else(|| url.to_owned(), |authority| authority.to_string()),
+        url: url.to_owned(),
+        weight: 1,
+        max_connections: settings.max_connections,
+        region: settings.region.clone(),
+        zone: settings.zone.clone(),
+    }
+}
+
+fn launch(settings: &Settings, arguments: Vec<String>) -> Result<Launch, StartError> {
+    let program = std::env::current_exe().map_err(|source| StartError::Data { path: "symbolon".into(), source })?;
+    Ok(Launch {
+        program,
+        arguments,
+        prefix: format!("gateway-{:08x}", fastrand::u32(..)),
+        marks_lines: settings.log_format == crate::log::LogFormat::Text,
+        drain: settings.drain_delay + settings.drain_timeout + Duration::from_secs(5),
+    })
+}
