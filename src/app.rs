@@ -87,6 +87,11 @@ impl App {
         &self.0.monitor
     }
 
+    /// Whether it is about to end, and takes requests a little longer.
+    pub fn is_draining(&self) -> bool {
+        self.0.draining.is_cancelled()
+    }
+
     /// Requests that must be finished before the service ends.
     pub fn tasks(&self) -> &TaskTracker {
         &self.0.tasks

@@ -9,7 +9,7 @@ use hyper::body::Incoming;
 use super::{
     Gateway, HashBy,
     body::{Forwarded, RequestBody, ResponseBody},
-    headers::{prepare_request, prepare_response},
+    headers::{is_plainly_coded, prepare_request, prepare_response},
     upstream::{Failed, SendError},
 };
 use crate::{
@@ -40,6 +40,9 @@ impl Gateway {
     pub(super) async fn forward(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<ResponseBody> {
         if request.method() == Method::CONNECT {
             return problem(ProblemKind::MethodNotAllowed);
+        }
+        if !is_plainly_coded(request.headers()) {
+            return problem(ProblemKind::UnknownCoding);
         }
         let (parts, body) = request.into_parts();
         let place = self.place(&parts.headers, peer);
@@ -104,11 +107,11 @@ impl Gateway {
         lease: Lease,
         connection: Option<super::upstream::Reusable>,
     ) -> Response<ResponseBody> {
-        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            // Nobody asked for that.
-            let node = lease.node().spec().id.clone();
+        // Nobody asked for another protocol or coding.
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS || !is_plainly_coded(response.headers()) {
+            let (node, status) = (lease.node().spec().id.clone(), response.status().as_u16());
             lease.end(Outcome::Failure, Instant::now());
-            tracing::warn!(node, "a node switched protocols");
+            tracing::warn!(node, status, "a node's response can't be passed on");
             return problem(ProblemKind::BadGateway);
         }
         prepare_response(response.headers_mut());

@@ -71,6 +71,11 @@ pub(super) fn prepare_request(
     parts.extensions.clear();
 }
 
+/// Whether a body is coded for its way in no manner but in chunks: what else there is would be lost with the header.
+pub(super) fn is_plainly_coded(headers: &HeaderMap) -> bool {
+    tokens(headers, &header::TRANSFER_ENCODING).all(|coding| coding.eq_ignore_ascii_case("chunked"))
+}
+
 /// Removes what concerns the connection with the node.
 pub(super) fn prepare_response(headers: &mut HeaderMap) {
     remove_hop_by_hop(headers);

@@ -10,7 +10,7 @@ use std::{
 use axum::{
     body::{Body, Bytes},
     extract::{Request, State},
-    http::Method,
+    http::{HeaderValue, Method, Version, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -27,7 +27,12 @@ use crate::{
 pub async fn measure(State(app): State<App>, request: Request, next: Next) -> Response {
     let mut lease = app.fleet().own().lease(Instant::now());
     let head = request.method() == Method::HEAD;
-    let response = next.run(request).await;
+    let is_http1 = request.version() <= Version::HTTP_11;
+    let mut response = next.run(request).await;
+    if is_http1 && app.is_draining() {
+        // Whoever keeps connections opens the next one elsewhere, and no request meets one that is being closed.
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     let outcome = if response.status().is_server_error() { Outcome::Failure } else { Outcome::Success };
     if head || http_body::Body::is_end_stream(response.body()) {
         // Such a body is never read to its end, because there is none.

@@ -99,6 +99,8 @@ problem_kinds! {
     Overloaded = "overloaded", SERVICE_UNAVAILABLE, "Too many requests wait";
     /// The request took too long.
     Timeout = "timeout", SERVICE_UNAVAILABLE, "The request took too long";
+    /// The body is coded for its way in a manner that is not known here.
+    UnknownCoding = "unknown-transfer-coding", NOT_IMPLEMENTED, "The transfer coding is not known";
     /// The gateway has no node that takes requests.
     NoNode = "no-node", SERVICE_UNAVAILABLE, "No instance takes requests";
     /// The node that the gateway passed the request on to failed.

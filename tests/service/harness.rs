@@ -78,8 +78,24 @@ impl Service {
         Self::on(Arc::clone(&self.data), settings, Stdio::inherit()).await
     }
 
+    /// A gateway on data of its own, with arguments and settings.
+    pub async fn gateway(arguments: &[&str], settings: &[(&str, &str)]) -> Self {
+        let data = Arc::new(tempfile::tempdir().expect("a temporary directory"));
+        Self::run("gateway", arguments, data, settings, Stdio::inherit()).await
+    }
+
+    /// A gateway to the fleet that this instance is in.
+    pub async fn its_gateway(&self, settings: &[(&str, &str)]) -> Self {
+        Self::run("gateway", &[], Arc::clone(&self.data), settings, Stdio::inherit()).await
+    }
+
     async fn on(data: Arc<TempDir>, settings: &[(&str, &str)], log: Stdio) -> Self {
+        Self::run("serve", &[], data, settings, log).await
+    }
+
+    async fn run(role: &str, arguments: &[&str], data: Arc<TempDir>, settings: &[(&str, &str)], log: Stdio) -> Self {
         let mut command = symbolon(data.path());
+        command.arg(role).args(arguments);
         command.env("SYMBOLON_LISTEN", "127.0.0.1:0").env("SYMBOLON_DATA", data.path().join("data"));
         command.envs(CHEAP).envs(settings.iter().copied()).stdout(Stdio::piped()).stderr(log);
         let mut child = command.spawn().expect("the binary starts");
@@ -97,6 +113,11 @@ impl Service {
             data,
             client: reqwest::Client::new(),
         }
+    }
+
+    /// The process' id.
+    pub fn pid(&self) -> u32 {
+        self.child.id().expect("a running process")
     }
 
     pub fn data(&self) -> PathBuf {

@@ -1,0 +1,92 @@
+//! A gateway before the instances of a fleet.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use crate::{
+    servers::redis::Redis,
+    service::harness::{Service, until},
+};
+
+async fn nodes(gateway: &Service) -> Vec<Value> {
+    let seen = gateway.operator(reqwest::Method::GET, "/gateway").send().await.json();
+    seen["nodes"].as_array().cloned().unwrap_or_default()
+}
+
+async fn ready(gateway: &Service, count: usize) {
+    until("the gateway knows the fleet", async || {
+        let nodes = nodes(gateway).await;
+        nodes.len() == count && nodes.iter().all(|node| node["is_healthy"] == true && node["draining"] == false)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn instances_that_come_and_go_are_followed() {
+    let first = Service::start().await;
+    let gateway = first.its_gateway(&[]).await;
+    ready(&gateway, 1).await;
+    let token = gateway.member("ada").await;
+    let mut second = first.another().await;
+    ready(&gateway, 2).await;
+    for _ in 0..20 {
+        assert_eq!(gateway.session_status(&token).await, 200);
+    }
+    assert!(nodes(&gateway).await.iter().all(|node| node["requests"].as_u64() > Some(0)));
+    assert!(second.terminate().await);
+    ready(&gateway, 1).await;
+    assert_eq!(gateway.session_status(&token).await, 200);
+}
+
+#[tokio::test]
+async fn a_client_is_known_by_the_gateways_word_only_where_that_is_trusted() {
+    for (trusted, expected) in [(true, "203.0.113.9"), (false, "127.0.0.1")] {
+        let settings: &[(&str, &str)] = if trusted { &[("SYMBOLON_TRUSTED_PROXIES", "127.0.0.1")] } else { &[] };
+        let instance = Service::with(settings).await;
+        let gateway = instance.its_gateway(settings).await;
+        ready(&gateway, 1).await;
+        gateway.register("ada").await;
+        let login = json!({"login_name": "ada", "password": crate::service::harness::PASSWORD});
+        let reply = gateway.post("/v1/login", login).header("x-forwarded-for", "203.0.113.9").send().await;
+        assert_eq!(reply.json()["session"]["address"], expected);
+    }
+}
+
+#[tokio::test]
+async fn a_users_requests_stay_on_one_instance_with_hash() {
+    let first = Service::start().await;
+    let _others = [first.another().await, first.another().await];
+    let gateway = first.its_gateway(&[("SYMBOLON_GATEWAY_ALGORITHM", "hash")]).await;
+    ready(&gateway, 3).await;
+    let token = gateway.member("ada").await;
+    let count = |nodes: Vec<Value>| nodes.iter().map(|node| node["requests"].as_u64().unwrap_or(0)).collect::<Vec<_>>();
+    let before = count(nodes(&gateway).await);
+    for _ in 0..30 {
+        assert_eq!(gateway.session_status(&token).await, 200);
+    }
+    let grown: BTreeSet<u64> =
+        count(nodes(&gateway).await).iter().zip(before).map(|(after, before)| after - before).collect();
+    assert_eq!(grown, BTreeSet::from([0, 30]));
+}
+
+#[tokio::test]
+async fn a_lost_registry_leaves_the_fleet_as_it_was() {
+    let mut redis = Redis::start();
+    let url = redis.url();
+    let first =
+        Service::with(&[("SYMBOLON_REDIS_URL", &url), ("SYMBOLON_OPERATOR_TOKEN", "operator-token-of-tests")]).await;
+    let settings = [("SYMBOLON_REDIS_URL", url.as_str()), ("SYMBOLON_OPERATOR_TOKEN", "operator-token-of-tests")];
+    let gateway = first.its_gateway(&settings).await;
+    let known = async || {
+        let seen = gateway.get("/v1/operator/gateway").bearer("operator-token-of-tests").send().await.json();
+        seen["nodes"].as_array().map_or(0, Vec::len)
+    };
+    until("the gateway knows the instance", async || known().await == 1).await;
+    redis.kill();
+    // Longer than it takes an instance that is silent to be gone.
+    tokio::time::sleep(symbolon::fleet::GONE_AFTER * 2).await;
+    assert_eq!(known().await, 1);
+    assert_eq!(gateway.get("/v1/health/live").send().await.status, 200);
+    assert_eq!(gateway.get("/openapi.json").send().await.status, 200, "what needs no Redis is served");
+}
