@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use crate::{shared_store::NodeRecord, users::Violation};
+use crate::{json::whole, shared_store::NodeRecord, users::Violation};
 
 /// The greatest weight of an added node.
 const MAX_WEIGHT: u32 = 1000;
@@ -23,11 +23,11 @@ pub struct NewNode {
     )]
     url: String,
     /// Its share of the traffic relative to others.
-    #[serde(default = "usual_weight")]
+    #[serde(default = "usual_weight", deserialize_with = "whole")]
     #[schema(minimum = 1, maximum = 1000, default = 1, example = 1)]
     weight: u32,
     /// The most requests that it takes at a time.
-    #[serde(default = "usual_max_connections")]
+    #[serde(default = "usual_max_connections", deserialize_with = "whole")]
     #[schema(format = Int64, minimum = 1, maximum = 4_294_967_295_i64, default = 1000, example = 1000)]
     max_connections: u32,
     /// The region it runs in.
