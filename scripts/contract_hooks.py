@@ -212,7 +212,8 @@ def deepest(value):
 
 
 # Rules that no JSON Schema can say: the field, the refusal, and whether the value breaks the rule. Unicode's tables are
-# one: a name is judged by its canonical form. Which passwords are guessed first is another, and only the service knows.
+# one: a name is judged by its canonical form. Which passwords are guessed first is another, and only the service knows; so
+# are which text is an IPv6 address, and what instances there are.
 BEYOND_SCHEMAS = [
     ("login_name", "must not contain white space, control or invisible characters",
      lambda value: any(map(shows_nothing, canonical(value)))),
@@ -223,6 +224,8 @@ BEYOND_SCHEMAS = [
     ("new_password", "must differ from the login name", lambda value: True),
     ("new_password", "must not be one of those that are guessed first", lambda value: True),
     ("token", "is unknown, used or expired", lambda value: True),
+    ("url", "must be http://, a host and perhaps a port, such as http://10.0.0.7:8080", lambda value: "[" in value),
+    ("id", "is that of an instance with another url", lambda value: True),
 ]
 
 

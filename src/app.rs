@@ -18,12 +18,12 @@ pub(crate) use stores::{Shared, open_shared};
 
 use crate::{
     config::{OperatorTokens, Settings},
-    fleet::Fleet,
+    fleet::{Fleet, Leader},
     monitor::Monitor,
     passwords::Passwords,
     sessions::Sessions,
     shards::Shards,
-    shared_store::SharedStore,
+    shared_store::{BalancerControl, SharedStore},
     users::Users,
 };
 
@@ -41,6 +41,7 @@ struct Inner {
     sessions: Sessions,
     users: Users,
     fleet: Fleet,
+    leader: Leader,
     monitor: Monitor,
     draining: CancellationToken,
     tasks: TaskTracker,
@@ -80,6 +81,16 @@ impl App {
     /// The fleet as this instance sees it.
     pub fn fleet(&self) -> &Fleet {
         &self.0.fleet
+    }
+
+    /// Whether this instance leads the fleet.
+    pub fn leader(&self) -> &Leader {
+        &self.0.leader
+    }
+
+    /// What operators tell the fleet's balancers.
+    pub fn balancer_control(&self) -> &dyn BalancerControl {
+        &*self.0.shared
     }
 
     /// The machine's resources.

@@ -1,4 +1,4 @@
-//! Audit events: who did what to which account, from where. One log line each, on the target `audit`, inside the
+//! Audit events: who did what to which account, or to the fleet, from where. One log line each, on the target `audit`, inside the
 //! request's span, which has its id.
 //!
 //! No event holds a secret, and none holds a login name that was typed in: people type passwords there.
@@ -45,6 +45,12 @@ pub enum Kind {
     SessionsEnded,
     /// The account was deleted.
     UserDeleted,
+    /// The algorithm that balances was chosen.
+    AlgorithmChosen,
+    /// A node was added, or an instance let in again.
+    NodeAdded,
+    /// An added node was forgotten, or an instance taken out.
+    NodeRemoved,
     /// Someone without the right tried an operator's endpoint.
     OperatorRefused,
 }
@@ -68,6 +74,9 @@ impl Kind {
             Self::SessionEnded => "session_ended",
             Self::SessionsEnded => "sessions_ended",
             Self::UserDeleted => "user_deleted",
+            Self::AlgorithmChosen => "algorithm_chosen",
+            Self::NodeAdded => "node_added",
+            Self::NodeRemoved => "node_removed",
             Self::OperatorRefused => "operator_refused",
         }
     }
@@ -100,6 +109,17 @@ pub fn record(kind: Kind, user_id: Option<UserId>, actor: Actor, address: Option
         target: TARGET,
         event = kind.name(),
         user_id = user_id.map(tracing::field::display),
+        actor = %actor,
+        address = address.map(tracing::field::display),
+    );
+}
+
+/// Notes what `actor` did to the fleet from `address`; `subject` is the node or whatever else it was done to.
+pub fn record_of_fleet(kind: Kind, subject: &str, actor: Actor, address: Option<IpAddr>) {
+    tracing::info!(
+        target: TARGET,
+        event = kind.name(),
+        subject,
         actor = %actor,
         address = address.map(tracing::field::display),
     );

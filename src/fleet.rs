@@ -1,14 +1,23 @@
 //! This instance's place in the fleet: it says of itself once a second that it is there and how busy it is, so that
-//! every instance can answer for all of them.
+//! every instance can answer for all of them. [`leader`] chooses the one that decides for all.
+
+pub mod leader;
+mod view;
+mod watch;
 
 use std::{sync::Arc, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 
+pub use self::{
+    leader::Leader,
+    view::{FleetNode, FleetView, Member},
+    watch::FleetWatch,
+};
 use crate::{
     balancer::Node,
     clock::Timestamp,
-    shared_store::{InstanceRecord, InstanceRegistry},
+    shared_store::{InstanceRecord, SharedStore},
     store_error::StoreError,
 };
 
@@ -21,24 +30,30 @@ pub const GONE_AFTER: Duration = Duration::from_millis(3500);
 /// The fleet as this instance sees it.
 #[derive(Debug, Clone)]
 pub struct Fleet {
-    registry: Arc<dyn InstanceRegistry>,
+    registry: Arc<dyn SharedStore>,
+    watch: FleetWatch,
     own: Arc<Node>,
     draining: CancellationToken,
 }
 
-/// An instance and when it last said that it is there.
+/// What an instance can tell of the fleet.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Member {
-    /// What it said.
-    pub record: InstanceRecord,
-    /// When.
-    pub seen_at: Timestamp,
+pub struct Sighting {
+    /// The fleet, this instance in it as it is now.
+    pub view: FleetView,
+    /// Whether the registry did not answer, so that the rest is what was last known.
+    pub stale: bool,
 }
 
 impl Fleet {
     /// `own` is the node that this instance's requests are counted on; `draining` is cancelled when it is about to leave.
-    pub fn new(registry: Arc<dyn InstanceRegistry>, own: Arc<Node>, draining: CancellationToken) -> Self {
-        Self { registry, own, draining }
+    pub fn new(registry: Arc<dyn SharedStore>, own: Arc<Node>, draining: CancellationToken) -> Self {
+        Self { watch: FleetWatch::new(registry.clone()), registry, own, draining }
+    }
+
+    /// What keeps the last known fleet.
+    pub fn watch(&self) -> &FleetWatch {
+        &self.watch
     }
 
     /// The node that this instance's requests are counted on.
@@ -97,13 +112,33 @@ impl Fleet {
         }
     }
 
-    /// The instances that are there, this one as it is now; by id.
-    pub async fn members(&self) -> Result<Vec<Member>, StoreError> {
-        let now = Timestamp::now();
-        let since = Timestamp::from_millis(now.millis() - GONE_AFTER.as_millis() as i64);
-        let mut members = self.registry.instances(since).await?;
-        let own = self.record();
-        members.insert(own.id.clone(), (own, now));
-        Ok(members.into_values().map(|(record, seen_at)| Member { record, seen_at }).collect())
+    /// The fleet as it is now.
+    ///
+    /// # Errors
+    /// If the registry does not answer, or holds what can't be read.
+    pub async fn now(&self) -> Result<FleetView, StoreError> {
+        self.watch.look().await.map(|view| self.with_own(&view))
+    }
+
+    /// The fleet as it is now, or as it was last known while the registry does not answer.
+    ///
+    /// # Errors
+    /// Only for what is in the registry and can't be read.
+    pub async fn look(&self) -> Result<Sighting, StoreError> {
+        match self.now().await {
+            Ok(view) => Ok(Sighting { view, stale: false }),
+            // Nobody leads for long without the store, and who does can't be told.
+            Err(StoreError::Unavailable { .. }) => {
+                Ok(Sighting { view: FleetView { leader: None, ..self.with_own(&self.watch.last()) }, stale: true })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// This instance is there for certain, and known better here than by the registry.
+    fn with_own(&self, view: &FleetView) -> FleetView {
+        let (mut view, own) = (view.clone(), self.record());
+        view.instances.insert(own.id.clone(), Member { record: own, seen_at: Timestamp::now() });
+        view
     }
 }

@@ -7,7 +7,7 @@ use std::{fmt, marker::PhantomData};
 
 use serde::{
     Deserialize, Deserializer,
-    de::{DeserializeOwned, Error as _, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer},
+    de::{DeserializeOwned, Error as _, MapAccess, SeqAccess, Unexpected, Visitor, value::MapAccessDeserializer},
 };
 use serde_json::{Map, Number, Value};
 
@@ -95,6 +95,34 @@ pub fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -
     }
 
     deserializer.deserialize_map(Members(PhantomData))
+}
+
+/// For `#[serde(deserialize_with)]`: a whole number, written with decimals that are zero or without. JSON and JSON Schema
+/// don't tell these apart, and serde does.
+///
+/// # Errors
+/// Whatever the deserializer finds.
+pub fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    struct Whole;
+
+    impl Visitor<'_> for Whole {
+        type Value = u32;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "a whole number from 0 to {}", u32::MAX)
+        }
+
+        fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<u32, E> {
+            u32::try_from(value).map_err(|_| E::invalid_value(Unexpected::Unsigned(value), &self))
+        }
+
+        fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<u32, E> {
+            let is_whole = value.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(&value);
+            is_whole.then_some(value as u32).ok_or_else(|| E::invalid_value(Unexpected::Float(value), &self))
+        }
+    }
+
+    deserializer.deserialize_any(Whole)
 }
 
 /// For `#[serde(deserialize_with)]`: tells a member that is `null` (`Some(None)`) from one that is absent.
@@ -243,6 +271,23 @@ mod tests {
         assert!(refused(&deep).1.contains("recursion limit"));
         assert!(from_slice::<DocumentObject>(b"{\"a\": \"\xff\"}").is_err());
         assert!(from_slice::<DocumentObject>(br#"{"a": 1e999}"#).is_err());
+    }
+
+    #[test]
+    fn a_whole_number_is_one_however_it_is_written() {
+        #[derive(Debug, Deserialize)]
+        struct Counted {
+            #[serde(deserialize_with = "whole")]
+            count: u32,
+        }
+        let read = |text: &str| from_slice::<Counted>(format!(r#"{{"count": {text}}}"#).as_bytes());
+        for (text, count) in [("7", 7), ("7.0", 7), ("0.0", 0), ("4294967295", u32::MAX), ("4.294967295e9", u32::MAX)] {
+            assert_eq!(read(text).expect("a number").count, count);
+        }
+        for text in ["-1", "-1.0", "7.5", "4294967296", "1e10", "null", "\"7\"", "true"] {
+            let error = read(text).expect_err("a refusal");
+            assert_eq!(error.detail, "must be a whole number from 0 to 4294967295", "{text}");
+        }
     }
 
     proptest! {

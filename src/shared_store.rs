@@ -1,8 +1,10 @@
-//! What all instances share besides the shards: sessions, throttle, instance registry and locks.
+//! What all instances share besides the shards: sessions, throttle, instance registry, what
+//! operators tell the balancers, and locks.
 //!
 //! One trait for each concern, so that each system sees only its own; [`SharedStore`] is all of them in one place.
 //! Instants come from the caller where a decision depends on them.
 
+mod balancing;
 pub mod redis;
 pub mod sqlite;
 
@@ -12,6 +14,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+pub use self::balancing::{BalancerControl, Balancing, NodeRecord};
 use crate::{
     breaker::Circuit,
     clock::Timestamp,
@@ -22,7 +25,7 @@ use crate::{
 
 /// Everything that instances share besides the shards.
 #[async_trait]
-pub trait SharedStore: SessionStore + ThrottleStore + InstanceRegistry + LockStore {
+pub trait SharedStore: SessionStore + ThrottleStore + InstanceRegistry + BalancerControl + LockStore {
     /// Whether the store answers.
     async fn ping(&self) -> Result<(), StoreError>;
 
@@ -250,6 +253,9 @@ pub trait LockStore: Send + Sync + Debug {
 
     /// Gives the lock up if this holder has it.
     async fn release_lock(&self, name: &str, holder: &str) -> Result<(), StoreError>;
+
+    /// Who has the lock at `now`, and its fence.
+    async fn holder(&self, name: &str, now: Timestamp) -> Result<Option<(String, u64)>, StoreError>;
 }
 
 impl UserSnapshot {

@@ -2,11 +2,13 @@
 
 mod audit;
 mod bad_input;
+mod balancing;
 mod catalog;
 mod command_line;
 mod cookies;
 mod crashes;
 mod documents;
+mod fleet;
 pub mod harness;
 mod lost_shards;
 mod names;

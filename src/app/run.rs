@@ -11,7 +11,7 @@ use super::{
 use crate::{
     balancer::{Node, NodeSpec},
     config::Settings,
-    fleet::Fleet,
+    fleet::{Fleet, Leader},
     http::{self, ConnectionLimits, Listener},
     monitor::Monitor,
     passwords::{PasswordPolicy, Passwords},
@@ -60,6 +60,7 @@ impl Server {
         let draining = CancellationToken::new();
         let node = Node::new(node_spec(&settings, listener.local_addr().unwrap_or(settings.listen)));
         let app = App(Arc::new(Inner {
+            leader: Leader::new(stores.shared.clone(), node.spec().id.clone(), draining.clone()),
             fleet: Fleet::new(stores.shared.clone(), node, draining.clone()),
             monitor: Monitor::new(settings.monitor_interval),
             operator_tokens: stores.operator_tokens,
@@ -192,7 +193,10 @@ async fn prepare(shard: Arc<PgShard>, shards: Shards, stop: CancellationToken) {
 
 fn start_background(app: &App, tracker: &TaskTracker, stop: &CancellationToken) {
     let fleet = app.fleet().clone();
+    let (watch, leader) = (fleet.watch().clone(), app.leader().clone());
     supervise(tracker, stop, "fleet", move |stop| fleet.clone().run(stop));
+    supervise(tracker, stop, "fleet watch", move |stop| watch.clone().run(stop));
+    supervise(tracker, stop, "leader", move |stop| leader.clone().run(stop));
     let (shared, instance): (Arc<dyn SharedStore>, _) = (app.0.shared.clone(), app.fleet().own().spec().id.clone());
     supervise(tracker, stop, "reaper", move |stop| reaper::run(shared.clone(), instance.clone(), stop));
     if let Some(catalog) = app.0.catalog.clone() {

@@ -162,7 +162,8 @@ impl Problem {
         Self::fields(kind, vec![Violation::new(field, detail)])
     }
 
-    fn fields(kind: ProblemKind, violations: Vec<Violation>) -> Self {
+    /// A problem with several fields.
+    pub fn fields(kind: ProblemKind, violations: Vec<Violation>) -> Self {
         let detail = violations.iter().map(|violation| sentence(&violation.field, &violation.detail));
         let detail = Some(detail.collect::<Vec<_>>().join("; "));
         let errors = violations.into_iter().map(|Violation { field, detail }| FieldError { field, detail }).collect();

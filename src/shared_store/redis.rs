@@ -11,12 +11,14 @@
 //! | `symbolon:{id}:session:<id>` | hash | one session: `g`eneration, `d`igest, `c`reated, `i`dle end, `e`nd, `a`ddress, `u`ser agent |
 //! | `symbolon:throttle:{<digest>}` | string | when a bucket will be full |
 //! | `symbolon:{fleet}:seen`, `:records` | sorted set, hash | instances |
+//! | `symbolon:{fleet}:balancing` | hash `algorithm`, `node:<id>` | what operators tell the balancers |
 //! | `symbolon:lock:{<name>}` | hash | a lock |
 //!
-//! Every key but locks has a time to live: Redis removes what has expired, and nothing depends on when. No JSON is decoded
-//! in Lua, which would turn `[]` into `{}` and round integers. Whether a session is alive is decided by the times in it.
+//! Every key but locks and the fleet's has a time to live: Redis removes what has expired, and nothing depends on when. No
+//! JSON is decoded in Lua, which would turn `[]` into `{}` and round integers. Whether a session is alive is decided by the times in it.
 
 mod address;
+mod balancing;
 mod cluster;
 mod connection;
 mod durability;

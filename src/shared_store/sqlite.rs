@@ -1,8 +1,9 @@
 //! The shared store in an SQLite file that the processes of one machine share.
 //!
-//! Ending sessions and making them waits for the disk. Sliding an expiry, counting tries, heartbeats and locks do not:
+//! Ending sessions and making them, and what operators choose, waits for the disk. Sliding an expiry, counting tries, heartbeats and locks do not:
 //! a power loss may undo the last of them, and each is made again or expires by itself.
 
+mod balancing;
 mod fleet;
 mod sessions;
 mod throttle;
@@ -19,7 +20,10 @@ use crate::{
     store_error::StoreError,
 };
 
-const MIGRATIONS: &[Source] = &[("shared", include_str!("../../migrations/sqlite/shared/0001_shared.sql"))];
+const MIGRATIONS: &[Source] = &[
+    ("shared", include_str!("../../migrations/sqlite/shared/0001_shared.sql")),
+    ("balancing", include_str!("../../migrations/sqlite/shared/0002_balancing.sql")),
+];
 
 /// How many rows one reaping transaction deletes at most, so that it holds nobody up.
 const REAP_BATCH: i64 = 1000;

@@ -110,6 +110,23 @@ async fn what_operators_do_is_noted_as_theirs() {
 }
 
 #[tokio::test]
+async fn what_operators_tell_the_balancers_is_noted_with_what_it_is_about() {
+    let events = events(&[], async |service| {
+        let algorithm = service.operator(Method::PUT, "/balancer/algorithm");
+        algorithm.json(&json!({"algorithm": "hash"})).send().await;
+        let node = json!({"id": "spare", "url": "http://127.0.0.1:1"});
+        service.operator(Method::POST, "/balancer/nodes").json(&node).send().await;
+        for _ in 0..2 {
+            service.operator(Method::DELETE, "/balancer/nodes/spare").send().await;
+        }
+    })
+    .await;
+    assert_eq!(names(&events), ["algorithm_chosen", "node_added", "node_removed"]);
+    assert_eq!(events.iter().map(|event| event["subject"].clone()).collect::<Vec<_>>(), ["hash", "spare", "spare"]);
+    assert!(events.iter().all(|event| event["actor"] == "operator" && event["address"] == "127.0.0.1"), "{events:?}");
+}
+
+#[tokio::test]
 async fn audit_events_are_logged_whatever_else_is() {
     let quiet = events(&[("SYMBOLON_LOG", "error")], async |service| drop(service.register("ada").await)).await;
     assert_eq!(names(&quiet), ["registered"]);

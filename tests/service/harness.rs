@@ -133,10 +133,20 @@ impl Service {
         self.child.kill().await.expect("the process is killed");
     }
 
-    /// Asks the process to stop and waits until it has; returns whether it ended well.
-    pub async fn terminate(&mut self) -> bool {
+    /// Asks the process to stop.
+    pub async fn ask_to_stop(&self) {
         let pid = self.child.id().expect("a running process").to_string();
         Command::new("kill").args(["-TERM", &pid]).status().await.expect("kill runs");
+    }
+
+    /// Asks the process to stop and waits until it has; returns whether it ended well.
+    pub async fn terminate(&mut self) -> bool {
+        self.ask_to_stop().await;
+        self.has_ended().await
+    }
+
+    /// Waits until the process has ended; returns whether it ended well.
+    pub async fn has_ended(&mut self) -> bool {
         tokio::time::timeout(DEADLINE, self.child.wait()).await.expect("it stops in time").expect("a status").success()
     }
 

@@ -3,11 +3,14 @@ use serde_json::json;
 
 use super::harness::{PASSWORD, Service, until};
 
-const ALL: [(&str, &str); 10] = [
+const ALL: [(&str, &str); 13] = [
     ("GET", "/stats"),
     ("GET", "/partitions"),
     ("GET", "/partitions/ada"),
     ("GET", "/balancer"),
+    ("PUT", "/balancer/algorithm"),
+    ("POST", "/balancer/nodes"),
+    ("DELETE", "/balancer/nodes/a"),
     ("GET", "/resources"),
     ("GET", "/users?login_name=ada"),
     ("POST", "/users/00000000-0000-7000-8000-000000000000/sessions"),

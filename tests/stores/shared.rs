@@ -1,3 +1,5 @@
+mod fleet;
+
 use std::time::Duration;
 
 use serde_json::json;
@@ -5,12 +7,13 @@ use symbolon::{
     clock::Timestamp,
     sessions::Token,
     shared_store::{
-        Bucket, Charge, Client, InstanceRecord, SharedStore, StoredSession, UserSnapshot, redis::RedisSharedStore,
+        Bucket, Charge, Client, SharedStore, StoredSession, UserSnapshot, redis::RedisSharedStore,
         sqlite::SqliteSharedStore,
     },
     users::{Permissions, UserId},
 };
 
+use self::fleet::*;
 use crate::servers::redis::{Certificates, Redis, RedisCluster, RedisPair};
 
 /// Runs each function of the suite against a store of each kind, each on servers of its own.
@@ -74,6 +77,9 @@ suite! {
     parallel_charges_do_not_slip_past_the_limit
     instances_are_there_while_they_are_heard_of
     a_lock_has_one_holder_and_a_rising_fence
+    operators_choose_an_algorithm_or_leave_it_to_the_setting
+    an_added_node_is_there_until_it_is_removed
+    an_instance_is_out_until_it_is_let_in_again
 }
 
 // Redis removes what has expired by itself.
@@ -358,46 +364,4 @@ async fn parallel_charges_do_not_slip_past_the_limit(store: &dyn SharedStore) {
     let bucket = [bucket(1, 10, 10)];
     let tries = futures_util::future::join_all((0..64).map(|_| charge(store, &bucket, at(0)))).await;
     assert_eq!(tries.iter().filter(|refused| refused.is_none()).count(), 10);
-}
-
-async fn instances_are_there_while_they_are_heard_of(store: &dyn SharedStore) {
-    let record = |id: &str, connections| InstanceRecord {
-        id: id.into(),
-        url: format!("http://{id}"),
-        weight: 1,
-        region: "r".into(),
-        zone: "z".into(),
-        version: "1".into(),
-        draining: false,
-        current_connections: connections,
-        max_connections: 10,
-        average_response_time: 0.25,
-    };
-    for (id, connections, seconds) in [("a", 1, 0), ("b", 2, 1), ("a", 3, 2)] {
-        store.heartbeat(&record(id, connections), at(seconds)).await.expect("an answer");
-    }
-    let since = async |seconds| store.instances(at(seconds)).await.expect("an answer");
-    let all = since(0).await;
-    assert_eq!((all.len(), &all["a"], &all["b"]), (2, &(record("a", 3), at(2)), &(record("b", 2), at(1))));
-    assert_eq!(since(2).await.keys().collect::<Vec<_>>(), ["a"]);
-    store.leave("a").await.expect("an answer");
-    assert_eq!(since(0).await.keys().collect::<Vec<_>>(), ["b"]);
-}
-
-async fn a_lock_has_one_holder_and_a_rising_fence(store: &dyn SharedStore) {
-    let lease = Duration::from_secs(10);
-    let acquire =
-        async |holder: &str, seconds| store.acquire_lock("lock", holder, lease, at(seconds)).await.expect("an answer");
-    let first = acquire("a", 0).await.expect("the lock");
-    assert_eq!(acquire("b", 9).await, None);
-    assert_eq!(acquire("a", 9).await, Some(first), "extended in time, the fence stays");
-    assert_eq!(acquire("b", 18).await, None);
-    let second = acquire("b", 19).await.expect("the lock");
-    assert!(second > first);
-    store.release_lock("lock", "a").await.expect("an answer");
-    assert_eq!(acquire("a", 20).await, None, "only its holder releases a lock");
-    store.release_lock("lock", "b").await.expect("an answer");
-    let third = acquire("a", 21).await.expect("the lock");
-    assert!(third > second);
-    assert!(acquire("a", 40).await.expect("the lock") > third, "a late holder gets a new fence");
 }

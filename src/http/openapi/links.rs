@@ -66,6 +66,7 @@ pub(super) fn add(document: &mut OpenApi) {
     }
     let oldest = new().parameter("path.session_id", "$response.body#/sessions/0/session_id");
     add("list_sessions", "200", "end_session", oldest);
+    add("add_node", "201", "remove_node", new().parameter("path.id", "$response.body#/id"));
     let reset = json!({"token": "$response.body#/token", "new_password": "staple battery horse"});
     add("start_password_reset", "200", "reset_password", new().request_body(Some(reset)));
 }

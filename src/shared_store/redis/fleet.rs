@@ -80,6 +80,13 @@ impl LockStore for RedisSharedStore {
     async fn release_lock(&self, name: &str, holder: &str) -> Result<(), StoreError> {
         self.run(&self.scripts.release_lock, vec![lock(name)], vec![holder.to_owned()]).await
     }
+
+    async fn holder(&self, name: &str, now: Timestamp) -> Result<Option<(String, u64)>, StoreError> {
+        let fields = [&lock(name), "holder", "fence", "expires_at"];
+        let held: (Option<String>, Option<u64>, Option<i64>) = self.command("HMGET", &fields).await?;
+        let (Some(holder), Some(fence), Some(expires_at)) = held else { return Ok(None) };
+        Ok((expires_at > now.millis()).then_some((holder, fence)))
+    }
 }
 
 fn lock(name: &str) -> String {

@@ -66,4 +66,6 @@ scripts! {
     refund
     acquire_lock
     release_lock
+    remove_node
+    readmit_node
 }

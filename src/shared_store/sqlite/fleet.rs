@@ -94,4 +94,15 @@ impl LockStore for SqliteSharedStore {
             .map_err(self.failed())?;
         write.commit().await
     }
+
+    async fn holder(&self, name: &str, now: Timestamp) -> Result<Option<(String, u64)>, StoreError> {
+        let held: Option<(String, i64)> =
+            sqlx::query_as("SELECT holder, fence FROM locks WHERE name = ? AND expires_at > ?")
+                .bind(name)
+                .bind(now.millis())
+                .fetch_optional(self.database.reader())
+                .await
+                .map_err(self.failed())?;
+        Ok(held.and_then(|(holder, fence)| Some((holder, u64::try_from(fence).ok()?))))
+    }
 }

@@ -1,0 +1,145 @@
+//! The fleet as the shared store told it at one time: its instances, what operators say to its balancers, and its leader.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    balancer::NodeSpec,
+    clock::Timestamp,
+    shared_store::{Balancing, InstanceRecord},
+};
+
+/// All of it. One that was never told is empty.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct FleetView {
+    /// The instances that were there, by id.
+    pub instances: BTreeMap<String, Member>,
+    /// What operators chose.
+    pub balancing: Balancing,
+    /// The instance that led.
+    pub leader: Option<String>,
+    /// When; none if it was never told.
+    pub as_of: Option<Timestamp>,
+}
+
+/// An instance and when it last said that it is there.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Member {
+    /// What it said.
+    pub record: InstanceRecord,
+    /// When.
+    pub seen_at: Timestamp,
+}
+
+/// What balancers have to do with: an instance, or a node that an operator added.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FleetNode {
+    /// Where it is and what it takes.
+    pub spec: NodeSpec,
+    /// The instance, if it is one.
+    pub instance: Option<Member>,
+    /// Whether an operator added it.
+    pub added: bool,
+    /// Whether an operator took it out.
+    pub removed: bool,
+}
+
+impl FleetNode {
+    /// Whether it is to get requests, as far as the registry and operators say.
+    pub fn takes_requests(&self) -> bool {
+        !self.removed && !self.is_draining()
+    }
+
+    /// Whether it is about to leave.
+    pub fn is_draining(&self) -> bool {
+        self.instance.as_ref().is_some_and(|instance| instance.record.draining)
+    }
+}
+
+impl FleetView {
+    /// The instances and the added nodes, by id. An instance knows better than an operator where it is: of a node that was
+    /// added under its id only the fact remains.
+    pub fn nodes(&self) -> BTreeMap<String, FleetNode> {
+        let added = self.balancing.added.values().cloned().map(|record| FleetNode {
+            spec: record.into(),
+            instance: None,
+            added: true,
+            removed: false,
+        });
+        let mut nodes: BTreeMap<String, FleetNode> = added.map(|node| (node.spec.id.clone(), node)).collect();
+        for (id, instance) in &self.instances {
+            let node = FleetNode {
+                spec: spec(&instance.record),
+                instance: Some(instance.clone()),
+                added: nodes.contains_key(id),
+                removed: self.balancing.removed.contains(id),
+            };
+            nodes.insert(id.clone(), node);
+        }
+        nodes
+    }
+}
+
+fn spec(record: &InstanceRecord) -> NodeSpec {
+    NodeSpec {
+        id: record.id.clone(),
+        url: record.url.clone(),
+        weight: record.weight,
+        max_connections: u32::try_from(record.max_connections).unwrap_or(u32::MAX),
+        region: record.region.clone(),
+        zone: record.zone.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shared_store::NodeRecord;
+
+    fn instance(id: &str, draining: bool) -> (String, Member) {
+        let record = InstanceRecord {
+            id: id.to_owned(),
+            url: format!("http://{id}"),
+            weight: 2,
+            region: "r".to_owned(),
+            zone: "z".to_owned(),
+            version: "1".to_owned(),
+            draining,
+            current_connections: 0,
+            max_connections: u64::MAX,
+            average_response_time: 0.0,
+        };
+        (id.to_owned(), Member { record, seen_at: Timestamp::from_millis(0) })
+    }
+
+    fn added(id: &str) -> (String, NodeRecord) {
+        let record = NodeRecord {
+            id: id.to_owned(),
+            url: "http://elsewhere".to_owned(),
+            weight: 1,
+            max_connections: 10,
+            region: "r".to_owned(),
+            zone: "z".to_owned(),
+        };
+        (id.to_owned(), record)
+    }
+
+    #[test]
+    fn instances_and_added_nodes_are_one_list() {
+        let view = FleetView {
+            instances: BTreeMap::from([instance("a", false), instance("b", true), instance("c", false)]),
+            balancing: Balancing {
+                added: BTreeMap::from([added("a"), added("x")]),
+                removed: ["c".to_owned(), "gone".to_owned()].into(),
+                ..Balancing::default()
+            },
+            ..FleetView::default()
+        };
+        let nodes = view.nodes();
+        assert_eq!(nodes.keys().collect::<Vec<_>>(), ["a", "b", "c", "x"]);
+        let takes: Vec<bool> = nodes.values().map(FleetNode::takes_requests).collect();
+        assert_eq!(takes, [true, false, false, true]);
+        assert!(nodes["a"].added && nodes["x"].added && !nodes["b"].added);
+        assert_eq!((nodes["a"].spec.url.as_str(), nodes["a"].spec.max_connections), ("http://a", u32::MAX));
+        assert_eq!((nodes["x"].spec.url.as_str(), nodes["x"].instance.is_none()), ("http://elsewhere", true));
+    }
+}

@@ -1,0 +1,84 @@
+//! Keeps the last known fleet, so that whoever depends on it (operators, gateways) has one while the shared store does not
+//! answer. The view is replaced whole.
+
+use std::sync::Arc;
+
+use futures_util::future::try_join3;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::{FleetView, GONE_AFTER, HEARTBEAT, Member, leader};
+use crate::{clock::Timestamp, shared_store::SharedStore, store_error::StoreError};
+
+/// Looks at the fleet; clones share what they saw.
+#[derive(Debug, Clone)]
+pub struct FleetWatch {
+    store: Arc<dyn SharedStore>,
+    last: watch::Sender<Arc<FleetView>>,
+}
+
+impl FleetWatch {
+    /// Nothing is known yet.
+    pub fn new(store: Arc<dyn SharedStore>) -> Self {
+        Self { store, last: watch::Sender::default() }
+    }
+
+    /// What was last known.
+    pub fn last(&self) -> Arc<FleetView> {
+        Arc::clone(&self.last.borrow())
+    }
+
+    /// Every view from now on, and the last one; it changes at least with each heartbeat's interval.
+    pub fn subscribe(&self) -> watch::Receiver<Arc<FleetView>> {
+        self.last.subscribe()
+    }
+
+    /// Asks the store.
+    ///
+    /// # Errors
+    /// If the store does not answer, or not in full; then what was last known stays.
+    pub async fn look(&self) -> Result<Arc<FleetView>, StoreError> {
+        let now = Timestamp::now();
+        let since = Timestamp::from_millis(now.millis() - GONE_AFTER.as_millis() as i64);
+        let (instances, balancing, held) =
+            try_join3(self.store.instances(since), self.store.balancing(), self.store.holder(leader::LOCK, now))
+                .await?;
+        let member = |(id, (record, seen_at))| (id, Member { record, seen_at });
+        let view = Arc::new(FleetView {
+            instances: instances.into_iter().map(member).collect(),
+            balancing,
+            leader: held.map(|(holder, _fence)| holder),
+            as_of: Some(now),
+        });
+        self.last.send_replace(Arc::clone(&view));
+        Ok(view)
+    }
+
+    /// Looks as often as instances say that they are there, until stopped.
+    pub async fn run(self, stop: CancellationToken) {
+        let mut ticks = tokio::time::interval(HEARTBEAT);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut failing = false;
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                _ = ticks.tick() => {}
+            }
+            let Some(seen) = stop.run_until_cancelled(self.look()).await else { break };
+            match seen {
+                Err(error) if !failing => {
+                    failing = true;
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "the fleet can't be told: what was last known of it stays"
+                    );
+                }
+                Ok(_) if failing => {
+                    failing = false;
+                    tracing::info!("the fleet can be told again");
+                }
+                _ => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! The algorithm that an operator chose for all gateways.
+
+use axum::{extract::State, http::StatusCode};
+use serde::Deserialize;
+
+use crate::{
+    app::App,
+    audit,
+    balancer::{Algorithm, UnknownAlgorithm},
+    http::{
+        auth::{Operator, Origin},
+        body::JsonBody,
+        problem::{Problem, ProblemKind},
+    },
+};
+
+/// The algorithm to balance by.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"algorithm": "peak_ewma"}))]
+pub struct AlgorithmChoice {
+    /// Its name; null goes back to the one in each gateway's settings.
+    // Without a function of its own serde takes an absent member for null.
+    #[serde(deserialize_with = "Option::deserialize")]
+    #[schema(value_type = Option<Algorithm>, required = true)]
+    algorithm: Option<String>,
+}
+
+/// Chooses the algorithm by which the fleet's gateways balance, until another is chosen.
+#[utoipa::path(
+    put, path = "/v1/operator/balancer/algorithm", tag = "operator", operation_id = "choose_algorithm",
+    security(("operator_token" = []), ("session" = [])),
+    request_body = AlgorithmChoice,
+    responses(
+        (status = 204, description = "Chosen; gateways follow within seconds."),
+        (status = 422, description = "invalid-value"),
+    )
+)]
+pub(in crate::http) async fn choose(
+    State(app): State<App>,
+    Operator(actor): Operator,
+    origin: Origin,
+    JsonBody(body): JsonBody<AlgorithmChoice>,
+) -> Result<StatusCode, Problem> {
+    let algorithm: Option<Algorithm> = body.algorithm.as_deref().map(str::parse).transpose().map_err(unknown)?;
+    app.balancer_control().set_algorithm(algorithm).await?;
+    let subject = algorithm.map_or("setting", Algorithm::name);
+    audit::record_of_fleet(audit::Kind::AlgorithmChosen, subject, actor, origin.address);
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn unknown(_: UnknownAlgorithm) -> Problem {
+    let names = Algorithm::ALL.map(Algorithm::name).join(", ");
+    Problem::field(ProblemKind::Invalid, "algorithm", format!("must be one of {names}, or null"))
+}

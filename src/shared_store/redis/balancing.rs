@@ -1,0 +1,65 @@
+//! What operators tell the balancers: one hash, in which an instance that was taken out has an empty record.
+
+use std::collections::HashMap;
+
+use async_trait::async_trait;
+
+use super::{PREFIX, RedisSharedStore};
+use crate::{
+    balancer::Algorithm,
+    shared_store::{BalancerControl, Balancing, NodeRecord},
+    store_error::StoreError,
+};
+
+const ALGORITHM: &str = "algorithm";
+const NODE: &str = "node:";
+
+fn key() -> String {
+    format!("{PREFIX}{{fleet}}:balancing")
+}
+
+fn field(id: &str) -> String {
+    format!("{NODE}{id}")
+}
+
+#[async_trait]
+impl BalancerControl for RedisSharedStore {
+    async fn balancing(&self) -> Result<Balancing, StoreError> {
+        let fields: HashMap<String, String> = self.command("HGETALL", &[&key()]).await?;
+        let mut balancing =
+            Balancing { algorithm: fields.get(ALGORITHM).and_then(|name| name.parse().ok()), ..Balancing::default() };
+        for (field, record) in &fields {
+            let Some(id) = field.strip_prefix(NODE) else { continue };
+            if record.is_empty() {
+                balancing.removed.insert(id.to_owned());
+            } else {
+                let record = serde_json::from_str(record).map_err(|error| self.corrupt("node", error))?;
+                balancing.added.insert(id.to_owned(), record);
+            }
+        }
+        Ok(balancing)
+    }
+
+    async fn set_algorithm(&self, algorithm: Option<Algorithm>) -> Result<(), StoreError> {
+        let key = key();
+        match algorithm {
+            Some(algorithm) => self.command("HSET", &[&key, ALGORITHM, algorithm.name()]).await,
+            None => self.command("HDEL", &[&key, ALGORITHM]).await,
+        }
+    }
+
+    async fn add_node(&self, node: &NodeRecord) -> Result<(), StoreError> {
+        let record = serde_json::to_string(node).map_err(|error| self.corrupt("node", error))?;
+        self.command("HSET", &[&key(), &field(&node.id), &record]).await
+    }
+
+    async fn remove_node(&self, id: &str, is_instance: bool) -> Result<bool, StoreError> {
+        let kind = if is_instance { "instance" } else { "added" };
+        let arguments = vec![field(id), kind.to_owned()];
+        Ok(self.run::<u64>(&self.scripts.remove_node, vec![key()], arguments).await? > 0)
+    }
+
+    async fn readmit_node(&self, id: &str) -> Result<bool, StoreError> {
+        Ok(self.run::<u64>(&self.scripts.readmit_node, vec![key()], vec![field(id)]).await? > 0)
+    }
+}

@@ -1,0 +1,5 @@
+-- Forgets that an instance was taken out; 0 if it was not.
+-- KEYS: balancing
+-- ARGV: field
+if redis.call('HGET', KEYS[1], ARGV[1]) == '' then return redis.call('HDEL', KEYS[1], ARGV[1]) end
+return 0

@@ -1,0 +1,72 @@
+//! What operators tell the balancers. Unlike heartbeats nobody says it again, so it waits for the disk.
+
+use async_trait::async_trait;
+use sqlx::{Row, Sqlite, query::Query, sqlite::SqliteArguments};
+
+use super::SqliteSharedStore;
+use crate::{
+    balancer::Algorithm,
+    shared_store::{BalancerControl, Balancing, NodeRecord},
+    sqlite::Durability,
+    store_error::StoreError,
+};
+
+impl SqliteSharedStore {
+    /// Runs one statement; returns how many rows it changed.
+    async fn keep(&self, statement: Query<'_, Sqlite, SqliteArguments>) -> Result<u64, StoreError> {
+        let mut write = self.database.write(Durability::Full).await?;
+        let changed = statement.execute(&mut **write).await.map_err(self.failed())?.rows_affected();
+        write.commit().await?;
+        Ok(changed)
+    }
+}
+
+#[async_trait]
+impl BalancerControl for SqliteSharedStore {
+    async fn balancing(&self) -> Result<Balancing, StoreError> {
+        let rows = sqlx::query("SELECT node_id, record, NULL AS algorithm FROM balancer_nodes UNION ALL SELECT NULL, NULL, algorithm FROM balancing")
+            .fetch_all(self.database.reader())
+            .await
+            .map_err(self.failed())?;
+        let mut balancing = Balancing::default();
+        for row in rows {
+            match (row.get::<Option<String>, _>("node_id"), row.get::<Option<&str>, _>("record")) {
+                (None, _) => {
+                    balancing.algorithm = row.get::<Option<&str>, _>("algorithm").and_then(|it| it.parse().ok())
+                }
+                (Some(id), None) => drop(balancing.removed.insert(id)),
+                (Some(id), Some(record)) => {
+                    let record = serde_json::from_str(record).map_err(|error| self.database.corrupt("node", error))?;
+                    balancing.added.insert(id, record);
+                }
+            }
+        }
+        Ok(balancing)
+    }
+
+    async fn set_algorithm(&self, algorithm: Option<Algorithm>) -> Result<(), StoreError> {
+        self.keep(sqlx::query("UPDATE balancing SET algorithm = ?").bind(algorithm.map(Algorithm::name)))
+            .await
+            .map(drop)
+    }
+
+    async fn add_node(&self, node: &NodeRecord) -> Result<(), StoreError> {
+        let statement =
+            "INSERT INTO balancer_nodes VALUES (?, ?) ON CONFLICT (node_id) DO UPDATE SET record = excluded.record";
+        self.keep(sqlx::query(statement).bind(&node.id).bind(sqlx::types::Json(node))).await.map(drop)
+    }
+
+    async fn remove_node(&self, id: &str, is_instance: bool) -> Result<bool, StoreError> {
+        let statement = if is_instance {
+            "INSERT INTO balancer_nodes VALUES (?, NULL) ON CONFLICT (node_id) DO UPDATE SET record = NULL"
+        } else {
+            "DELETE FROM balancer_nodes WHERE node_id = ? AND record IS NOT NULL"
+        };
+        Ok(self.keep(sqlx::query(statement).bind(id)).await? > 0)
+    }
+
+    async fn readmit_node(&self, id: &str) -> Result<bool, StoreError> {
+        let statement = "DELETE FROM balancer_nodes WHERE node_id = ? AND record IS NULL";
+        Ok(self.keep(sqlx::query(statement).bind(id)).await? > 0)
+    }
+}
