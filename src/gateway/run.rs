@@ -16,7 +16,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     Gateway, GatewayPolicy, Inner, ResponseBody, SpawnCount,
     budget::RetryBudget,
-    follow,
+    follow::Follower,
     metrics::Metrics,
     nodes::{Nodes, authority},
     spawn::{Launch, Spawner},
@@ -26,6 +26,7 @@ use crate::{
     app::{self, StartError},
     balancer::{Balancer, NodeSpec, Policy},
     config::Settings,
+    fleet::FleetWatch,
     health_check::{self, Cadence, http::HttpCheck},
     http::{ConnectionLimits, Listener, serve},
     shared_store::SharedStore,
@@ -218,8 +219,8 @@ fn start_background(
         }
     });
     if let Some(store) = store {
-        let gateway = gateway.clone();
-        supervise(tracker, stop, "fleet", move |stop| follow::run(gateway.clone(), Arc::clone(&store), stop));
+        let follower = Follower::new(gateway.clone(), FleetWatch::new(store));
+        supervise(tracker, stop, "fleet", move |stop| follower.clone().run(stop));
     }
 }
 

@@ -30,10 +30,11 @@ async fn instances_that_come_and_go_are_followed() {
     let token = gateway.member("ada").await;
     let mut second = first.another().await;
     ready(&gateway, 2).await;
-    for _ in 0..20 {
+    until("both get requests", async || {
         assert_eq!(gateway.session_status(&token).await, 200);
-    }
-    assert!(nodes(&gateway).await.iter().all(|node| node["requests"].as_u64() > Some(0)));
+        nodes(&gateway).await.iter().all(|node| node["requests"].as_u64() > Some(0))
+    })
+    .await;
     assert!(second.terminate().await);
     ready(&gateway, 1).await;
     assert_eq!(gateway.session_status(&token).await, 200);
@@ -89,4 +90,24 @@ async fn a_lost_registry_leaves_the_fleet_as_it_was() {
     assert_eq!(known().await, 1);
     assert_eq!(gateway.get("/v1/health/live").send().await.status, 200);
     assert_eq!(gateway.get("/openapi.json").send().await.status, 200, "what needs no Redis is served");
+}
+
+#[tokio::test]
+async fn what_operators_choose_at_any_instance_is_in_force_at_the_gateway() {
+    let first = Service::start().await;
+    let second = first.another().await;
+    let gateway = first.its_gateway(&[]).await;
+    ready(&gateway, 2).await;
+    let body = json!({"algorithm": "least_connections"});
+    let chosen = second.operator(reqwest::Method::PUT, "/balancer/algorithm").json(&body).send().await;
+    assert_eq!(chosen.status, 204);
+    until("the algorithm is in force", async || {
+        gateway.operator(reqwest::Method::GET, "/gateway").send().await.json()["algorithm"] == "least_connections"
+    })
+    .await;
+    let id = nodes(&gateway).await[0]["id"].as_str().expect("an id").to_owned();
+    let path = format!("/balancer/nodes/{id}");
+    assert_eq!(second.operator(reqwest::Method::DELETE, &path).send().await.status, 204);
+    ready(&gateway, 1).await;
+    assert_ne!(nodes(&gateway).await[0]["id"], id);
 }

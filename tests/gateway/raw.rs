@@ -77,11 +77,6 @@ impl Connection {
         self.stream.write_all(text.as_ref()).await.expect("the other end reads");
     }
 
-    /// Sends what the other end may not want any more.
-    pub async fn try_send(&mut self, text: impl AsRef<[u8]>) {
-        let _ = self.stream.write_all(text.as_ref()).await;
-    }
-
     /// Reads up to the end of a head; none if the connection ends before. It is in lower case, but for its first line.
     pub async fn read_head(&mut self) -> Option<String> {
         let end = loop {

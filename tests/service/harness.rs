@@ -89,6 +89,12 @@ impl Service {
         Self::run("gateway", &[], Arc::clone(&self.data), settings, Stdio::inherit()).await
     }
 
+    /// A gateway on the data of this instance, its log in a file.
+    pub async fn its_gateway_logging_to(&self, log: &Path, arguments: &[&str], settings: &[(&str, &str)]) -> Self {
+        let log = std::fs::File::create(log).expect("a log file");
+        Self::run("gateway", arguments, Arc::clone(&self.data), settings, log.into()).await
+    }
+
     async fn on(data: Arc<TempDir>, settings: &[(&str, &str)], log: Stdio) -> Self {
         Self::run("serve", &[], data, settings, log).await
     }
