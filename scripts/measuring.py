@@ -59,7 +59,7 @@ class Redis:
 class Instance:
     """One process of the service."""
 
-    def __init__(self, binary, data, settings, prefix=()):
+    def __init__(self, binary, data, settings, prefix=(), arguments=()):
         environment = {name: value for name, value in os.environ.items() if not name.startswith("SYMBOLON_")}
         environment |= {
             "SYMBOLON_LISTEN": "127.0.0.1:0",
@@ -67,10 +67,10 @@ class Instance:
             "SYMBOLON_OPERATOR_TOKEN": TOKEN,
             "SYMBOLON_LOG": "error,audit=off",
         }
-        arguments = [*prefix, str(binary)]
+        command = [*prefix, str(binary), *arguments]
         log = open(Path(data).parent / "log", "a")
         self.process = subprocess.Popen(
-            arguments, env=environment | settings, stdout=subprocess.PIPE, stderr=log, text=True
+            command, env=environment | settings, stdout=subprocess.PIPE, stderr=log, text=True
         )
         self.port = int(re.search(r":(\d+)$", self.process.stdout.readline().strip())[1])
 
@@ -131,8 +131,8 @@ class Client:
 
 
 @contextlib.contextmanager
-def running(binary, settings=None, instances=1, redis=False, prefix=()):
-    """Instances on one data directory; with sessions in Redis if so asked."""
+def running(binary, settings=None, instances=1, redis=False, prefix=(), arguments=()):
+    """Processes on one data directory; with sessions in Redis if so asked."""
     root = tempfile.mkdtemp()
     os.chmod(root, 0o755)
     server, started = None, []
@@ -142,7 +142,7 @@ def running(binary, settings=None, instances=1, redis=False, prefix=()):
             server = Redis(root)
             settings["SYMBOLON_REDIS_URL"] = server.url
         for _ in range(instances):
-            started.append(Instance(binary, f"{root}/data", settings, prefix))
+            started.append(Instance(binary, f"{root}/data", settings, prefix, arguments))
             until("the service is ready", lambda: started[-1].client().raw("GET", "/v1/health/ready")[0] == 200)
         yield started
     finally:
