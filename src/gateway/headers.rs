@@ -2,7 +2,10 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use http::{HeaderMap, HeaderName, HeaderValue, header, request, uri::Authority};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, header, request,
+    uri::{Authority, PathAndQuery, Scheme},
+};
 
 use crate::{config::Networks, http::middleware::is_fit_request_id};
 
@@ -57,6 +60,7 @@ pub(super) fn prepare_request(
     parts.headers.remove(header::EXPECT);
     parts.headers.remove("http2-settings");
     set_forwarded(&mut parts.headers, peer.ip().to_canonical(), trusted, host.as_ref());
+    join_cookies(&mut parts.headers);
     trace(&mut parts.headers);
     parts.headers.insert(header::HOST, host.unwrap_or_else(|| authority_value(node)));
     if takes_trailers {
@@ -112,6 +116,34 @@ fn tokens<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item =
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
         .map(str::trim)
+}
+
+/// HTTP/2 may split what HTTP/1.1 has in one header (RFC 9113, section 8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let cookies: Vec<&[u8]> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if cookies.len() > 1
+        && let Ok(joined) = HeaderValue::from_bytes(&cookies.join(&b"; "[..]))
+    {
+        headers.insert(header::COOKIE, joined);
+    }
+}
+
+/// A prepared request as HTTP/2 has it: whom it is for is in the target.
+pub(super) fn prepare_http2(parts: &mut request::Parts, node: &Authority) {
+    if parts.uri.authority().is_some() {
+        // It came back from another node.
+        return;
+    }
+    parts.headers.remove(header::TRANSFER_ENCODING);
+    let host = parts.headers.remove(header::HOST).and_then(|host| Authority::try_from(host.as_bytes()).ok());
+    let path = parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+    let mut uri = http::uri::Parts::default();
+    (uri.scheme, uri.authority, uri.path_and_query) =
+        (Some(Scheme::HTTP), host.or_else(|| Some(node.clone())), Some(path));
+    if let Ok(uri) = http::Uri::from_parts(uri) {
+        parts.uri = uri;
+    }
+    parts.version = http::Version::HTTP_2;
 }
 
 /// Says whom the request came from. What the peer says of that is kept only of a trusted proxy.
@@ -266,6 +298,20 @@ mod tests {
         let parts = prepared("http://a.example:81/x?y=1", &[("host", "b.example")], "192.0.2.1");
         assert_eq!((parts.uri.to_string().as_str(), value(&parts, "host")), ("/x?y=1", Some("a.example:81")));
         assert_eq!(value(&prepared("/", &[], "192.0.2.1"), "host"), Some("node:8080"));
+    }
+
+    #[test]
+    fn cookies_that_came_apart_go_as_one_header() {
+        let parts = prepared("/", &[("cookie", "a=1"), ("cookie", "b=2")], "192.0.2.1");
+        assert_eq!(value(&parts, "cookie"), Some("a=1; b=2"));
+    }
+
+    #[test]
+    fn http2_has_the_host_in_the_target() {
+        let mut parts = prepared("/x?y=1", &[("host", "a.example")], "192.0.2.1");
+        prepare_http2(&mut parts, &"node:8080".parse().expect("an authority"));
+        assert_eq!(parts.uri.to_string(), "http://a.example/x?y=1");
+        assert_eq!(value(&parts, "host"), None);
     }
 
     #[test]

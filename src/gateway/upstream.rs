@@ -18,7 +18,7 @@ use hyper::{
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 
-use super::body::RequestBody;
+use super::{body::RequestBody, headers::prepare_http2};
 
 /// How connections with nodes are made and kept.
 #[derive(Debug, Clone, Copy)]
@@ -146,6 +146,9 @@ impl Upstream {
             Ok(sender) => sender,
             Err(error) => return Err(Failed { error, unsent: Some(Box::new(request)) }),
         };
+        let (mut parts, body) = request.into_parts();
+        prepare_http2(&mut parts, &self.authority);
+        let request = Request::from_parts(parts, body);
         sender.try_send_request(request).await.map_err(|mut error| {
             let unsent = error.take_message().map(Box::new);
             Failed { error: self.connection_error(error.into_error()), unsent }

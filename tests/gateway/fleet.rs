@@ -111,3 +111,15 @@ async fn what_operators_choose_at_any_instance_is_in_force_at_the_gateway() {
     ready(&gateway, 1).await;
     assert_ne!(nodes(&gateway).await[0]["id"], id);
 }
+
+#[tokio::test]
+async fn instances_are_spoken_with_in_http_2_where_that_is_set() {
+    let first = Service::start().await;
+    let gateway = first.its_gateway(&[("SYMBOLON_GATEWAY_HTTP2", "on")]).await;
+    ready(&gateway, 1).await;
+    let token = gateway.member("ada").await;
+    let patch = || gateway.patch("/v1/users/me/preferences", json!({"theme": "dark"})).bearer(&token).send();
+    let replies = futures_util::future::join_all((0..20).map(|_| patch())).await;
+    assert!(replies.iter().all(|reply| reply.status == 200), "{replies:?}");
+    assert_eq!(nodes(&gateway).await[0]["idle_connections"], 0, "one connection carries all");
+}
