@@ -269,3 +269,17 @@ async fn a_node_that_sends_nothing_more_ends_the_response() {
     client.read_head().await.expect("a response");
     assert_eq!(client.read_to_end().await, "hello");
 }
+
+#[tokio::test]
+async fn a_client_that_reads_nothing_does_not_hold_its_node_for_ever() {
+    let mut node = Node::start().await;
+    let gateway = gateway_before(&node, &[("SYMBOLON_SEND_TIMEOUT", "300ms")]).await;
+    let mut client = Connection::with(&gateway).await;
+    client.send("GET /x HTTP/1.1\r\nhost: h\r\n\r\n").await;
+    let mut request = node.request().await;
+    request.send("HTTP/1.1 200 OK\r\ncontent-length: 1000000000\r\n\r\n").await;
+    let piece = vec![b'x'; 1 << 20];
+    // More than the buffers on the way take.
+    while request.try_send(&piece).await {}
+    drop(client);
+}
