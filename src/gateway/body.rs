@@ -2,6 +2,10 @@
 
 use std::{
     pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll},
     time::Duration,
 };
@@ -22,12 +26,15 @@ pub(super) enum RequestBody {
     /// There is none: such a request can be made again.
     Empty,
     /// As it comes from the client.
-    Streamed(Incoming),
+    Streamed(Incoming, Arc<AtomicBool>),
 }
 
 impl RequestBody {
-    pub(super) fn new(body: Incoming) -> Self {
-        if body.is_end_stream() { Self::Empty } else { Self::Streamed(body) }
+    /// The body, and what tells whether it waits for the client to send more.
+    pub(super) fn new(body: Incoming) -> (Self, Arc<AtomicBool>) {
+        let waits = Arc::new(AtomicBool::new(false));
+        let body = if body.is_end_stream() { Self::Empty } else { Self::Streamed(body, Arc::clone(&waits)) };
+        (body, waits)
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -42,21 +49,25 @@ impl Body for RequestBody {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         match self.get_mut() {
             Self::Empty => Poll::Ready(None),
-            Self::Streamed(body) => Pin::new(body).poll_frame(cx),
+            Self::Streamed(body, waits) => {
+                let frame = Pin::new(body).poll_frame(cx);
+                waits.store(frame.is_pending(), Ordering::Relaxed);
+                frame
+            }
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Empty => true,
-            Self::Streamed(body) => body.is_end_stream(),
+            Self::Streamed(body, _) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Empty => SizeHint::with_exact(0),
-            Self::Streamed(body) => body.size_hint(),
+            Self::Streamed(body, _) => body.size_hint(),
         }
     }
 }

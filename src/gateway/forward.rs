@@ -1,6 +1,11 @@
 //! A request's way through: a node is picked, the request goes there, and the response comes back.
 
-use std::{borrow::Cow, net::SocketAddr, sync::Arc, time::Instant};
+use std::{
+    borrow::Cow,
+    net::SocketAddr,
+    sync::{Arc, atomic::Ordering},
+    time::Instant,
+};
 
 use axum::response::IntoResponse;
 use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, Version, header};
@@ -9,29 +14,35 @@ use hyper::body::Incoming;
 use super::{
     Gateway, HashBy,
     body::{Forwarded, RequestBody, ResponseBody},
-    headers::{is_plainly_coded, prepare_request, prepare_response},
-    upstream::{Failed, SendError},
+    headers::{has_plain_length, has_plain_target, is_plainly_coded, prepare_request, prepare_response},
+    upstream::{self, Reusable, SendError},
 };
 use crate::{
-    balancer::{Algorithm, Caller, Lease, Outcome, PickError},
+    balancer::{Algorithm, Caller, Lease, Node, Outcome, PickError},
     http::{Problem, ProblemKind, address, auth},
 };
 
 /// On how many nodes a request is tried at most.
 const ATTEMPTS: usize = 3;
 
-/// Why an attempt ended without a response.
-enum Failure {
-    /// The connection with the node failed.
-    Send(SendError),
-    /// It did not begin its response in time.
-    Late,
+/// An attempt that ended without a response.
+struct Failed {
+    node: Arc<Node>,
+    /// Whether that may be the connection's fault, and not the node's.
+    was_kept: bool,
+    /// What failed; nothing, if the node did not begin its response in time.
+    error: Option<SendError>,
 }
 
-impl Failure {
+impl Failed {
     /// Whether the request's body broke off or was none, and the node has nothing to do with it.
     fn is_the_clients(&self) -> bool {
-        matches!(self, Self::Send(SendError::Connection { source, .. }) if source.is_user())
+        matches!(&self.error, Some(SendError::Connection { source, .. }) if source.is_user())
+    }
+
+    /// Whether it makes no sense to ask this node again.
+    fn was_final_for(&self, node: &Node) -> bool {
+        !self.was_kept && self.node.spec().id == node.spec().id
     }
 }
 
@@ -41,29 +52,36 @@ impl Gateway {
         if request.method() == Method::CONNECT {
             return problem(ProblemKind::MethodNotAllowed);
         }
-        if !is_plainly_coded(request.headers()) {
+        let (parts, body) = request.into_parts();
+        if !has_plain_target(&parts) {
+            return problem(ProblemKind::Malformed);
+        }
+        if !is_plainly_coded(&parts.headers) {
             return problem(ProblemKind::UnknownCoding);
         }
-        let (parts, body) = request.into_parts();
         let place = self.place(&parts.headers, peer);
-        let body = RequestBody::new(body);
+        let (body, waits) = RequestBody::new(body);
         let may_repeat = body.is_empty() && [Method::GET, Method::HEAD].contains(&parts.method);
         let inner = &self.0;
         inner.budget.deposit();
         let mut request = Request::from_parts(parts, body);
         let mut is_prepared = false;
-        let mut failed: Option<Arc<crate::balancer::Node>> = None;
+        let mut failed: Option<Failed> = None;
         for attempt in 1.. {
             let caller = Caller {
                 key: &place.key,
                 region: &place.region,
                 zone: &place.zone,
-                not: failed.as_ref().map(|node| node.spec().id.as_str()),
+                not: failed.as_ref().map(|failed| failed.node.spec().id.as_str()),
             };
             let lease = match inner.nodes.balancer.pick(&caller, Instant::now()) {
                 Ok(lease) => lease,
                 Err(error) => return self.refuse(error),
             };
+            if let Some(failed) = failed.as_ref().filter(|failed| failed.was_final_for(lease.node())) {
+                lease.end(Outcome::Cancelled, Instant::now());
+                return self.fail(failed);
+            }
             let Some(upstream) = inner.nodes.upstream(&lease.node().spec().id) else {
                 // It was taken out in between, which says nothing of it.
                 continue;
@@ -74,14 +92,17 @@ impl Gateway {
             }
             let copy = may_repeat.then(|| copy_of(&request));
             let sent = tokio::time::timeout(inner.policy.timeout, upstream.send(request)).await;
+            let node = Arc::clone(lease.node());
             let (failure, again) = match sent {
                 Ok(Ok((response, connection))) => return self.pass_back(response, lease, connection),
-                Ok(Err(Failed { error, unsent })) => (Failure::Send(error), unsent.map(|request| *request).or(copy)),
-                Err(_) => (Failure::Late, copy),
+                Ok(Err(upstream::Failed { error, unsent, was_kept })) => {
+                    (Failed { node, was_kept, error: Some(error) }, unsent.map(|request| *request).or(copy))
+                }
+                Err(_) if waits.load(Ordering::Relaxed) => return problem(ProblemKind::BodyTimeout),
+                Err(_) => (Failed { node, was_kept: false, error: None }, copy),
             };
-            let node = Arc::clone(lease.node());
             if failure.is_the_clients() {
-                tracing::debug!(node = node.spec().id, "a request's body broke off");
+                tracing::debug!("a request's body broke off");
                 return problem(ProblemKind::Malformed);
             }
             lease.end(Outcome::Failure, Instant::now());
@@ -89,13 +110,13 @@ impl Gateway {
                 Some(again) if attempt < ATTEMPTS => {
                     if !inner.budget.withdraw(Instant::now()) {
                         inner.metrics.count_refused_retry();
-                        return self.fail(&node.spec().id, &failure);
+                        return self.fail(&failure);
                     }
                     inner.metrics.count_retry();
-                    tracing::debug!(node = node.spec().id, attempt, "a request is made again on another node");
-                    (request, failed) = (again, Some(node));
+                    tracing::debug!(node = failure.node.spec().id, attempt, "a request is made again");
+                    (request, failed) = (again, Some(failure));
                 }
-                _ => return self.fail(&node.spec().id, &failure),
+                _ => return self.fail(&failure),
             }
         }
         problem(ProblemKind::NoNode)
@@ -105,10 +126,12 @@ impl Gateway {
         &self,
         mut response: Response<Incoming>,
         lease: Lease,
-        connection: Option<super::upstream::Reusable>,
+        connection: Option<Reusable>,
     ) -> Response<ResponseBody> {
-        // Nobody asked for another protocol or coding.
-        if response.status() == StatusCode::SWITCHING_PROTOCOLS || !is_plainly_coded(response.headers()) {
+        // Nobody asked for another protocol or coding, and nobody knows where a body of two lengths ends.
+        let headers = response.headers();
+        let is_plain = is_plainly_coded(headers) && has_plain_length(headers);
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS || !is_plain {
             let (node, status) = (lease.node().spec().id.clone(), response.status().as_u16());
             lease.end(Outcome::Failure, Instant::now());
             tracing::warn!(node, status, "a node's response can't be passed on");
@@ -128,13 +151,14 @@ impl Gateway {
         })
     }
 
-    fn fail(&self, node: &str, failure: &Failure) -> Response<ResponseBody> {
-        match failure {
-            Failure::Late => {
+    fn fail(&self, failed: &Failed) -> Response<ResponseBody> {
+        let node = failed.node.spec().id.as_str();
+        match &failed.error {
+            None => {
                 tracing::warn!(node, "a node did not answer in time");
                 problem(ProblemKind::GatewayTimeout)
             }
-            Failure::Send(error) => {
+            Some(error) => {
                 tracing::warn!(node, error = error as &dyn std::error::Error, "a node failed a request");
                 problem(ProblemKind::BadGateway)
             }
