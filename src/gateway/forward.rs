@@ -1,19 +1,14 @@
 //! A request's way through: a node is picked, the request goes there, and the response comes back.
 
-use std::{
-    borrow::Cow,
-    net::SocketAddr,
-    sync::{Arc, atomic::Ordering},
-    time::Instant,
-};
+use std::{borrow::Cow, net::SocketAddr, sync::Arc, time::Instant};
 
 use axum::response::IntoResponse;
-use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
 
 use super::{
     Gateway, HashBy,
-    body::{Forwarded, RequestBody, ResponseBody},
+    body::{Forwarded, RequestBody, ResponseBody, Upload},
     headers::{has_plain_length, has_plain_target, is_plainly_coded, prepare_request, prepare_response},
     upstream::{self, Reusable, SendError},
 };
@@ -53,14 +48,15 @@ impl Gateway {
             return problem(ProblemKind::MethodNotAllowed);
         }
         let (parts, body) = request.into_parts();
+        // What follows on such a connection may not be what it seems.
         if !has_plain_target(&parts) {
-            return problem(ProblemKind::Malformed);
+            return closing(problem(ProblemKind::Malformed));
         }
         if !is_plainly_coded(&parts.headers) {
-            return problem(ProblemKind::UnknownCoding);
+            return closing(problem(ProblemKind::UnknownCoding));
         }
         let place = self.place(&parts.headers, peer);
-        let (body, waits) = RequestBody::new(body);
+        let (body, upload) = RequestBody::new(body);
         let may_repeat = body.is_empty() && [Method::GET, Method::HEAD].contains(&parts.method);
         let inner = &self.0;
         inner.budget.deposit();
@@ -94,18 +90,20 @@ impl Gateway {
             let sent = tokio::time::timeout(inner.policy.timeout, upstream.send(request)).await;
             let node = Arc::clone(lease.node());
             let (failure, again) = match sent {
-                Ok(Ok((response, connection))) => return self.pass_back(response, lease, connection),
+                Ok(Ok((response, connection))) => return self.pass_back(response, lease, connection, upload),
                 Ok(Err(upstream::Failed { error, unsent, was_kept })) => {
                     (Failed { node, was_kept, error: Some(error) }, unsent.map(|request| *request).or(copy))
                 }
-                Err(_) if waits.load(Ordering::Relaxed) => return problem(ProblemKind::BodyTimeout),
+                Err(_) if upload.waits_for_client() => return closing(problem(ProblemKind::BodyTimeout)),
                 Err(_) => (Failed { node, was_kept: false, error: None }, copy),
             };
             if failure.is_the_clients() {
                 tracing::debug!("a request's body broke off");
                 return problem(ProblemKind::Malformed);
             }
-            lease.end(Outcome::Failure, Instant::now());
+            // A node that answers before it has read all, and closes, breaks off what is still being sent to it.
+            let is_the_nodes = upload.has_ended() || !matches!(failure.error, Some(SendError::Connection { .. }));
+            lease.end(if is_the_nodes { Outcome::Failure } else { Outcome::Cancelled }, Instant::now());
             match again {
                 Some(again) if attempt < ATTEMPTS => {
                     if !inner.budget.withdraw(Instant::now()) {
@@ -127,6 +125,7 @@ impl Gateway {
         mut response: Response<Incoming>,
         lease: Lease,
         connection: Option<Reusable>,
+        upload: Arc<Upload>,
     ) -> Response<ResponseBody> {
         // Nobody asked for another protocol or coding, and nobody knows where a body of two lengths ends.
         let headers = response.headers();
@@ -137,11 +136,18 @@ impl Gateway {
             tracing::warn!(node, status, "a node's response can't be passed on");
             return problem(ProblemKind::BadGateway);
         }
+        // A length beside a coding is to be ignored, and was meant to deceive somebody (RFC 9112, section 6.3).
+        let has_both = response.headers().contains_key(header::TRANSFER_ENCODING)
+            && response.headers_mut().remove(header::CONTENT_LENGTH).is_some();
+        let connection = connection.filter(|_| !has_both);
         prepare_response(response.headers_mut());
+        if !upload.has_ended() {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         *response.version_mut() = Version::HTTP_11;
         let outcome = if is_failure(response.status()) { Outcome::Failure } else { Outcome::Success };
         let stall = self.0.policy.timeout;
-        response.map(|body| ResponseBody::Forwarded(Forwarded::new(body, lease, outcome, connection, stall)))
+        response.map(|body| ResponseBody::Forwarded(Forwarded::new(body, lease, outcome, connection, upload, stall)))
     }
 
     fn refuse(&self, error: PickError) -> Response<ResponseBody> {
@@ -220,6 +226,12 @@ fn copy_of(request: &Request<RequestBody>) -> Request<RequestBody> {
     *copy.uri_mut() = request.uri().clone();
     *copy.headers_mut() = request.headers().clone();
     copy
+}
+
+/// A response after which its connection ends.
+fn closing(mut response: Response<ResponseBody>) -> Response<ResponseBody> {
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
 }
 
 /// The gateway's own refusal.

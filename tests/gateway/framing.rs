@@ -11,8 +11,10 @@ async fn refused(request: &str) -> u16 {
     let mut client = Connection::with(&gateway).await;
     client.send(request).await;
     client.read_head().await.expect("an answer");
+    let status = client.status();
+    client.read_to_end().await;
     assert!(node.has_nothing(), "{request:?} reached the node");
-    client.status()
+    status
 }
 
 #[tokio::test]
@@ -65,7 +67,11 @@ async fn a_coding_that_is_not_known_is_not_passed_on_without_its_name() {
 
 #[tokio::test]
 async fn a_tunnel_is_refused() {
-    assert_eq!(refused("CONNECT h:443 HTTP/1.1\r\nhost: h:443\r\n\r\n").await, 405);
+    let node = Node::start().await;
+    let gateway = gateway_before(&node, &[]).await;
+    let mut client = Connection::with(&gateway).await;
+    client.send("CONNECT h:443 HTTP/1.1\r\nhost: h:443\r\n\r\n").await;
+    assert_eq!(client.response().await.0, 405);
 }
 
 #[tokio::test]
@@ -143,6 +149,27 @@ async fn a_response_may_come_before_the_body_has_gone() {
     let mut request = node.request().await;
     request.send("HTTP/1.1 413 Content Too Large\r\ncontent-length: 2\r\n\r\nno").await;
     assert_eq!(client.response().await, (413, "no".to_owned()));
+    // Neither connection waits for the rest.
+    assert_eq!(client.read_to_end().await, "");
+    request.read_to_end().await;
+}
+
+#[tokio::test]
+async fn a_length_beside_a_coding_is_not_passed_on() {
+    let mut node = Node::start().await;
+    let gateway = gateway_before(&node, &[]).await;
+    for framing in
+        ["content-length: 3\r\ntransfer-encoding: chunked", "transfer-encoding: chunked\r\ncontent-length: 3"]
+    {
+        let mut client = Connection::with(&gateway).await;
+        client.send("GET /x HTTP/1.1\r\nhost: h\r\n\r\n").await;
+        let mut request = node.request().await;
+        request.send(format!("HTTP/1.1 200 OK\r\n{framing}\r\n\r\n5\r\nhello\r\n0\r\n\r\n")).await;
+        client.read_head().await.expect("a response");
+        assert_eq!((client.header("content-length"), client.header("transfer-encoding")), (None, Some("chunked")));
+        assert_eq!(client.read_until("0\r\n\r\n").await, "5\r\nhello\r\n0\r\n\r\n");
+        assert_eq!(request.read_to_end().await, "", "such a connection is not kept");
+    }
 }
 
 #[tokio::test]
