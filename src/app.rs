@@ -5,6 +5,7 @@ mod command;
 mod readiness;
 mod run;
 mod stores;
+mod tuning;
 
 use std::sync::Arc;
 
@@ -23,7 +24,8 @@ use crate::{
     passwords::Passwords,
     sessions::Sessions,
     shards::Shards,
-    shared_store::{BalancerControl, SharedStore},
+    shared_store::{BalancerControl, NoteStore, SharedStore},
+    tuner::Tuner,
     users::Users,
 };
 
@@ -43,6 +45,7 @@ struct Inner {
     fleet: Fleet,
     leader: Leader,
     monitor: Monitor,
+    tuner: Tuner,
     draining: CancellationToken,
     tasks: TaskTracker,
 }
@@ -96,6 +99,16 @@ impl App {
     /// The machine's resources.
     pub fn monitor(&self) -> &Monitor {
         &self.0.monitor
+    }
+
+    /// What turns this instance's knobs.
+    pub fn tuner(&self) -> &Tuner {
+        &self.0.tuner
+    }
+
+    /// What the fleet remembers.
+    pub fn notes(&self) -> &dyn NoteStore {
+        &*self.0.shared
     }
 
     /// Whether it is about to end, and takes requests a little longer.

@@ -51,6 +51,8 @@ pub enum Kind {
     NodeAdded,
     /// An added node was forgotten, or an instance taken out.
     NodeRemoved,
+    /// Tuning was switched on or off.
+    TuningSwitched,
     /// Someone without the right tried an operator's endpoint.
     OperatorRefused,
 }
@@ -77,6 +79,7 @@ impl Kind {
             Self::AlgorithmChosen => "algorithm_chosen",
             Self::NodeAdded => "node_added",
             Self::NodeRemoved => "node_removed",
+            Self::TuningSwitched => "tuning_switched",
             Self::OperatorRefused => "operator_refused",
         }
     }

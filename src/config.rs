@@ -14,7 +14,9 @@ use http::HeaderName;
 
 pub use layers::{FILE, Layers, PREFIX};
 pub use store_url::{PgUrl, RedisUrl};
-pub use value::{CheckPath, List, Networks, OperatorTokens, Pairs, PublicOrigin, Registration, SettingValue};
+pub use value::{
+    CheckPath, List, Networks, OperatorTokens, Pairs, PublicOrigin, Registration, SettingValue, TunerRules,
+};
 
 pub use shards::{ShardUrl, ShardUrls};
 
@@ -24,6 +26,7 @@ use crate::{
     log::LogFormat,
     partitioner::{Node, PartitionerSpec, Strategy},
     throttle::Limit,
+    tuner::EMBEDDED_KNOBS,
 };
 
 /// A setting as `--help` and the README know it.
@@ -195,8 +198,14 @@ settings! {
     /// How many successes in a row make it healthy again.
     check_rise: u32 = "2";
 
-    /// How often the machine's resources are measured.
+    /// How often the resources of the container or machine are measured.
     monitor_interval: Duration = "5s";
+    /// Whether the tuner turns knobs when resources run short: on or off.
+    tuner: bool = "on";
+    /// How often the tuner looks at what was measured.
+    tuner_interval: Duration = "60s";
+    /// Rules besides those for cpu, memory and disk, separated by commas, such as `waits: cpu_pressure > 25 -> hashing_concurrency`.
+    tuner_rules: TunerRules = "";
     /// What is logged, such as info or symbolon=debug,warn.
     log: String = "info,sqlx=warn";
     /// How it is logged: text or json.
@@ -257,6 +266,10 @@ impl Settings {
         require(self.check_rise >= 1, "check_rise: must be at least 1");
         require(self.gateway_retry_percent <= 100, "gateway_retry_percent: must be at most 100");
         require(self.monitor_interval >= second, "monitor_interval: must be at least 1s");
+        require(
+            (second..=second * 3600).contains(&self.tuner_interval) && self.tuner_interval >= self.monitor_interval,
+            "tuner_interval: must be from 1s to 1h, and not less than monitor_interval",
+        );
         require(self.body_limit >= 1024, "body_limit: must be at least 1024");
         require(
             self.operator_listen.is_none_or(|operator| operator != self.listen || operator.port() == 0),
@@ -265,6 +278,12 @@ impl Settings {
         if let Some(origin) = self.cors_origins.0.iter().find(|origin| !self.is_origin(origin)) {
             errors
                 .push(format!("cors_origins: {origin:?} must be an origin such as https://example.com, or a single *"));
+        }
+        for rule in &self.tuner_rules.0 {
+            let embedded_only = |knob: &&String| !self.is_embedded() && EMBEDDED_KNOBS.contains(&knob.as_str());
+            if let Some(knob) = rule.knobs.iter().find(embedded_only) {
+                errors.push(format!("tuner_rules: {knob} is a knob of embedded storage"));
+            }
         }
         if let Err(error) = self.placement_spec().check_servable() {
             errors.push(format!("strategy, split_points, pins: {error}"));

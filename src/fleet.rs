@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 pub use self::{
     leader::Leader,
     view::{FleetNode, FleetView, Member},
-    watch::FleetWatch,
+    watch::{FleetWatch, TUNING},
 };
 use crate::{
     balancer::Node,

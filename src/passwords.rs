@@ -182,6 +182,11 @@ impl Passwords {
         self.verify(place, password, &self.decoy).await.map(drop)
     }
 
+    /// From now on hashes at most `concurrency` passwords at a time, in at most `buffers` pieces of memory.
+    pub fn resize(&self, concurrency: usize, buffers: usize) {
+        self.pool.resize(concurrency, buffers);
+    }
+
     /// How busy the pool is.
     pub fn stats(&self) -> PoolStats {
         self.pool.stats()

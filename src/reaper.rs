@@ -3,23 +3,27 @@
 
 use std::{sync::Arc, time::Duration};
 
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::{clock::Timestamp, shared_store::SharedStore, store_error::StoreError};
+use crate::{clock::Timestamp, shared_store::SharedStore, store_error::StoreError, tuner::Dial};
 
-/// How often.
-pub const REAP_EVERY: Duration = Duration::from_secs(60);
+/// How often at least, in seconds.
+pub const REAP_EVERY_SECONDS: u64 = 60;
 const LOCK: &str = "reaper";
+const LEASE: Duration = Duration::from_secs(2 * REAP_EVERY_SECONDS);
 
-/// Reaps until stopped; `instance_id` holds the lock.
-pub async fn run(store: Arc<dyn SharedStore>, instance_id: String, stop: CancellationToken) {
-    let mut ticks = tokio::time::interval(REAP_EVERY);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+/// Reaps at once and then as often as `every_seconds` says, until stopped; `instance_id` holds the lock.
+pub async fn run(store: Arc<dyn SharedStore>, instance_id: String, mut every_seconds: Dial, stop: CancellationToken) {
+    let mut last: Option<Instant> = None;
     loop {
+        let next = last.map_or_else(Instant::now, |last| last + Duration::from_secs(every_seconds.get()));
         tokio::select! {
             () = stop.cancelled() => break,
-            _ = ticks.tick() => {}
+            _ = every_seconds.turned() => continue,
+            () = tokio::time::sleep_until(next) => {}
         }
+        last = Some(Instant::now());
         match reap(store.as_ref(), &instance_id).await {
             Ok(0) => {}
             Ok(sessions) => tracing::debug!(sessions, "expired sessions were removed"),
@@ -35,7 +39,7 @@ pub async fn run(store: Arc<dyn SharedStore>, instance_id: String, stop: Cancell
 
 async fn reap(store: &dyn SharedStore, instance_id: &str) -> Result<u64, StoreError> {
     let now = Timestamp::now();
-    match store.acquire_lock(LOCK, instance_id, 2 * REAP_EVERY, now).await? {
+    match store.acquire_lock(LOCK, instance_id, LEASE, now).await? {
         Some(_fence) => store.reap(now).await,
         None => Ok(0),
     }

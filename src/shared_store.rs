@@ -1,10 +1,11 @@
 //! What all instances share besides the shards: sessions, throttle, instance registry, what
-//! operators tell the balancers, and locks.
+//! operators tell the balancers, notes, and locks.
 //!
 //! One trait for each concern, so that each system sees only its own; [`SharedStore`] is all of them in one place.
 //! Instants come from the caller where a decision depends on them.
 
 mod balancing;
+mod notes;
 pub mod redis;
 pub mod sqlite;
 
@@ -14,7 +15,10 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-pub use self::balancing::{BalancerControl, Balancing, NodeRecord};
+pub use self::{
+    balancing::{BalancerControl, Balancing, NodeRecord},
+    notes::NoteStore,
+};
 use crate::{
     breaker::Circuit,
     clock::Timestamp,
@@ -25,7 +29,9 @@ use crate::{
 
 /// Everything that instances share besides the shards.
 #[async_trait]
-pub trait SharedStore: SessionStore + ThrottleStore + InstanceRegistry + BalancerControl + LockStore {
+pub trait SharedStore:
+    SessionStore + ThrottleStore + InstanceRegistry + BalancerControl + NoteStore + LockStore
+{
     /// Whether the store answers.
     async fn ping(&self) -> Result<(), StoreError>;
 

@@ -7,16 +7,22 @@
 //! WAL with `synchronous = FULL` survives kill -9 and power loss. [`Durability::Relaxed`] skips the fsync: it survives
 //! kill -9, and a power loss may undo the last such writes, which is harmless for what uses it.
 
+mod upkeep;
+
 use std::{
     fs::{File, OpenOptions},
     io,
     path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
 use sqlx::{
-    Connection, Sqlite, SqlitePool, Transaction,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+    Connection, Executor, Sqlite, SqlitePool, Transaction,
+    sqlite::{SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 use tokio::sync::{Mutex, MutexGuard};
 
@@ -28,6 +34,8 @@ use crate::{
 /// How long to wait for another process's write before giving up.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const READERS: u32 = 4;
+/// How much of a file each connection keeps in memory at most, in KiB; SQLite's own default.
+pub const CACHE_KIB: u64 = 2000;
 
 /// What a commit must survive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +54,7 @@ pub struct Database {
     full: SqlitePool,
     relaxed: SqlitePool,
     turn: Mutex<()>,
+    cache_kib: Arc<AtomicU64>,
 }
 
 /// A write transaction and the writer's turn; dropping it rolls back.
@@ -85,16 +94,33 @@ impl Database {
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
+            // Takes effect in new files: pages that are free can be given back to the disk.
+            .auto_vacuum(SqliteAutoVacuum::Incremental)
             .busy_timeout(BUSY_TIMEOUT);
         migrate(path, options.clone(), migrations).await.map_err(fail)?;
-        let pool = |connections| SqlitePoolOptions::new().max_connections(connections).acquire_timeout(BUSY_TIMEOUT);
+        let cache_kib = Arc::new(AtomicU64::new(CACHE_KIB));
+        let pool = |connections| {
+            let cache_kib = Arc::clone(&cache_kib);
+            SqlitePoolOptions::new().max_connections(connections).acquire_timeout(BUSY_TIMEOUT).after_connect(
+                move |connection, _| {
+                    let set_cache = upkeep::set_cache(cache_kib.load(Ordering::Relaxed));
+                    Box::pin(async move { connection.execute(set_cache).await.map(drop) })
+                },
+            )
+        };
         Ok(Self {
             name: name.to_owned(),
             readers: pool(READERS).connect_lazy_with(options.clone().pragma("query_only", "on")),
             full: pool(1).connect_lazy_with(options.clone()),
             relaxed: pool(1).connect_lazy_with(options.synchronous(SqliteSynchronous::Normal)),
             turn: Mutex::new(()),
+            cache_kib,
         })
+    }
+
+    /// What it is called in errors.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// For queries outside a write transaction.

@@ -25,4 +25,5 @@ mod registration;
 mod sessions;
 mod throttling;
 mod transfer;
+mod tuning;
 mod users;

@@ -28,7 +28,7 @@ impl CommandShards {
     /// # Errors
     /// [`StartError`] also for a shard or catalog that does not answer.
     pub async fn open(settings: &Settings) -> Result<Self, StartError> {
-        let OpenShards { shards, catalog, unprepared } =
+        let OpenShards { shards, catalog, unprepared, .. } =
             open_shards(settings, PATIENCE.max(settings.shard_timeout)).await?;
         let stop = CancellationToken::new();
         if let Some(catalog) = catalog {

@@ -7,9 +7,11 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     App, Inner,
     stores::{self, OpenShards, StartError},
+    tuning::{self, Dials},
 };
 use crate::{
     balancer::{Node, NodeSpec},
+    compaction,
     config::Settings,
     fleet::{Fleet, Leader},
     http::{self, ConnectionLimits, Listener},
@@ -22,6 +24,7 @@ use crate::{
         postgres::{PgShard, PrepareError},
     },
     shared_store::{SharedStore, redis::Hints},
+    sqlite::Database,
     supervisor::supervise,
     throttle::{Throttle, ThrottleLimits},
     users::Users,
@@ -33,6 +36,8 @@ const PREPARE_RETRY: std::time::Duration = std::time::Duration::from_millis(500)
 /// A service that listens but does not serve yet.
 pub struct Server {
     app: App,
+    dials: Dials,
+    files: Vec<Arc<Database>>,
     hints: Option<Arc<Hints>>,
     unprepared: Vec<Arc<PgShard>>,
     listeners: Vec<Listener<axum::Router>>,
@@ -52,10 +57,12 @@ impl Server {
             None => None,
         };
         let stores = stores::open(&settings).await?;
-        let passwords = Arc::new(Passwords::start(&password_policy(&settings))?);
+        let password_policy = password_policy(&settings);
+        let passwords = Arc::new(Passwords::start(&password_policy)?);
+        let (tuner, dials) = tuning::tuner(&settings, &password_policy);
         let sessions = Sessions::new(stores.shared.clone(), session_policy(&settings));
         let throttle = Throttle::new(stores.shared.clone(), throttle_limits(&settings));
-        let OpenShards { shards, catalog, unprepared } = stores.shards;
+        let OpenShards { shards, catalog, unprepared, .. } = stores.shards;
         let users = Users::new(shards.clone(), sessions.clone(), passwords.clone(), throttle);
         let draining = CancellationToken::new();
         let node = Node::new(node_spec(&settings, listener.local_addr().unwrap_or(settings.listen)));
@@ -63,6 +70,7 @@ impl Server {
             leader: Leader::new(stores.shared.clone(), node.spec().id.clone(), draining.clone()),
             fleet: Fleet::new(stores.shared.clone(), node, draining.clone()),
             monitor: Monitor::new(settings.monitor_interval),
+            tuner,
             operator_tokens: stores.operator_tokens,
             shards,
             catalog,
@@ -82,7 +90,15 @@ impl Server {
             Ok(placement) => prepare_at_start(unprepared, placement.epoch).await?,
             Err(_) => unprepared,
         };
-        Ok(Self { app, hints: stores.hints.map(Arc::new), unprepared, listeners, token_file: stores.token_file })
+        Ok(Self {
+            app,
+            dials,
+            files: stores.files,
+            hints: stores.hints.map(Arc::new),
+            unprepared,
+            listeners,
+            token_file: stores.token_file,
+        })
     }
 
     /// The address that the service got.
@@ -101,6 +117,7 @@ impl Server {
         let settings = app.settings();
         let (background, end_background) = (TaskTracker::new(), CancellationToken::new());
         start_background(&app, &background, &end_background);
+        start_tuning(&app, self.dials, self.files, &background, &end_background);
         if let Some(hints) = self.hints {
             let shards = app.shards().clone();
             supervise(&background, &end_background, "hints", move |stop| {
@@ -200,8 +217,6 @@ fn start_background(app: &App, tracker: &TaskTracker, stop: &CancellationToken) 
     supervise(tracker, stop, "fleet", move |stop| fleet.clone().run(stop));
     supervise(tracker, stop, "fleet watch", move |stop| watch.clone().run(stop));
     supervise(tracker, stop, "leader", move |stop| leader.clone().run(stop));
-    let (shared, instance): (Arc<dyn SharedStore>, _) = (app.0.shared.clone(), app.fleet().own().spec().id.clone());
-    supervise(tracker, stop, "reaper", move |stop| reaper::run(shared.clone(), instance.clone(), stop));
     if let Some(catalog) = app.0.catalog.clone() {
         supervise(tracker, stop, "catalog", move |stop| {
             let catalog = Arc::clone(&catalog);
@@ -211,6 +226,26 @@ fn start_background(app: &App, tracker: &TaskTracker, stop: &CancellationToken) 
     let (monitor, interval, data) =
         (app.monitor().clone(), app.settings().monitor_interval, app.settings().data.clone());
     supervise(tracker, stop, "monitor", move |stop| monitor.clone().run(interval, data.clone(), stop));
+}
+
+/// Starts the tuner, and all that obeys its knobs.
+fn start_tuning(app: &App, dials: Dials, files: Vec<Arc<Database>>, tracker: &TaskTracker, stop: &CancellationToken) {
+    let (tuner, monitor) = (app.tuner().clone(), app.monitor().clone());
+    supervise(tracker, stop, "tuner", move |stop| tuner.clone().run(monitor.clone(), stop));
+    let (switched, views) = (app.clone(), app.fleet().watch().subscribe());
+    supervise(tracker, stop, "tuner switch", move |stop| tuning::follow_switch(switched.clone(), views.clone(), stop));
+    let (passwords, hashing) = (app.0.passwords.clone(), dials.hashing);
+    supervise(tracker, stop, "hashing", move |stop| tuning::bound_hashing(passwords.clone(), hashing.clone(), stop));
+    let (shared, instance): (Arc<dyn SharedStore>, _) = (app.0.shared.clone(), app.fleet().own().spec().id.clone());
+    let interval = dials.reap_interval;
+    supervise(tracker, stop, "reaper", move |stop| {
+        reaper::run(shared.clone(), instance.clone(), interval.clone(), stop)
+    });
+    let Some(embedded) = dials.embedded else { return };
+    let (cached, caches) = (files.clone(), embedded.clone());
+    supervise(tracker, stop, "caches", move |stop| tuning::bound_caches(cached.clone(), caches.clone(), stop));
+    let interval = embedded.compaction_interval;
+    supervise(tracker, stop, "compaction", move |stop| compaction::run(files.clone(), interval.clone(), stop));
 }
 
 fn node_spec(settings: &Settings, address: SocketAddr) -> NodeSpec {

@@ -23,7 +23,7 @@ use crate::{
         redis::{ConnectError, Hints, RedisSharedStore},
         sqlite::SqliteSharedStore,
     },
-    sqlite::OpenError,
+    sqlite::{Database, OpenError},
     topology::{
         self, EMBEDDED_SHARDS, FIRST_EPOCH,
         postgres::{CatalogUnavailable, PgCatalog},
@@ -109,6 +109,8 @@ pub enum StartError {
 pub(super) struct Stores {
     pub(super) shards: OpenShards,
     pub(super) shared: Arc<dyn SharedStore>,
+    /// The files of embedded storage, those of shards and of the shared store.
+    pub(super) files: Vec<Arc<Database>>,
     /// Hints of a new topology, where there are any to hear.
     pub(super) hints: Option<Hints>,
     pub(super) operator_tokens: OperatorTokens,
@@ -131,14 +133,17 @@ pub(super) async fn open(settings: &Settings) -> Result<Stores, StartError> {
             }
         }
     }
-    let Shared { store, hints, operator_tokens, token_file } = open_shared(settings).await?;
+    let Shared { store, file, hints, operator_tokens, token_file } = open_shared(settings).await?;
     let hints = hints.filter(|_| shards.catalog.is_some());
-    Ok(Stores { shards, shared: store, hints, operator_tokens, token_file })
+    let files = shards.files.iter().cloned().chain(file).collect();
+    Ok(Stores { shards, shared: store, files, hints, operator_tokens, token_file })
 }
 
 /// What the fleet shares besides the shards.
 pub(crate) struct Shared {
     pub(crate) store: Arc<dyn SharedStore>,
+    /// Its file, if it is embedded.
+    pub(crate) file: Option<Arc<Database>>,
     /// Hints of a new topology, where there are any to hear.
     pub(crate) hints: Option<Hints>,
     pub(crate) operator_tokens: OperatorTokens,
@@ -151,7 +156,7 @@ pub(crate) async fn open_shared(settings: &Settings) -> Result<Shared, StartErro
     if settings.redis_url.is_none() {
         make_data_directory(&settings.data)?;
     }
-    let mut hints = None;
+    let (mut hints, mut file) = (None, None);
     let store: Arc<dyn SharedStore> = match &settings.redis_url {
         Some(url) => {
             let redis = RedisSharedStore::connect(
@@ -167,15 +172,21 @@ pub(crate) async fn open_shared(settings: &Settings) -> Result<Shared, StartErro
             hints = Some(redis.hints());
             Arc::new(redis)
         }
-        None => Arc::new(SqliteSharedStore::open(&settings.data.join("shared.sqlite")).await?),
+        None => {
+            let embedded = SqliteSharedStore::open(&settings.data.join("shared.sqlite")).await?;
+            file = Some(Arc::clone(embedded.database()));
+            Arc::new(embedded)
+        }
     };
     let (operator_tokens, token_file) = operator_tokens(settings)?;
-    Ok(Shared { store, hints, operator_tokens, token_file })
+    Ok(Shared { store, file, hints, operator_tokens, token_file })
 }
 
 /// The shards that the settings name.
 pub(super) struct OpenShards {
     pub(super) shards: Shards,
+    /// The files of embedded shards.
+    pub(super) files: Vec<Arc<Database>>,
     /// The catalog to follow; embedded shards keep the topology they started with.
     pub(super) catalog: Option<Arc<Catalog>>,
     /// Shards that are still to be prepared for use.
@@ -187,8 +198,8 @@ pub(super) struct OpenShards {
 pub(super) async fn open_shards(settings: &Settings, timeout: Duration) -> Result<OpenShards, StartError> {
     if settings.shards.0.is_empty() {
         make_data_directory(&settings.data)?;
-        let shards = embedded_shards(settings).await?;
-        Ok(OpenShards { shards, catalog: None, unprepared: Vec::new() })
+        let (shards, files) = embedded_shards(settings).await?;
+        Ok(OpenShards { shards, files, catalog: None, unprepared: Vec::new() })
     } else {
         pg_shards(settings, timeout)
     }
@@ -204,18 +215,21 @@ fn make_data_directory(data: &Path) -> Result<(), StartError> {
     Ok(())
 }
 
-async fn embedded_shards(settings: &Settings) -> Result<Shards, StartError> {
+async fn embedded_shards(settings: &Settings) -> Result<(Shards, Vec<Arc<Database>>), StartError> {
     let data = &settings.data;
     let configured = settings.placement_spec();
     let topology = topology::sqlite::load_or_create(&data.join("catalog.sqlite"), &configured).await?;
     let mut stores: Vec<(String, Arc<dyn ShardStore>)> = Vec::new();
+    let mut files = Vec::new();
     for id in EMBEDDED_SHARDS {
         let path = data.join(format!("{id}.sqlite"));
-        stores.push((id.to_owned(), Arc::new(SqliteShard::open(id, &path, FIRST_EPOCH).await?)));
+        let shard = SqliteShard::open(id, &path, FIRST_EPOCH).await?;
+        files.push(Arc::clone(shard.database()));
+        stores.push((id.to_owned(), Arc::new(shard)));
     }
     let shards = Shards::new(stores);
     catalog::adopt(&shards, &topology, &configured)?;
-    Ok(shards)
+    Ok((shards, files))
 }
 
 fn pg_shards(settings: &Settings, timeout: Duration) -> Result<OpenShards, StartError> {
@@ -241,7 +255,7 @@ fn pg_shards(settings: &Settings, timeout: Duration) -> Result<OpenShards, Start
     };
     let database = PgCatalog::new(url.options().map_err(StartError::ShardUrl)?);
     let catalog = Arc::new(Catalog::new(database, settings, shards.clone()));
-    Ok(OpenShards { shards, catalog: Some(catalog), unprepared })
+    Ok(OpenShards { shards, files: Vec::new(), catalog: Some(catalog), unprepared })
 }
 
 /// The files hold password hashes and e-mail addresses.

@@ -58,6 +58,17 @@ fn values_that_contradict_each_other_are_refused() {
         (&[("SYMBOLON_OPERATOR_LISTEN", "127.0.0.1:8080")][..], "operator_listen"),
         (&[("SYMBOLON_REDIS_CA_FILE", "ca.pem"), ("SYMBOLON_REDIS_URL", "redis://x")][..], "redis_ca_file"),
         (&[("SYMBOLON_REDIS_WAIT_REPLICAS", "1")][..], "redis_wait_replicas"),
+        (&[("SYMBOLON_TUNER_INTERVAL", "2h")][..], "tuner_interval"),
+        (&[("SYMBOLON_TUNER_INTERVAL", "4s")][..], "tuner_interval"),
+        (&[("SYMBOLON_TUNER_RULES", "a: cpu_percent > 5 -> turbo")][..], "tuner_rules"),
+        (&[("SYMBOLON_TUNER_RULES", "cpu_optimization: cpu_percent > 5 -> cache_size")][..], "tuner_rules"),
+        (
+            &[
+                ("SYMBOLON_TUNER_RULES", "a: cpu_percent > 5 -> cache_size"),
+                ("SYMBOLON_SHARDS", "db-node-0=postgres://x/y"),
+            ][..],
+            "tuner_rules",
+        ),
         (&[("SYMBOLON_LOG", "a=b=c")][..], "log"),
         (&[("SYMBOLON_CORS_ORIGINS", "example.com")][..], "cors_origins"),
         (&[("SYMBOLON_CORS_ORIGINS", "https://a.example/path")][..], "cors_origins"),

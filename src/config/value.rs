@@ -18,6 +18,7 @@ use crate::{
     partitioner::Strategy,
     secret,
     throttle::Limit,
+    tuner::{KNOBS, Rule},
 };
 
 /// The fewest characters of an operator token.
@@ -163,6 +164,27 @@ pub struct List(pub Vec<String>);
 impl SettingValue for List {
     fn from_text(text: &str) -> Result<Self, String> {
         Ok(Self(items(text).map(str::to_owned).collect()))
+    }
+}
+
+/// Rules of the tuner, separated by commas.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct TunerRules(pub Vec<Rule>);
+
+impl SettingValue for TunerRules {
+    fn from_text(text: &str) -> Result<Self, String> {
+        let mut rules: Vec<Rule> = Vec::new();
+        for item in items(text) {
+            let rule: Rule = item.parse().map_err(|error: crate::tuner::InvalidRule| error.to_string())?;
+            if let Some(knob) = rule.knobs.iter().find(|knob| !KNOBS.contains(&knob.as_str())) {
+                return Err(format!("{knob:?} is no knob; there are {}", KNOBS.join(", ")));
+            }
+            if rules.iter().chain(&Rule::of_the_seed()).any(|other| other.name == rule.name) {
+                return Err(format!("names {:?} twice", rule.name));
+            }
+            rules.push(rule);
+        }
+        Ok(Self(rules))
     }
 }
 

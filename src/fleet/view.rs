@@ -15,6 +15,8 @@ pub struct FleetView {
     pub instances: BTreeMap<String, Member>,
     /// What operators chose.
     pub balancing: Balancing,
+    /// Whether operators want tuning on or off; none where the setting holds.
+    pub tuning: Option<bool>,
     /// The instance that led.
     pub leader: Option<String>,
     /// When; none if it was never told.

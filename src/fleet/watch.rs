@@ -3,12 +3,15 @@
 
 use std::sync::Arc;
 
-use futures_util::future::try_join3;
+use futures_util::future::try_join4;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{FleetView, GONE_AFTER, HEARTBEAT, Member, leader};
 use crate::{clock::Timestamp, shared_store::SharedStore, store_error::StoreError};
+
+/// The note of whether tuning is switched on: `true` or `false`.
+pub const TUNING: &str = "tuning";
 
 /// Looks at the fleet; clones share what they saw.
 #[derive(Debug, Clone)]
@@ -40,13 +43,18 @@ impl FleetWatch {
     pub async fn look(&self) -> Result<Arc<FleetView>, StoreError> {
         let now = Timestamp::now();
         let since = Timestamp::from_millis(now.millis() - GONE_AFTER.as_millis() as i64);
-        let (instances, balancing, held) =
-            try_join3(self.store.instances(since), self.store.balancing(), self.store.holder(leader::LOCK, now))
-                .await?;
+        let (instances, balancing, tuning, held) = try_join4(
+            self.store.instances(since),
+            self.store.balancing(),
+            self.store.note(TUNING),
+            self.store.holder(leader::LOCK, now),
+        )
+        .await?;
         let member = |(id, (record, seen_at))| (id, Member { record, seen_at });
         let view = Arc::new(FleetView {
             instances: instances.into_iter().map(member).collect(),
             balancing,
+            tuning: tuning.and_then(|text| text.parse().ok()),
             leader: held.map(|(holder, _fence)| holder),
             as_of: Some(now),
         });

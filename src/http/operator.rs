@@ -1,9 +1,10 @@
-//! The operator's endpoints: statistics, partitions, users, balancer and resources.
+//! The operator's endpoints: statistics, partitions, users, balancer, resources and tuning.
 
 pub(super) mod balancer;
 pub(super) mod partitions;
 pub(super) mod resources;
 pub(super) mod stats;
+pub(super) mod tuning;
 pub(super) mod users;
 
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -23,6 +24,9 @@ pub(super) fn router() -> OpenApiRouter<App> {
         .routes(routes!(resources::resources))
         .routes(routes!(resources::history::resource_history))
         .routes(routes!(resources::limits::resource_limits))
+        .routes(routes!(tuning::tuning))
+        .routes(routes!(tuning::enabled::switch))
+        .routes(routes!(tuning::cycle::run))
         .routes(routes!(users::find))
         .routes(routes!(users::issue_session))
         .routes(routes!(users::start_reset))

@@ -18,3 +18,15 @@ pub fn read<const N: usize>(query: Option<&str>, names: [&str; N]) -> Result<[Op
     }
     Ok(values)
 }
+
+/// The value of a parameter that counts something: a number from 1 to `most`, without leading zeros.
+///
+/// # Errors
+/// 422 names the parameter.
+pub fn count(name: &'static str, text: &str, most: u32) -> Result<u32, Problem> {
+    let is_number = text.bytes().all(|byte| byte.is_ascii_digit()) && !text.starts_with('0');
+    match text.parse() {
+        Ok(count) if is_number && (1..=most).contains(&count) => Ok(count),
+        _ => Err(Problem::field(ProblemKind::Invalid, name, format!("must be a number from 1 to {most}"))),
+    }
+}

@@ -5,8 +5,12 @@
 //! queue beyond what clients wait for only does work that nobody collects. The place in the queue is asked for before
 //! anything else is done for a request, so that what is refused costs next to nothing.
 //!
-//! Invariants: at most `threads` jobs are with the threads at any time; all others wait for a permit. No hash is
-//! begun after the deadline of its place. A thread keeps the memory that it hashes in.
+//! Invariants: at most as many jobs are with the threads as there are slots; all others wait for one. No hash is begun
+//! after the deadline of its place. The memory that hashes are computed in is kept (`buffers`), and there is never more of
+//! it than there are slots.
+
+mod buffers;
+mod slots;
 
 use std::{
     sync::{
@@ -17,8 +21,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use argon2::Block;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use buffers::Buffers;
+pub(super) use buffers::Memory;
+use slots::{Slot, Slots};
+use tokio::sync::oneshot;
 
 /// Added to the nice value of the hashing threads.
 const NICE: i32 = 5;
@@ -28,24 +34,12 @@ const MEAN_SHIFT: u32 = 3;
 
 type Job = Box<dyn FnOnce(&mut Memory) + Send>;
 
-/// The memory of a hashing thread, kept from one hash to the next: the system takes long to hand it out anew.
-#[derive(Default)]
-pub(super) struct Memory(Vec<Block>);
-
-impl Memory {
-    /// So many blocks, with whatever is in them.
-    pub(super) fn blocks(&mut self, count: usize) -> &mut [Block] {
-        self.0.resize(count, Block::new());
-        &mut self.0
-    }
-}
-
 /// The pool.
 #[derive(Debug)]
 pub(super) struct HashPool {
     jobs: mpsc::Sender<Job>,
-    permits: Arc<Semaphore>,
-    threads: usize,
+    slots: Arc<Slots>,
+    buffers: Arc<Buffers>,
     deadline: Duration,
     places: Arc<AtomicUsize>,
     record: Arc<Record>,
@@ -66,6 +60,8 @@ struct Record {
 pub struct PoolStats {
     /// How many hashes it computes at a time.
     pub threads: usize,
+    /// How many pieces of memory are kept for it, those in use left out.
+    pub kept_buffers: usize,
     /// How many are being computed.
     pub running: usize,
     /// How many wait.
@@ -107,16 +103,23 @@ impl Drop for Place {
 impl HashPool {
     pub(super) fn start(threads: usize, deadline: Duration) -> Self {
         let (jobs, queue) = mpsc::channel::<Job>();
-        let queue = Arc::new(Mutex::new(queue));
+        let (queue, buffers) = (Arc::new(Mutex::new(queue)), Arc::new(Buffers::new(threads)));
         for index in 0..threads {
-            let queue = Arc::clone(&queue);
+            let (queue, buffers) = (Arc::clone(&queue), Arc::clone(&buffers));
             let builder = std::thread::Builder::new().name(format!("hash-{index}"));
-            if let Err(error) = builder.spawn(move || work(&queue)) {
+            if let Err(error) = builder.spawn(move || work(&queue, &buffers)) {
                 tracing::error!(%error, "cannot start a hashing thread");
             }
         }
-        let permits = Arc::new(Semaphore::new(threads));
-        Self { jobs, permits, threads, deadline, places: Arc::default(), record: Arc::default() }
+        let slots = Arc::new(Slots::new(threads));
+        Self { jobs, slots, buffers, deadline, places: Arc::default(), record: Arc::default() }
+    }
+
+    /// From now on at most `concurrency` hashes are computed at a time, in at most `buffers` pieces of memory; what is being
+    /// computed ends first.
+    pub(super) fn resize(&self, concurrency: usize, buffers: usize) {
+        self.slots.resize(concurrency.min(buffers));
+        self.buffers.keep(buffers);
     }
 
     /// A place in the queue, unless it is so long that the deadline would pass.
@@ -133,7 +136,7 @@ impl HashPool {
         place: Place,
         task: impl FnOnce(&mut Memory) -> T + Send + 'static,
     ) -> Result<T, Saturated> {
-        let permit = self.permit(&place).await?;
+        let slot = self.slot(&place).await?;
         let (reply, result) = oneshot::channel();
         let (record, deadline) = (Arc::clone(&self.record), self.deadline);
         let job = move |memory: &mut Memory| {
@@ -144,7 +147,7 @@ impl HashPool {
             record.begin(begun - place.since);
             let value = task(memory);
             record.end(begun.elapsed());
-            drop((permit, place));
+            drop((slot, place));
             // The caller may have gone; then nobody wants the result.
             let _ = reply.send(value);
         };
@@ -153,20 +156,15 @@ impl HashPool {
         result.await.map_err(|_| self.saturated())
     }
 
-    async fn permit(&self, place: &Place) -> Result<OwnedSemaphorePermit, Saturated> {
-        let permits = Arc::clone(&self.permits);
-        if let Ok(permit) = Arc::clone(&permits).try_acquire_owned() {
-            return Ok(permit);
-        }
-        match tokio::time::timeout(self.deadline.saturating_sub(place.since.elapsed()), permits.acquire_owned()).await {
-            Ok(Ok(permit)) => Ok(permit),
-            _ => Err(self.saturated()),
-        }
+    async fn slot(&self, place: &Place) -> Result<Slot, Saturated> {
+        let left = self.deadline.saturating_sub(place.since.elapsed());
+        self.slots.take_within(left).await.ok_or_else(|| self.saturated())
     }
 
     /// How long the next one would wait behind so many others, those that are being computed included.
     fn wait_behind(&self, ahead: usize) -> Duration {
-        let rounds = (ahead + 1).saturating_sub(self.threads).div_ceil(self.threads);
+        let slots = self.slots.count();
+        let rounds = (ahead + 1).saturating_sub(slots).div_ceil(slots);
         self.record.mean() * u32::try_from(rounds).unwrap_or(u32::MAX)
     }
 
@@ -177,11 +175,12 @@ impl HashPool {
     }
 
     pub(super) fn stats(&self) -> PoolStats {
-        let running = self.threads.saturating_sub(self.permits.available_permits());
+        let running = self.slots.taken();
         let computed = self.record.computed.load(Ordering::Relaxed);
         let waited = Duration::from_nanos(self.record.waited_nanos.load(Ordering::Relaxed));
         PoolStats {
-            threads: self.threads,
+            threads: self.slots.count(),
+            kept_buffers: self.buffers.kept(),
             running,
             waiting: self.places.load(Ordering::Relaxed).saturating_sub(running),
             mean: self.record.mean(),
@@ -216,18 +215,19 @@ fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
-fn work(queue: &Mutex<mpsc::Receiver<Job>>) {
+fn work(queue: &Mutex<mpsc::Receiver<Job>>, buffers: &Buffers) {
     if let Err(error) = rustix::process::nice(NICE) {
         tracing::warn!(%error, "hashing threads run at normal priority");
     }
-    let mut memory = Memory::default();
     loop {
         // A poisoned lock only means that another thread died while it waited; the queue is intact.
         let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(job) = next else { return };
+        let mut memory = buffers.take();
         if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| job(&mut memory))).is_err() {
             tracing::error!("a password hash panicked");
         }
+        buffers.put_back(memory);
     }
 }
 
@@ -283,6 +283,36 @@ mod tests {
     async fn a_free_thread_is_given_however_long_a_hash_takes() {
         let (pool, place) = busy(Duration::from_secs(60));
         assert_eq!(pool.run(place, |_| 7).await, Ok(7));
+    }
+
+    #[tokio::test]
+    async fn a_pool_made_smaller_computes_fewer_at_a_time_and_keeps_less() {
+        let pool = Arc::new(HashPool::start(3, Duration::from_secs(60)));
+        let begin = || {
+            let (release, block) = blocker();
+            let pool = Arc::clone(&pool);
+            (release, tokio::spawn(async move { pool.run(pool.place()?, block).await }))
+        };
+        let jobs: Vec<_> = (0..3).map(|_| begin()).collect();
+        while pool.stats().running < 3 {
+            tokio::task::yield_now().await;
+        }
+        pool.resize(3, 1);
+        let (release, job) = begin();
+        for (release, job) in jobs {
+            drop(release);
+            assert_eq!(job.await.expect("the job ends"), Ok(()));
+        }
+        while pool.stats().running != 1 {
+            tokio::task::yield_now().await;
+        }
+        drop(release);
+        assert_eq!(job.await.expect("the job ends"), Ok(()));
+        let stats = pool.stats();
+        assert_eq!((stats.threads, stats.waiting), (1, 0));
+        assert!(stats.kept_buffers <= 1, "{stats:?}");
+        pool.resize(3, 3);
+        assert_eq!(pool.stats().threads, 3);
     }
 
     #[tokio::test]

@@ -4,7 +4,7 @@ mod bulk;
 mod claims;
 mod users;
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use async_trait::async_trait;
 use sqlx::Sqlite;
@@ -25,7 +25,7 @@ const MIGRATIONS: &[Source] = &[("users", include_str!("../../migrations/sqlite/
 #[derive(Debug)]
 pub struct SqliteShard {
     shard_id: String,
-    database: Database,
+    database: Arc<Database>,
 }
 
 /// An embedded shard that could not be opened.
@@ -50,10 +50,15 @@ pub enum OpenShardError {
 impl SqliteShard {
     /// Opens or creates the file, migrates it, and makes sure that it is this shard's. A new shard starts at `epoch`.
     pub async fn open(shard_id: &str, path: &Path, epoch: i64) -> Result<Self, OpenShardError> {
-        let database = Database::open(shard_id, path, MIGRATIONS).await?;
+        let database = Arc::new(Database::open(shard_id, path, MIGRATIONS).await?);
         let shard = Self { shard_id: shard_id.to_owned(), database };
         let found = shard.claim_file(epoch).await?;
         if found == shard_id { Ok(shard) } else { Err(OpenShardError::Mixed { expected: shard_id.to_owned(), found }) }
+    }
+
+    /// Its file.
+    pub fn database(&self) -> &Arc<Database> {
+        &self.database
     }
 
     async fn claim_file(&self, epoch: i64) -> Result<String, StoreError> {

@@ -26,6 +26,7 @@ mod fleet;
 mod hints;
 mod node;
 mod nodes;
+mod notes;
 mod scripts;
 mod sessions;
 mod throttle;

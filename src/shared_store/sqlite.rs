@@ -5,12 +5,14 @@
 
 mod balancing;
 mod fleet;
+mod notes;
 mod sessions;
 mod throttle;
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use async_trait::async_trait;
+use sqlx::{Sqlite, query::Query, sqlite::SqliteArguments};
 
 use super::SharedStore;
 use crate::{
@@ -23,6 +25,7 @@ use crate::{
 const MIGRATIONS: &[Source] = &[
     ("shared", include_str!("../../migrations/sqlite/shared/0001_shared.sql")),
     ("balancing", include_str!("../../migrations/sqlite/shared/0002_balancing.sql")),
+    ("notes", include_str!("../../migrations/sqlite/shared/0003_notes.sql")),
 ];
 
 /// How many rows one reaping transaction deletes at most, so that it holds nobody up.
@@ -31,17 +34,30 @@ const REAP_BATCH: i64 = 1000;
 /// The embedded shared store.
 #[derive(Debug)]
 pub struct SqliteSharedStore {
-    database: Database,
+    database: Arc<Database>,
 }
 
 impl SqliteSharedStore {
     /// Opens or creates the file.
     pub async fn open(path: &Path) -> Result<Self, OpenError> {
-        Ok(Self { database: Database::open("shared", path, MIGRATIONS).await? })
+        Ok(Self { database: Arc::new(Database::open("shared", path, MIGRATIONS).await?) })
+    }
+
+    /// Its file.
+    pub fn database(&self) -> &Arc<Database> {
+        &self.database
     }
 
     fn failed(&self) -> impl Fn(sqlx::Error) -> StoreError + '_ {
         |source| self.database.unavailable(source)
+    }
+
+    /// Runs one statement that waits for the disk; returns how many rows it changed.
+    async fn keep(&self, statement: Query<'_, Sqlite, SqliteArguments>) -> Result<u64, StoreError> {
+        let mut write = self.database.write(Durability::Full).await?;
+        let changed = statement.execute(&mut **write).await.map_err(self.failed())?.rows_affected();
+        write.commit().await?;
+        Ok(changed)
     }
 
     async fn reap_from(&self, statement: &'static str, now: Timestamp) -> Result<u64, StoreError> {

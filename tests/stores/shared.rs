@@ -77,6 +77,7 @@ suite! {
     parallel_charges_do_not_slip_past_the_limit
     instances_are_there_while_they_are_heard_of
     a_lock_has_one_holder_and_a_rising_fence
+    a_note_is_replaced_unless_it_was_written_under_a_later_fence
     operators_choose_an_algorithm_or_leave_it_to_the_setting
     an_added_node_is_there_until_it_is_removed
     an_instance_is_out_until_it_is_let_in_again

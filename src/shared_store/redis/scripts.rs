@@ -67,5 +67,6 @@ scripts! {
     acquire_lock
     release_lock
     remove_node
+    write_note
     readmit_node
 }

@@ -1,25 +1,14 @@
 //! What operators tell the balancers. Unlike heartbeats nobody says it again, so it waits for the disk.
 
 use async_trait::async_trait;
-use sqlx::{Row, Sqlite, query::Query, sqlite::SqliteArguments};
+use sqlx::Row;
 
 use super::SqliteSharedStore;
 use crate::{
     balancer::Algorithm,
     shared_store::{BalancerControl, Balancing, NodeRecord},
-    sqlite::Durability,
     store_error::StoreError,
 };
-
-impl SqliteSharedStore {
-    /// Runs one statement; returns how many rows it changed.
-    async fn keep(&self, statement: Query<'_, Sqlite, SqliteArguments>) -> Result<u64, StoreError> {
-        let mut write = self.database.write(Durability::Full).await?;
-        let changed = statement.execute(&mut **write).await.map_err(self.failed())?.rows_affected();
-        write.commit().await?;
-        Ok(changed)
-    }
-}
 
 #[async_trait]
 impl BalancerControl for SqliteSharedStore {

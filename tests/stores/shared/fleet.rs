@@ -140,3 +140,16 @@ async fn in_redis_an_unknown_algorithm_is_none() {
     redis.command(&["hset", "symbolon:{fleet}:balancing", "algorithm", "clairvoyant"]);
     an_unknown_algorithm_is_none(&store).await;
 }
+
+pub async fn a_note_is_replaced_unless_it_was_written_under_a_later_fence(store: &dyn SharedStore) {
+    assert_eq!(store.note("plan").await.expect("an answer"), None);
+    let written = async |text, fence| store.write_note("plan", text, fence).await.expect("an answer");
+    assert!(written("first", 0).await);
+    assert!(written("second, with \"quotes\"", 9).await);
+    assert!(!written("late", 8).await);
+    assert_eq!(store.note("plan").await.expect("an answer").as_deref(), Some("second, with \"quotes\""));
+    assert!(written("third", 9).await);
+    assert!(written("fourth", 10).await);
+    assert_eq!(store.note("plan").await.expect("an answer").as_deref(), Some("fourth"));
+    assert_eq!(store.note("another").await.expect("an answer"), None);
+}

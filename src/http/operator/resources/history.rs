@@ -12,11 +12,7 @@ use super::parse_window;
 use crate::{
     app::App,
     clock::Timestamp,
-    http::{
-        auth::Operator,
-        problem::{Problem, ProblemKind},
-        query,
-    },
+    http::{auth::Operator, problem::Problem, query},
     monitor::ResourceMetrics,
 };
 
@@ -52,14 +48,6 @@ pub(in crate::http) async fn resource_history(
 ) -> Result<Json<ResourceHistory>, Problem> {
     let [window, points] = query::read(text.as_deref(), ["window", "points"])?;
     let window = window.as_deref().map_or(Ok(DEFAULT_WINDOW), parse_window)?;
-    let points = points.as_deref().map_or(Ok(DEFAULT_POINTS), parse_points)?;
+    let points = points.as_deref().map_or(Ok(DEFAULT_POINTS), |text| query::count("points", text, MOST_POINTS))?;
     Ok(Json(ResourceHistory { points: app.monitor().series(window, points, Timestamp::now()) }))
-}
-
-fn parse_points(text: &str) -> Result<u32, Problem> {
-    let is_number = text.bytes().all(|byte| byte.is_ascii_digit()) && !text.starts_with('0');
-    match text.parse() {
-        Ok(points) if is_number && (1..=MOST_POINTS).contains(&points) => Ok(points),
-        _ => Err(Problem::field(ProblemKind::Invalid, "points", "must be a number from 1 to 1000")),
-    }
 }

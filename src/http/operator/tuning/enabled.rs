@@ -1,0 +1,44 @@
+//! Switching tuning on and off, for the whole fleet.
+
+use axum::{extract::State, http::StatusCode};
+use serde::Deserialize;
+
+use crate::{
+    app::App,
+    audit,
+    clock::Timestamp,
+    fleet::TUNING,
+    http::{
+        auth::{Operator, Origin},
+        body::JsonBody,
+        problem::Problem,
+    },
+};
+
+/// Whether knobs are turned.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"enabled": false}))]
+pub struct TuningSwitch {
+    /// Off turns all knobs back to normal.
+    enabled: bool,
+}
+
+/// Switches tuning on or off for the whole fleet, instances that start later included.
+#[utoipa::path(
+    put, path = "/v1/operator/tuning/enabled", tag = "operator", operation_id = "switch_tuning",
+    security(("operator_token" = []), ("session" = [])),
+    request_body = TuningSwitch,
+    responses((status = 204, description = "Switched; the other instances follow within seconds."))
+)]
+pub(in crate::http) async fn switch(
+    State(app): State<App>,
+    Operator(actor): Operator,
+    origin: Origin,
+    JsonBody(TuningSwitch { enabled }): JsonBody<TuningSwitch>,
+) -> Result<StatusCode, Problem> {
+    app.notes().write_note(TUNING, if enabled { "true" } else { "false" }, 0).await?;
+    app.tuner().set_enabled(enabled, app.monitor(), Timestamp::now());
+    audit::record_of_fleet(audit::Kind::TuningSwitched, if enabled { "on" } else { "off" }, actor, origin.address);
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,22 @@
+//! Notes: a hash each, with its text and fence.
+
+use async_trait::async_trait;
+
+use super::{PREFIX, RedisSharedStore};
+use crate::{shared_store::NoteStore, store_error::StoreError};
+
+fn key(name: &str) -> String {
+    format!("{PREFIX}{{fleet}}:note:{name}")
+}
+
+#[async_trait]
+impl NoteStore for RedisSharedStore {
+    async fn note(&self, name: &str) -> Result<Option<String>, StoreError> {
+        self.command("HGET", &[&key(name), "text"]).await
+    }
+
+    async fn write_note(&self, name: &str, text: &str, fence: u64) -> Result<bool, StoreError> {
+        let arguments = vec![text.to_owned(), fence.to_string()];
+        Ok(self.run::<u64>(&self.scripts.write_note, vec![key(name)], arguments).await? > 0)
+    }
+}

@@ -1,0 +1,164 @@
+//! The tuner of a running instance: its knobs, rules, history and switch.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::{
+    fleet::{Trio, on_both_stores},
+    harness::{Reply, Service, until},
+    real_stores::TOKEN,
+};
+
+on_both_stores! {
+    tuning_is_switched_for_the_whole_fleet
+}
+
+/// Rules whose limits are always passed.
+const ALWAYS: &str = "memory: memory_percent > 0.01 -> hashing_memory hashing_concurrency, \
+                      disk: disk_usage_percent > 0.01 -> reap_interval compaction_interval cache_size";
+
+async fn tuned(rules: &str) -> Service {
+    let service = Service::with(&[
+        ("SYMBOLON_OPERATOR_TOKEN", TOKEN),
+        ("SYMBOLON_HASH_THREADS", "4"),
+        ("SYMBOLON_TUNER_RULES", rules),
+        ("SYMBOLON_MONITOR_INTERVAL", "1s"),
+    ])
+    .await;
+    until("something was measured", async || get(&service, "/v1/operator/resources").await["current"].is_object())
+        .await;
+    service
+}
+
+async fn get(service: &Service, path: &str) -> Value {
+    let reply = service.request(Method::GET, path).bearer(TOKEN).send().await;
+    assert_eq!(reply.status, 200, "{}", reply.text);
+    reply.json()
+}
+
+async fn tuning(service: &Service) -> Value {
+    get(service, "/v1/operator/tuning").await
+}
+
+async fn cycle(service: &Service) -> Value {
+    let reply = service.request(Method::POST, "/v1/operator/tuning/cycle").bearer(TOKEN).send().await;
+    assert_eq!(reply.status, 200, "{}", reply.text);
+    reply.json()
+}
+
+async fn switch(service: &Service, body: Value) -> Reply {
+    service.request(Method::PUT, "/v1/operator/tuning/enabled").bearer(TOKEN).json(&body).send().await
+}
+
+fn knob(tuning: &Value, name: &str) -> Value {
+    let knobs = tuning["knobs"].as_array().expect("knobs");
+    knobs.iter().find(|knob| knob["name"] == name).unwrap_or_else(|| panic!("{name}: {tuning}")).clone()
+}
+
+#[tokio::test]
+async fn knobs_are_shown_with_their_bounds_and_rules_with_their_limits() {
+    let tuning = tuning(&tuned("").await).await;
+    assert_eq!((&tuning["tuning_enabled"], &tuning["interval_seconds"]), (&json!(true), &json!(60)));
+    let expected = json!({
+        "name": "hashing_memory", "unit": "bytes", "value": 4 * 65_536, "normal": 4 * 65_536,
+        "min": 65_536, "max": 4 * 65_536,
+    });
+    assert_eq!(knob(&tuning, "hashing_memory"), expected);
+    let rules: Vec<_> = tuning["rules"].as_array().expect("rules").iter().map(|rule| &rule["limit"]).collect();
+    assert_eq!(rules, [&json!(80.0), &json!(85.0), &json!(90.0)]);
+    assert_eq!(tuning["stats"]["rules_count"], 3);
+}
+
+#[tokio::test]
+async fn a_cycle_turns_knobs_and_what_they_bound_follows() {
+    let service = tuned(ALWAYS).await;
+    let report = cycle(&service).await;
+    assert_eq!((&report["status"], &report["actions_taken"]), (&json!("completed"), &json!(5)), "{report}");
+    let tuning = tuning(&service).await;
+    for (name, value) in [
+        ("hashing_concurrency", 3),
+        ("hashing_memory", 3 * 65_536),
+        ("cache_size", 1000),
+        ("reap_interval", 30),
+        ("compaction_interval", 600),
+    ] {
+        assert_eq!(knob(&tuning, name)["value"], value, "{name}");
+    }
+    until("hashing is bounded anew", async || {
+        get(&service, "/v1/operator/stats").await["password_hashing"]["threads"] == 3
+    })
+    .await;
+    let history = &tuning["history"][0];
+    let action = &history["actions"][0];
+    assert_eq!((&action["rule"], &action["direction"]), (&json!("memory"), &json!("relieve")));
+    assert_eq!((&action["before"], &action["after"]), (&json!(4), &json!(3)));
+    assert_eq!(action["effect"]["before"], history["metrics"]["memory_percent"]);
+    assert_eq!(action["effect"]["after"], json!(null));
+}
+
+#[tokio::test]
+async fn the_effect_is_shown_after_the_next_cycle() {
+    let service = tuned(ALWAYS).await;
+    assert_eq!(cycle(&service).await["status"], "completed");
+    until("something new was measured", async || cycle(&service).await["status"] == "completed").await;
+    let history = tuning(&service).await["history"].clone();
+    assert_eq!(history[1]["actions"][0]["effect"]["after"], history[0]["metrics"]["memory_percent"]);
+    assert!(history[1]["actions"][0]["effect"]["change"].is_number());
+}
+
+#[tokio::test]
+async fn switched_off_knobs_go_back_to_normal_and_cycles_do_nothing() {
+    let service = tuned(ALWAYS).await;
+    cycle(&service).await;
+    assert_eq!(switch(&service, json!({"enabled": false})).await.status, 204);
+    let off = tuning(&service).await;
+    assert_eq!((&off["tuning_enabled"], &off["stats"]["tuning_enabled"]), (&json!(false), &json!(false)));
+    for knob in off["knobs"].as_array().expect("knobs") {
+        assert_eq!(knob["value"], knob["normal"], "{knob}");
+    }
+    assert_eq!(off["history"][0]["actions"][0]["direction"], "reset");
+    let expected = json!({"status": "disabled", "actions_taken": 0, "actions": []});
+    assert_eq!(cycle(&service).await, expected);
+}
+
+#[tokio::test]
+async fn a_switch_outlives_the_instance() {
+    let service = tuned("").await;
+    switch(&service, json!({"enabled": false})).await;
+    let later = service.another_with(&[("SYMBOLON_OPERATOR_TOKEN", TOKEN)]).await;
+    until("it has heard of the switch", async || tuning(&later).await["tuning_enabled"] == false).await;
+}
+
+async fn tuning_is_switched_for_the_whole_fleet(trio: Trio) {
+    for enabled in [false, true] {
+        assert_eq!(switch(&trio.instances[0], json!({ "enabled": enabled })).await.status, 204);
+        assert_eq!(tuning(&trio.instances[0]).await["tuning_enabled"], enabled);
+        for instance in &trio.instances {
+            until("all have heard of it", async || tuning(instance).await["tuning_enabled"] == enabled).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_switch_is_refused() {
+    let service = Service::with(&[("SYMBOLON_OPERATOR_TOKEN", TOKEN)]).await;
+    switch(&service, json!({})).await.problem(400, "malformed-request");
+    switch(&service, json!({"enabled": "off"})).await.problem(400, "malformed-request");
+    switch(&service, json!({"enabled": true, "for": "ever"})).await.problem(400, "malformed-request");
+    for path in ["/v1/operator/tuning?cycles=0", "/v1/operator/tuning?cycles=1001"] {
+        let reply = service.request(Method::GET, path).bearer(TOKEN).send().await;
+        assert_eq!(reply.problem(422, "invalid-value"), ["cycles"], "{path}");
+    }
+}
+
+#[tokio::test]
+async fn the_tuner_is_the_operators_alone() {
+    let service = Service::with(&[("SYMBOLON_OPERATOR_TOKEN", TOKEN)]).await;
+    for (method, path) in [
+        (Method::GET, "/v1/operator/tuning"),
+        (Method::PUT, "/v1/operator/tuning/enabled"),
+        (Method::POST, "/v1/operator/tuning/cycle"),
+    ] {
+        service.request(method, path).send().await.problem(401, "operator-only");
+    }
+}
