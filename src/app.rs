@@ -2,6 +2,7 @@
 
 mod catalog;
 mod command;
+mod metrics;
 mod readiness;
 mod run;
 mod stores;
@@ -20,6 +21,7 @@ pub(crate) use stores::{Shared, open_shared};
 use crate::{
     config::{OperatorTokens, Settings},
     fleet::{Fleet, Leader},
+    metrics::RequestMetrics,
     monitor::Monitor,
     passwords::Passwords,
     sessions::Sessions,
@@ -44,6 +46,7 @@ struct Inner {
     users: Users,
     fleet: Fleet,
     leader: Leader,
+    requests: RequestMetrics,
     monitor: Monitor,
     tuner: Tuner,
     draining: CancellationToken,
@@ -94,6 +97,11 @@ impl App {
     /// What operators tell the fleet's balancers.
     pub fn balancer_control(&self) -> &dyn BalancerControl {
         &*self.0.shared
+    }
+
+    /// What counts this instance's requests.
+    pub fn requests(&self) -> &RequestMetrics {
+        &self.0.requests
     }
 
     /// The machine's resources.

@@ -16,6 +16,7 @@ pub mod health_check;
 pub mod http;
 pub mod json;
 pub mod log;
+pub mod metrics;
 pub mod migrations;
 pub mod monitor;
 pub mod partitioner;

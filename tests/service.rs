@@ -11,6 +11,7 @@ mod documents;
 mod fleet;
 pub mod harness;
 mod lost_shards;
+mod metrics;
 mod names;
 mod operator;
 mod passwords;

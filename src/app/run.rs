@@ -15,6 +15,7 @@ use crate::{
     config::Settings,
     fleet::{Fleet, Leader},
     http::{self, ConnectionLimits, Listener},
+    metrics::RequestMetrics,
     monitor::Monitor,
     passwords::{PasswordPolicy, Passwords},
     reaper,
@@ -69,6 +70,7 @@ impl Server {
         let app = App(Arc::new(Inner {
             leader: Leader::new(stores.shared.clone(), node.spec().id.clone(), draining.clone()),
             fleet: Fleet::new(stores.shared.clone(), node, draining.clone()),
+            requests: RequestMetrics::default(),
             monitor: Monitor::new(settings.monitor_interval),
             tuner,
             operator_tokens: stores.operator_tokens,

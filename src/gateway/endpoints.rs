@@ -19,9 +19,8 @@ use crate::{
     audit,
     balancer::{Algorithm, Node},
     http::{Problem, ProblemKind, auth, middleware},
+    metrics::OPENMETRICS,
 };
-
-const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Whether the gateway answers at a path itself.
 pub(super) fn is_own(path: &str) -> bool {

@@ -5,15 +5,15 @@ use std::{fmt, sync::Arc, time::Duration};
 use http::StatusCode;
 use prometheus_client::{
     collector::Collector,
-    encoding::{DescriptorEncoder, EncodeMetric, text},
-    metrics::{MetricType, counter::Counter, family::Family, gauge::ConstGauge, histogram::Histogram},
+    encoding::DescriptorEncoder,
+    metrics::{counter::Counter, family::Family, histogram::Histogram},
     registry::Registry,
 };
 
-use crate::balancer::{Balancer, NodeStats};
-
-/// The upper ends of the buckets of durations, in seconds.
-const SECONDS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
+use crate::{
+    balancer::{Balancer, NodeStats},
+    metrics::{self, SECONDS, Sample},
+};
 
 /// Counters of the gateway.
 #[derive(Debug)]
@@ -66,10 +66,7 @@ impl Metrics {
 
     /// All of it as OpenMetrics text.
     pub(super) fn text(&self) -> String {
-        let mut text = String::new();
-        // Writing to a string does not fail.
-        let _ = text::encode(&mut text, &self.registry);
-        text
+        metrics::text(&self.registry)
     }
 }
 
@@ -80,21 +77,23 @@ struct Nodes(Arc<Balancer>);
 impl Collector for Nodes {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         type Reading = fn(&NodeStats) -> f64;
-        let gauges: [(&str, &str, Reading); 5] = [
-            ("node_in_flight", "Requests on a node", |stats| stats.in_flight as f64),
-            ("node_healthy", "Whether health checks find a node well", |stats| f64::from(u8::from(stats.healthy))),
-            ("node_draining", "Whether a node is about to leave", |stats| f64::from(u8::from(stats.draining))),
-            ("node_requests", "Requests that a node has ended", |stats| stats.requests as f64),
-            ("node_errors", "Requests that a node has failed", |stats| stats.errors as f64),
+        let samples: [(Sample, Reading); 5] = [
+            (Sample::gauge("node_in_flight", "Requests on a node"), |stats| stats.in_flight as f64),
+            (Sample::gauge("node_healthy", "Whether health checks find a node well"), |stats| {
+                f64::from(u8::from(stats.healthy))
+            }),
+            (Sample::gauge("node_draining", "Whether a node is about to leave"), |stats| {
+                f64::from(u8::from(stats.draining))
+            }),
+            (Sample::counter("node_requests", "Requests that a node has ended"), |stats| stats.requests as f64),
+            (Sample::counter("node_errors", "Requests that a node has failed"), |stats| stats.errors as f64),
         ];
         let nodes = self.0.nodes();
-        for (name, help, reading) in gauges {
-            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-            for node in &nodes {
-                let label = [("node", node.spec().id.as_str())];
-                ConstGauge::new(reading(&node.stats())).encode(family.encode_family(&label)?)?;
-            }
-        }
-        Ok(())
+        let samples = samples.map(|(sample, reading)| {
+            nodes
+                .iter()
+                .fold(sample, |sample, node| sample.labelled([("node", &node.spec().id)], reading(&node.stats())))
+        });
+        metrics::encode(&samples, &mut encoder)
     }
 }

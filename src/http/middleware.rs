@@ -9,7 +9,7 @@ use std::{
 
 use axum::{
     body::{Body, Bytes},
-    extract::{Request, State},
+    extract::{MatchedPath, Request, State},
     http::{HeaderValue, Method, Version, header},
     middleware::Next,
     response::{IntoResponse, Response},
@@ -21,11 +21,15 @@ use super::problem::{Problem, ProblemKind};
 use crate::{
     app::App,
     balancer::{Lease, Outcome},
+    metrics::Observed,
 };
 
 /// Measures a request from its arrival to the end of its response body on this instance's node.
 pub async fn measure(State(app): State<App>, request: Request, next: Next) -> Response {
-    let mut lease = app.fleet().own().lease(Instant::now());
+    let now = Instant::now();
+    let mut lease = app.fleet().own().lease(now);
+    let route = request.extensions().get().map(MatchedPath::as_str);
+    let mut observed = app.requests().observe(request.method(), route, now);
     let head = request.method() == Method::HEAD;
     let is_http1 = request.version() <= Version::HTTP_11;
     let mut response = next.run(request).await;
@@ -33,12 +37,13 @@ pub async fn measure(State(app): State<App>, request: Request, next: Next) -> Re
         // Whoever keeps connections opens the next one elsewhere, and no request meets one that is being closed.
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
+    observed.answered(response.status());
     let outcome = if response.status().is_server_error() { Outcome::Failure } else { Outcome::Success };
     if head || http_body::Body::is_end_stream(response.body()) {
         // Such a body is never read to its end, because there is none.
         lease.finish(outcome);
     }
-    response.map(|body| Body::new(Measured { body, lease, outcome }))
+    response.map(|body| Body::new(Measured { body, lease, outcome, _observed: observed }))
 }
 
 /// A body that holds its request's lease until it is sent or dropped.
@@ -46,6 +51,7 @@ struct Measured {
     body: Body,
     lease: Lease,
     outcome: Outcome,
+    _observed: Observed,
 }
 
 impl http_body::Body for Measured {

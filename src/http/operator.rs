@@ -1,6 +1,7 @@
 //! The operator's endpoints: statistics, partitions, users, balancer, resources and tuning.
 
 pub(super) mod balancer;
+pub(super) mod metrics;
 pub(super) mod partitions;
 pub(super) mod resources;
 pub(super) mod stats;
@@ -27,6 +28,7 @@ pub(super) fn router() -> OpenApiRouter<App> {
         .routes(routes!(tuning::tuning))
         .routes(routes!(tuning::enabled::switch))
         .routes(routes!(tuning::cycle::run))
+        .routes(routes!(metrics::metrics))
         .routes(routes!(users::find))
         .routes(routes!(users::issue_session))
         .routes(routes!(users::start_reset))

@@ -1,0 +1,137 @@
+//! What an instance tells Prometheus.
+
+use std::{fmt, time::Duration};
+
+use prometheus_client::{collector::Collector, encoding::DescriptorEncoder, registry::Registry};
+
+use super::App;
+use crate::{
+    breaker::Circuit,
+    metrics::{self, Sample},
+    monitor::{ResourceMetrics, Stall},
+};
+
+const MIB: f64 = 1024.0 * 1024.0;
+const GIB: f64 = 1024.0 * MIB;
+
+impl App {
+    /// All metrics of this instance, as OpenMetrics text.
+    pub fn metrics_text(&self) -> String {
+        let mut registry = Registry::with_prefix("symbolon");
+        self.0.requests.register(&mut registry);
+        let systems = [about, hashing, circuits, resources, network, tuning];
+        let samples = systems.into_iter().flat_map(|system| system(self)).collect();
+        registry.register_collector(Box::new(Samples(samples)));
+        metrics::text(&registry)
+    }
+}
+
+#[derive(Debug)]
+struct Samples(Vec<Sample>);
+
+impl Collector for Samples {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        metrics::encode(&self.0, &mut encoder)
+    }
+}
+
+fn flag(value: bool) -> f64 {
+    f64::from(u8::from(value))
+}
+
+fn seconds(time: Option<Duration>) -> Option<f64> {
+    time.map(|time| time.as_secs_f64())
+}
+
+fn about(app: &App) -> Vec<Sample> {
+    let spec = app.fleet().own().spec();
+    let version = env!("CARGO_PKG_VERSION");
+    let fleet = app.fleet().watch().last();
+    vec![
+        Sample::gauge("build_info", "The version and the instance; always 1")
+            .labelled([("version", version), ("instance_id", &spec.id)], 1.0),
+        Sample::gauge("draining", "Whether the instance is about to leave").value(flag(app.is_draining())),
+        Sample::gauge("leader", "Whether the instance decides for the fleet")
+            .value(flag(app.leader().fence_now(std::time::Instant::now()).is_some())),
+        Sample::gauge("fleet_instances", "Instances in the fleet, as this one knows it")
+            .value(fleet.as_of.map(|_| fleet.instances.len() as f64)),
+    ]
+}
+
+fn hashing(app: &App) -> Vec<Sample> {
+    let pool = app.passwords().stats();
+    vec![
+        Sample::counter("password_hashes", "Passwords hashed").value(pool.computed as f64),
+        Sample::counter("password_hashes_refused", "Passwords not hashed, as too many waited")
+            .value(pool.refused as f64),
+        Sample::gauge("password_hashes_running", "Passwords being hashed").value(pool.running as f64),
+        Sample::gauge("password_hashes_waiting", "Passwords that wait to be hashed").value(pool.waiting as f64),
+        Sample::gauge("password_hash_duration_seconds", "How long hashing one takes, a running mean")
+            .value(pool.mean.as_secs_f64()),
+    ]
+}
+
+fn circuits(app: &App) -> Vec<Sample> {
+    let open = Sample::gauge("circuit_open", "Whether requests to a store are refused, as it does not answer");
+    let store = |open: Sample, (store, circuit): (String, Circuit)| {
+        open.labelled([("store", &store)], flag(circuit != Circuit::Closed))
+    };
+    vec![app.circuits().into_iter().fold(open, store)]
+}
+
+fn resources(app: &App) -> Vec<Sample> {
+    let Some(now) = app.monitor().current() else { return Vec::new() };
+    let ResourceMetrics { pressure, .. } = now;
+    let totals = app.monitor().totals();
+    let ratio = |percent: Option<f64>| percent.map(|percent| percent / 100.0);
+    let scaled = |value: Option<f64>, unit: f64| value.map(|value| value * unit);
+    let some = |stall: Option<Stall>| ratio(stall.map(|stall| stall.some_avg10));
+    vec![
+        Sample::gauge("cpu_ratio", "Processor time used, of the container's limit or of the machine")
+            .value(ratio(now.cpu_percent)),
+        Sample::gauge("cpu_limit_cores", "The container's limit of processor time").value(now.cpu_limit_cores),
+        Sample::counter("cpu_seconds", "Processor time that the container has used").value(seconds(totals.cpu_used)),
+        Sample::counter("cpu_throttled_seconds", "Time in which processes waited for the container's quota")
+            .value(seconds(totals.cpu_throttled)),
+        Sample::gauge("memory_ratio", "Memory used, of the container's limit or of the machine")
+            .value(ratio(now.memory_percent)),
+        Sample::gauge("memory_used_bytes", "Memory used by the container or the machine")
+            .value(scaled(now.memory_used_mb, MIB)),
+        Sample::gauge("memory_limit_bytes", "The container's limit of memory").value(scaled(now.memory_limit_mb, MIB)),
+        Sample::counter("memory_oom_kills", "Processes of the container killed for want of memory")
+            .value(now.memory_oom_kills.map(|kills| kills as f64)),
+        Sample::gauge("disk_ratio", "Used part of the disk that holds the data").value(ratio(now.disk_usage_percent)),
+        Sample::gauge("disk_free_bytes", "Free space on the disk that holds the data")
+            .value(scaled(now.disk_free_gb, GIB)),
+        Sample::gauge("pressure_ratio", "Part of the last ten seconds in which some work waited for a resource")
+            .labelled([("resource", "cpu")], some(pressure.cpu))
+            .labelled([("resource", "memory")], some(pressure.memory))
+            .labelled([("resource", "io")], some(pressure.io)),
+    ]
+}
+
+fn network(app: &App) -> Vec<Sample> {
+    let totals = app.monitor().totals();
+    vec![
+        Sample::counter("network_transmit_bytes", "Bytes sent, loopback left out")
+            .value(totals.network_bytes_sent as f64),
+        Sample::counter("network_receive_bytes", "Bytes received, loopback left out")
+            .value(totals.network_bytes_recv as f64),
+    ]
+}
+
+fn tuning(app: &App) -> Vec<Sample> {
+    let status = app.tuner().status();
+    let value = Sample::gauge("tuner_knob", "What a knob is turned to, in its own unit");
+    let level = Sample::gauge("tuner_rule_steps", "How many steps of a rule are in force");
+    vec![
+        Sample::gauge("tuner_enabled", "Whether the tuner turns knobs").value(flag(status.enabled)),
+        Sample::counter("tuner_cycles", "How often the tuner has looked").value(status.cycles as f64),
+        Sample::counter("tuner_actions", "How often a knob was turned").value(status.actions as f64),
+        status
+            .knobs
+            .iter()
+            .fold(value, |sample, knob| sample.labelled([("knob", knob.name), ("unit", knob.unit)], knob.value as f64)),
+        status.rules.iter().fold(level, |sample, rule| sample.labelled([("rule", &rule.rule.name)], rule.level as f64)),
+    ]
+}

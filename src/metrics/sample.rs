@@ -1,0 +1,107 @@
+//! What is known elsewhere anyway, read when somebody asks.
+
+use std::fmt;
+
+use prometheus_client::{
+    encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder},
+    metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
+};
+
+/// The labels of one value.
+type Labels = Vec<(&'static str, String)>;
+
+/// A metric at one time. One without values is left out.
+#[derive(Debug, Clone)]
+pub struct Sample {
+    name: &'static str,
+    help: &'static str,
+    kind: MetricType,
+    values: Vec<(Labels, f64)>,
+}
+
+impl Sample {
+    /// A value that goes up and down.
+    pub fn gauge(name: &'static str, help: &'static str) -> Self {
+        Self { name, help, kind: MetricType::Gauge, values: Vec::new() }
+    }
+
+    /// A number that only rises; its name gets the ending `_total`.
+    pub fn counter(name: &'static str, help: &'static str) -> Self {
+        Self { name, help, kind: MetricType::Counter, values: Vec::new() }
+    }
+
+    /// With its value, unless that is not known.
+    pub fn value(self, value: impl Into<Option<f64>>) -> Self {
+        self.labelled([], value)
+    }
+
+    /// With a value under labels, unless that is not known.
+    pub fn labelled<const N: usize>(
+        mut self,
+        labels: [(&'static str, &str); N],
+        value: impl Into<Option<f64>>,
+    ) -> Self {
+        if let Some(value) = value.into() {
+            self.values.push((labels.map(|(name, value)| (name, value.to_owned())).into(), value));
+        }
+        self
+    }
+}
+
+/// Writes samples as a collector has to.
+///
+/// # Errors
+/// Those of the encoder.
+pub fn encode(samples: &[Sample], encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    for sample in samples.iter().filter(|sample| !sample.values.is_empty()) {
+        let mut metric = encoder.encode_descriptor(sample.name, sample.help, None, sample.kind)?;
+        match sample.values.as_slice() {
+            // No labels would be an empty pair of braces.
+            [(labels, value)] if labels.is_empty() => encode_value(sample.kind, *value, metric)?,
+            values => {
+                for (labels, value) in values {
+                    encode_value(sample.kind, *value, metric.encode_family(labels)?)?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn encode_value(kind: MetricType, value: f64, encoder: MetricEncoder<'_>) -> fmt::Result {
+    match kind {
+        MetricType::Counter => ConstCounter::new(value).encode(encoder),
+        _ => ConstGauge::new(value).encode(encoder),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus_client::{collector::Collector, registry::Registry};
+
+    use super::*;
+
+    #[derive(Debug)]
+    struct Samples(Vec<Sample>);
+
+    impl Collector for Samples {
+        fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+            encode(&self.0, &mut encoder)
+        }
+    }
+
+    #[test]
+    fn what_is_not_known_is_left_out_instead_of_zero() {
+        let mut registry = Registry::with_prefix("symbolon");
+        registry.register_collector(Box::new(Samples(vec![
+            Sample::gauge("limit_cores", "A limit").value(None),
+            Sample::counter("used_seconds", "A use").value(1.5),
+            Sample::gauge("waiting", "Who waits").labelled([("for", "cpu")], 0.25).labelled([("for", "io")], None),
+        ])));
+        let expected = "# HELP symbolon_used_seconds A use\n# TYPE symbolon_used_seconds counter\n\
+                        symbolon_used_seconds_total 1.5\n\
+                        # HELP symbolon_waiting Who waits\n# TYPE symbolon_waiting gauge\n\
+                        symbolon_waiting{for=\"cpu\"} 0.25\n# EOF\n";
+        assert_eq!(crate::metrics::text(&registry), expected);
+    }
+}
