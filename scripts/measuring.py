@@ -174,7 +174,7 @@ def show(report):
         print()
 
 
-def finish(report, broken, as_json):
+def finish(report, broken, as_json, show=show):
     """Prints the report and what was promised and did not hold; ends with 1 if there is any."""
     if as_json:
         print(json.dumps({"report": report, "broken": broken}, indent=2))

@@ -15,6 +15,7 @@ pub mod gateway;
 pub mod health_check;
 pub mod http;
 pub mod json;
+pub mod load;
 pub mod log;
 pub mod metrics;
 pub mod migrations;

@@ -51,6 +51,7 @@ struct Record {
     mean_nanos: AtomicU64,
     computed: AtomicU64,
     refused: AtomicU64,
+    cpu_nanos: AtomicU64,
     waited_nanos: AtomicU64,
     longest_wait_nanos: AtomicU64,
 }
@@ -70,6 +71,8 @@ pub struct PoolStats {
     pub mean: Duration,
     /// How many were begun, checks of passwords and new ones.
     pub computed: u64,
+    /// The processor time that they took.
+    pub cpu: Duration,
     /// How many were refused.
     pub refused: u64,
     /// How long those that were begun had waited, on average.
@@ -145,8 +148,9 @@ impl HashPool {
                 return;
             }
             record.begin(begun - place.since);
+            let cpu_before = cpu_time();
             let value = task(memory);
-            record.end(begun.elapsed());
+            record.end(begun.elapsed(), cpu_time().saturating_sub(cpu_before));
             drop((slot, place));
             // The caller may have gone; then nobody wants the result.
             let _ = reply.send(value);
@@ -185,6 +189,7 @@ impl HashPool {
             waiting: self.places.load(Ordering::Relaxed).saturating_sub(running),
             mean: self.record.mean(),
             computed,
+            cpu: Duration::from_nanos(self.record.cpu_nanos.load(Ordering::Relaxed)),
             refused: self.record.refused.load(Ordering::Relaxed),
             mean_wait: waited.div_f64(computed.max(1) as f64),
             longest_wait: Duration::from_nanos(self.record.longest_wait_nanos.load(Ordering::Relaxed)),
@@ -200,7 +205,8 @@ impl Record {
         self.longest_wait_nanos.fetch_max(waited, Ordering::Relaxed);
     }
 
-    fn end(&self, took: Duration) {
+    fn end(&self, took: Duration, cpu: Duration) {
+        self.cpu_nanos.fetch_add(nanos(cpu), Ordering::Relaxed);
         let (took, mean) = (nanos(took), self.mean_nanos.load(Ordering::Relaxed));
         let next = if mean == 0 { took } else { mean - (mean >> MEAN_SHIFT) + (took >> MEAN_SHIFT) };
         self.mean_nanos.store(next, Ordering::Relaxed);
@@ -209,6 +215,12 @@ impl Record {
     fn mean(&self) -> Duration {
         Duration::from_nanos(self.mean_nanos.load(Ordering::Relaxed))
     }
+}
+
+/// The processor time that this thread has used.
+fn cpu_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
 fn nanos(time: Duration) -> u64 {
@@ -244,7 +256,7 @@ mod tests {
     /// Has a pool of one thread, on which a hash takes long, compute one.
     fn busy(mean: Duration) -> (HashPool, Place) {
         let pool = HashPool::start(1, Duration::from_secs(3));
-        pool.record.end(mean);
+        pool.record.end(mean, mean);
         let place = pool.place().expect("a place");
         (pool, place)
     }
