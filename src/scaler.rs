@@ -14,8 +14,10 @@ mod decision;
 pub mod demand;
 mod observation;
 mod rule;
+pub mod simulation;
 mod state;
 pub mod threshold;
+pub mod vertical;
 
 use std::{fmt, str::FromStr};
 

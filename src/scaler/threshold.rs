@@ -97,3 +97,6 @@ impl Threshold {
         Decision::change(to, self.bounds, seen, numbers, reason).unless_store_bound(seen)
     }
 }
+
+#[cfg(test)]
+mod tests;
