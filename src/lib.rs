@@ -23,6 +23,7 @@ pub mod monitor;
 pub mod partitioner;
 pub mod passwords;
 pub mod reaper;
+pub mod scaler;
 pub mod secret;
 pub mod sessions;
 pub mod shards;

@@ -1,5 +1,7 @@
 //! `symbolon simulate`: what would happen, without servers.
 
+mod scaling;
+
 use std::{process::ExitCode, time::Duration};
 
 use clap::{Args, Subcommand};
@@ -21,6 +23,8 @@ pub(super) struct Arguments {
 enum What {
     /// Each algorithm of the balancer over nodes that fail in the ways nodes do
     Balancer(BalancerArguments),
+    /// The scaler's policies and others' autoscalers over a trace of requests: what they cost, and how often it is too little
+    Scaling(Box<scaling::Arguments>),
 }
 
 #[derive(Debug, Args)]
@@ -50,7 +54,13 @@ struct BalancerArguments {
 
 /// Simulates, and prints a table.
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let What::Balancer(arguments) = &arguments.what;
+    match &arguments.what {
+        What::Balancer(arguments) => run_balancer(arguments),
+        What::Scaling(arguments) => scaling::run(arguments),
+    }
+}
+
+fn run_balancer(arguments: &BalancerArguments) -> anyhow::Result<ExitCode> {
     let settings = Settings {
         seed: arguments.seed,
         nodes: usize::from(arguments.nodes),

@@ -1,0 +1,146 @@
+//! Who is put into the simulated world: our policies, and the autoscalers that they are compared with.
+
+use std::{fmt, str::FromStr, time::Duration};
+
+use serde::Serialize;
+
+use super::{Hpa, Kpa, View, hpa, kpa};
+use crate::{
+    clock::Timestamp,
+    scaler::{Connections, Observation, Policy, PolicyName, State},
+};
+
+/// How often our policies decide.
+pub const DECIDE_EVERY: Duration = Duration::from_secs(DECIDE_SECONDS as u64);
+const DECIDE_SECONDS: usize = 5;
+/// How many places an instance of ours has; only the part that is taken matters.
+const PLACES: u64 = 1_000_000;
+
+/// The contenders by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ContenderName {
+    /// Our default policy.
+    Demand,
+    /// The seed's policy.
+    Threshold,
+    /// Kubernetes' Horizontal Pod Autoscaler.
+    Hpa,
+    /// Knative's Pod Autoscaler.
+    Kpa,
+}
+
+/// One of them, ready to begin.
+#[derive(Debug, Clone)]
+pub enum Contender {
+    /// A policy of ours, which serves too.
+    Ours {
+        /// The policy.
+        policy: Policy,
+        /// Which part of an instance's capacity is full use to it.
+        target: f64,
+        /// What it remembers.
+        state: State,
+    },
+    /// See [`ContenderName::Hpa`].
+    Hpa(Hpa),
+    /// See [`ContenderName::Kpa`].
+    Kpa(Kpa),
+}
+
+impl Contender {
+    /// A policy of ours. The target divides the demand that it sees.
+    pub fn ours(policy: Policy, target: f64) -> Self {
+        Self::Ours { policy, target, state: State::default() }
+    }
+
+    /// Which one this is.
+    pub fn name(&self) -> ContenderName {
+        match self {
+            Self::Ours { policy, .. } => match policy.name() {
+                PolicyName::Demand => ContenderName::Demand,
+                PolicyName::Threshold => ContenderName::Threshold,
+            },
+            Self::Hpa(_) => ContenderName::Hpa,
+            Self::Kpa(_) => ContenderName::Kpa,
+        }
+    }
+
+    /// Which part of an instance's capacity it aims at; for `threshold`, the part above which it grows.
+    pub fn target(&self) -> f64 {
+        match self {
+            Self::Ours { target, .. } => *target,
+            Self::Hpa(hpa) => hpa.target,
+            Self::Kpa(kpa) => kpa.target,
+        }
+    }
+
+    /// Every how many seconds it decides.
+    pub(super) fn interval(&self) -> usize {
+        match self {
+            Self::Ours { .. } => DECIDE_SECONDS,
+            Self::Hpa(_) => hpa::SYNC_SECONDS,
+            Self::Kpa(_) => kpa::TICK_SECONDS,
+        }
+    }
+
+    /// How many instances it wants.
+    pub(super) fn decide(&mut self, view: &View<'_>) -> u32 {
+        match self {
+            Self::Ours { policy, target, state } => {
+                let seen = observe(view, *target);
+                policy.decide(state, &seen, Timestamp::from_millis(view.now as i64 * 1000)).to
+            }
+            Self::Hpa(hpa) => hpa.decide(view),
+            Self::Kpa(kpa) => kpa.decide(view),
+        }
+    }
+}
+
+fn observe(view: &View<'_>, target: f64) -> Observation {
+    let (ready, offered) = (view.fleet.ready(), view.offered(DECIDE_SECONDS));
+    // What is beyond the capacity is refused, so it takes no place.
+    let taken = (offered / f64::from(ready.max(1))).min(1.0) * PLACES as f64;
+    let places = u64::from(ready) * PLACES;
+    Observation {
+        ready,
+        starting: view.fleet.starting(),
+        connections: vec![Connections { current: (taken * f64::from(ready)) as u64, max: places }],
+        demand: Some(offered / target),
+        ..Observation::default()
+    }
+}
+
+impl ContenderName {
+    /// Everybody.
+    pub const ALL: [Self; 4] = [Self::Demand, Self::Threshold, Self::Hpa, Self::Kpa];
+
+    /// The name on the command line and in output.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Demand => "demand",
+            Self::Threshold => "threshold",
+            Self::Hpa => "hpa",
+            Self::Kpa => "kpa",
+        }
+    }
+}
+
+impl fmt::Display for ContenderName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A contender that does not exist.
+#[derive(Debug, thiserror::Error)]
+#[error("unknown policy; use {}", ContenderName::ALL.map(ContenderName::name).join(", "))]
+pub struct UnknownContender;
+
+impl FromStr for ContenderName {
+    type Err = UnknownContender;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL.into_iter().find(|one| one.name() == text).ok_or(UnknownContender)
+    }
+}
