@@ -5,6 +5,7 @@ mod command;
 mod metrics;
 mod readiness;
 mod run;
+mod scaling;
 mod stores;
 mod tuning;
 
@@ -20,7 +21,8 @@ pub(crate) use stores::{Shared, open_shared};
 
 use crate::{
     config::{OperatorTokens, Settings},
-    fleet::{Fleet, Leader},
+    fleet::{Fleet, Leader, Scaling},
+    load::LoadMeter,
     metrics::RequestMetrics,
     monitor::Monitor,
     passwords::Passwords,
@@ -46,6 +48,8 @@ struct Inner {
     users: Users,
     fleet: Fleet,
     leader: Leader,
+    scaling: Scaling,
+    load: LoadMeter,
     requests: RequestMetrics,
     monitor: Monitor,
     tuner: Tuner,
@@ -92,6 +96,16 @@ impl App {
     /// Whether this instance leads the fleet.
     pub fn leader(&self) -> &Leader {
         &self.0.leader
+    }
+
+    /// How many instances there should be, and who says so.
+    pub fn scaling(&self) -> &Scaling {
+        &self.0.scaling
+    }
+
+    /// What counts what this instance is offered.
+    pub fn load(&self) -> &LoadMeter {
+        &self.0.load
     }
 
     /// What operators tell the fleet's balancers.

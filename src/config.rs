@@ -15,7 +15,8 @@ use http::HeaderName;
 pub use layers::{FILE, Layers, PREFIX};
 pub use store_url::{PgUrl, RedisUrl};
 pub use value::{
-    CheckPath, List, Networks, OperatorTokens, Pairs, PublicOrigin, Registration, SettingValue, TunerRules,
+    CheckPath, Cores, List, Networks, OperatorTokens, Pairs, PublicOrigin, Registration, ScalingRules, SettingValue,
+    TunerRules,
 };
 
 pub use shards::{ShardUrl, ShardUrls};
@@ -25,6 +26,7 @@ use crate::{
     gateway::HashBy,
     log::LogFormat,
     partitioner::{Node, PartitionerSpec, Strategy},
+    scaler::PolicyName,
     throttle::Limit,
     tuner::EMBEDDED_KNOBS,
 };
@@ -206,6 +208,22 @@ settings! {
     tuner_interval: Duration = "60s";
     /// Rules besides those for cpu, memory and disk, separated by commas, such as `waits: cpu_pressure > 25 -> hashing_concurrency`.
     tuner_rules: TunerRules = "";
+    /// By what is decided how many instances there should be: demand, or threshold.
+    scaling_policy: PolicyName = "demand";
+    /// The least number of instances.
+    scaling_min: u32 = "2";
+    /// The greatest number of instances.
+    scaling_max: u32 = "10";
+    /// How much of its processor time an instance is meant to use, in percent.
+    scaling_target: u32 = "70";
+    /// How many cores an instance is meant to have. Unset: its container's limit, or all of the machine's.
+    scaling_cores: Option<Cores> = "";
+    /// How long an instance takes from its start until it takes requests: so far policy demand looks ahead. Unset: 60s, and 5s where a gateway runs the instances.
+    scaling_startup: Option<Duration> = "";
+    /// For policy threshold: how long nothing is done after a change.
+    scaling_cooldown: Duration = "5m";
+    /// For policy threshold: rules that ask for an instance: cpu, memory, response_time, or such as `crowded=utilization>0.7`, separated by commas.
+    scaling_rules: ScalingRules = "";
     /// What is logged, such as info or symbolon=debug,warn.
     log: String = "info,sqlx=warn";
     /// How it is logged: text or json.
@@ -269,6 +287,16 @@ impl Settings {
         require(
             (second..=second * 3600).contains(&self.tuner_interval) && self.tuner_interval >= self.monitor_interval,
             "tuner_interval: must be from 1s to 1h, and not less than monitor_interval",
+        );
+        require(
+            1 <= self.scaling_min && self.scaling_min <= self.scaling_max && self.scaling_max <= 10_000,
+            "scaling_min, scaling_max: must be at least 1 and at most 10000, and scaling_min not above scaling_max",
+        );
+        require((1..=100).contains(&self.scaling_target), "scaling_target: must be from 1 to 100");
+        require(
+            self.scaling_startup.is_none_or(|startup| startup <= second * 3600)
+                && self.scaling_cooldown <= second * 86_400,
+            "scaling_startup, scaling_cooldown: must be at most 1h and 24h",
         );
         require(self.body_limit >= 1024, "body_limit: must be at least 1024");
         require(

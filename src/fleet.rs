@@ -2,21 +2,27 @@
 //! every instance can answer for all of them. [`leader`] chooses the one that decides for all.
 
 pub mod leader;
+mod observation;
+mod scaling;
 mod view;
 mod watch;
 
 use std::{sync::Arc, time::Duration};
 
+use tokio::sync::watch::Receiver;
 use tokio_util::sync::CancellationToken;
 
 pub use self::{
     leader::Leader,
+    observation::DemandUnknown,
+    scaling::{DECIDE_EVERY, Decided, STANDS, Scaling, last as last_decision},
     view::{FleetNode, FleetView, Member},
     watch::{FleetWatch, TUNING},
 };
 use crate::{
     balancer::Node,
     clock::Timestamp,
+    load::Load,
     shared_store::{InstanceRecord, SharedStore},
     store_error::StoreError,
 };
@@ -33,6 +39,7 @@ pub struct Fleet {
     registry: Arc<dyn SharedStore>,
     watch: FleetWatch,
     own: Arc<Node>,
+    load: Receiver<Option<Load>>,
     draining: CancellationToken,
 }
 
@@ -45,10 +52,26 @@ pub struct Sighting {
     pub stale: bool,
 }
 
+impl Sighting {
+    /// The fleet's demand, in instances that are as busy as they are meant to be.
+    ///
+    /// # Errors
+    /// [`DemandUnknown`] if it can't be said.
+    pub fn demand(&self) -> Result<f64, DemandUnknown> {
+        if self.stale { Err(DemandUnknown::Stale) } else { self.view.demand() }
+    }
+}
+
 impl Fleet {
-    /// `own` is the node that this instance's requests are counted on; `draining` is cancelled when it is about to leave.
-    pub fn new(registry: Arc<dyn SharedStore>, own: Arc<Node>, draining: CancellationToken) -> Self {
-        Self { watch: FleetWatch::new(registry.clone()), registry, own, draining }
+    /// `own` is the node that this instance's requests are counted on, `load` what else it says of itself; `draining` is
+    /// cancelled when it is about to leave.
+    pub fn new(
+        registry: Arc<dyn SharedStore>,
+        own: Arc<Node>,
+        load: Receiver<Option<Load>>,
+        draining: CancellationToken,
+    ) -> Self {
+        Self { watch: FleetWatch::new(registry.clone()), registry, own, load, draining }
     }
 
     /// What keeps the last known fleet.
@@ -75,6 +98,7 @@ impl Fleet {
             current_connections: stats.in_flight,
             max_connections: u64::from(spec.max_connections),
             average_response_time: stats.average_response_time.as_secs_f64(),
+            load: self.load.borrow().clone(),
         }
     }
 

@@ -18,6 +18,7 @@ mod problem;
 pub mod query;
 mod registration;
 mod sessions;
+mod traffic;
 mod users;
 mod views;
 

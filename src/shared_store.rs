@@ -22,6 +22,7 @@ pub use self::{
 use crate::{
     breaker::Circuit,
     clock::Timestamp,
+    load::Load,
     sessions::{SessionId, TokenDigest},
     store_error::StoreError,
     users::{LoginName, Permissions, UserId},
@@ -229,6 +230,9 @@ pub struct InstanceRecord {
     pub max_connections: u64,
     /// Mean time to answer, in seconds.
     pub average_response_time: f64,
+    /// What it is offered and uses; none before it has measured that.
+    #[serde(default)]
+    pub load: Option<Load>,
 }
 
 /// The instances of the fleet.

@@ -23,6 +23,7 @@ mod real_stores;
 mod redis_faults;
 mod redis_tls;
 mod registration;
+mod scaling;
 mod sessions;
 mod throttling;
 mod transfer;

@@ -7,6 +7,7 @@ use prometheus_client::{collector::Collector, encoding::DescriptorEncoder, regis
 use super::App;
 use crate::{
     breaker::Circuit,
+    load::ByClass,
     metrics::{self, Sample},
     monitor::{ResourceMetrics, Stall},
 };
@@ -19,7 +20,7 @@ impl App {
     pub fn metrics_text(&self) -> String {
         let mut registry = Registry::with_prefix("symbolon");
         self.0.requests.register(&mut registry);
-        let systems = [about, hashing, circuits, resources, network, tuning];
+        let systems = [about, demand, hashing, circuits, resources, network, tuning];
         let samples = systems.into_iter().flat_map(|system| system(self)).collect();
         registry.register_collector(Box::new(Samples(samples)));
         metrics::text(&registry)
@@ -56,6 +57,22 @@ fn about(app: &App) -> Vec<Sample> {
         Sample::gauge("fleet_instances", "Instances in the fleet, as this one knows it")
             .value(fleet.as_of.map(|_| fleet.instances.len() as f64)),
     ]
+}
+
+fn demand(app: &App) -> Vec<Sample> {
+    let view = app.fleet().watch().last();
+    let offered = Sample::gauge("offered_requests_per_second", "Requests that come, those included that are refused");
+    let cost = Sample::gauge("request_cpu_seconds", "Processor time that a request costs");
+    let names = ByClass { login: "login", read: "read", change: "change" };
+    let measured = app.load().measured();
+    let classes = measured.map(|measured| names.zip(measured.offered).zip(measured.cost).into_array());
+    let (offered, cost) =
+        classes.into_iter().flatten().fold((offered, cost), |(offered, costs), ((class, rate), cost)| {
+            (offered.labelled([("class", class)], rate), costs.labelled([("class", class)], cost))
+        });
+    let demand =
+        Sample::gauge("fleet_demand_replicas", "Instances, each as busy as it is meant to be, that the fleet needs");
+    vec![demand.value(view.as_of.and_then(|_| view.demand().ok())), offered, cost]
 }
 
 fn hashing(app: &App) -> Vec<Sample> {

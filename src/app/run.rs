@@ -2,10 +2,11 @@
 
 use std::{net::SocketAddr, num::NonZero, path::PathBuf, sync::Arc};
 
+use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    App, Inner,
+    App, Inner, scaling,
     stores::{self, OpenShards, StartError},
     tuning::{self, Dials},
 };
@@ -13,8 +14,9 @@ use crate::{
     balancer::{Node, NodeSpec},
     compaction,
     config::Settings,
-    fleet::{Fleet, Leader},
+    fleet::{Fleet, Leader, Scaling},
     http::{self, ConnectionLimits, Listener},
+    load::{Load, LoadMeter},
     metrics::RequestMetrics,
     monitor::Monitor,
     passwords::{PasswordPolicy, Passwords},
@@ -37,6 +39,7 @@ const PREPARE_RETRY: std::time::Duration = std::time::Duration::from_millis(500)
 /// A service that listens but does not serve yet.
 pub struct Server {
     app: App,
+    said_load: watch::Sender<Option<Load>>,
     dials: Dials,
     files: Vec<Arc<Database>>,
     hints: Option<Arc<Hints>>,
@@ -67,9 +70,20 @@ impl Server {
         let users = Users::new(shards.clone(), sessions.clone(), passwords.clone(), throttle);
         let draining = CancellationToken::new();
         let node = Node::new(node_spec(&settings, listener.local_addr().unwrap_or(settings.listen)));
+        let (said_load, load) = watch::channel(None);
+        let leader = Leader::new(stores.shared.clone(), node.spec().id.clone(), draining.clone());
+        let fleet = Fleet::new(stores.shared.clone(), node, load, draining.clone());
         let app = App(Arc::new(Inner {
-            leader: Leader::new(stores.shared.clone(), node.spec().id.clone(), draining.clone()),
-            fleet: Fleet::new(stores.shared.clone(), node, draining.clone()),
+            scaling: Scaling::new(
+                stores.shared.clone(),
+                fleet.watch().clone(),
+                leader.clone(),
+                fleet.own().spec().id.clone(),
+                scaling::policy(&settings)?,
+            ),
+            load: LoadMeter::default(),
+            leader,
+            fleet,
             requests: RequestMetrics::default(),
             monitor: Monitor::new(settings.monitor_interval),
             tuner,
@@ -94,6 +108,7 @@ impl Server {
         };
         Ok(Self {
             app,
+            said_load,
             dials,
             files: stores.files,
             hints: stores.hints.map(Arc::new),
@@ -119,6 +134,7 @@ impl Server {
         let settings = app.settings();
         let (background, end_background) = (TaskTracker::new(), CancellationToken::new());
         start_background(&app, &background, &end_background);
+        start_scaling(&app, self.said_load, &background, &end_background);
         start_tuning(&app, self.dials, self.files, &background, &end_background);
         if let Some(hints) = self.hints {
             let shards = app.shards().clone();
@@ -228,6 +244,16 @@ fn start_background(app: &App, tracker: &TaskTracker, stop: &CancellationToken) 
     let (monitor, interval, data) =
         (app.monitor().clone(), app.settings().monitor_interval, app.settings().data.clone());
     supervise(tracker, stop, "monitor", move |stop| monitor.clone().run(interval, data.clone(), stop));
+}
+
+/// Starts what measures the load of this instance, and what decides how many there should be.
+fn start_scaling(app: &App, said: watch::Sender<Option<Load>>, tracker: &TaskTracker, stop: &CancellationToken) {
+    let (meter, passwords) = (app.load().clone(), app.0.passwords.clone());
+    supervise(tracker, stop, "load meter", move |stop| meter.clone().run(passwords.clone(), stop));
+    let reporting = app.clone();
+    supervise(tracker, stop, "load", move |stop| scaling::report_load(reporting.clone(), said.clone(), stop));
+    let scaling = app.scaling().clone();
+    supervise(tracker, stop, "scaling", move |stop| scaling.clone().run(stop));
 }
 
 /// Starts the tuner, and all that obeys its knobs.

@@ -90,6 +90,9 @@ pub enum StartError {
     /// The shared store.
     #[error(transparent)]
     Shared(#[from] OpenError),
+    /// Settings that contradict each other.
+    #[error(transparent)]
+    Settings(#[from] crate::config::ConfigError),
     /// Hashing parameters.
     #[error("hash_memory_kib, hash_passes, hash_lanes: {0}")]
     Hashing(#[from] crate::passwords::InvalidPolicy),

@@ -14,7 +14,17 @@ use crate::{
 };
 
 /// Settings that are the gateway's own, and no business of the instances that it runs.
-const OWN: [&str; 4] = ["listen", "operator_listen", "advertise_url", "instance_id"];
+const OWN: [&str; 8] = [
+    "listen",
+    "operator_listen",
+    "advertise_url",
+    "instance_id",
+    // It tells them these itself.
+    "scaling_min",
+    "scaling_max",
+    "scaling_cores",
+    "scaling_startup",
+];
 
 /// The command, but for the settings.
 pub(super) fn command() -> Command {

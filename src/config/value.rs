@@ -16,6 +16,7 @@ use crate::{
     gateway::HashBy,
     log::LogFormat,
     partitioner::Strategy,
+    scaler::{self, PolicyName},
     secret,
     throttle::Limit,
     tuner::{KNOBS, Rule},
@@ -164,6 +165,34 @@ pub struct List(pub Vec<String>);
 impl SettingValue for List {
     fn from_text(text: &str) -> Result<Self, String> {
         Ok(Self(items(text).map(str::to_owned).collect()))
+    }
+}
+
+/// A number of cores.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Cores(pub f64);
+
+impl SettingValue for Cores {
+    fn from_text(text: &str) -> Result<Self, String> {
+        let cores = text.parse().ok().filter(|cores: &f64| (0.01..=10_000.0).contains(cores));
+        cores.map(Self).ok_or_else(|| "must be a number of cores from 0.01 to 10000".into())
+    }
+}
+
+impl SettingValue for PolicyName {
+    fn from_text(text: &str) -> Result<Self, String> {
+        text.parse().map_err(|error: crate::scaler::UnknownPolicy| error.to_string())
+    }
+}
+
+/// Rules that ask for an instance, separated by commas.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ScalingRules(pub Vec<scaler::Rule>);
+
+impl SettingValue for ScalingRules {
+    fn from_text(text: &str) -> Result<Self, String> {
+        let rules = items(text).map(|item| item.parse().map_err(|error: scaler::InvalidRule| error.to_string()));
+        rules.collect::<Result<_, _>>().map(Self)
     }
 }
 

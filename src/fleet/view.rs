@@ -109,6 +109,7 @@ mod tests {
             current_connections: 0,
             max_connections: u64::MAX,
             average_response_time: 0.0,
+            load: None,
         };
         (id.to_owned(), Member { record, seen_at: Timestamp::from_millis(0) })
     }

@@ -19,7 +19,7 @@ use super::{
     follow::Follower,
     metrics::Metrics,
     nodes::{Nodes, authority},
-    spawn::{Launch, Spawner},
+    spawn::{Launch, Spawner, scale},
     upstream::UpstreamPolicy,
 };
 use crate::{
@@ -88,7 +88,7 @@ impl GatewayServer {
                 nodes.set(urls.iter().map(|url| spec(&settings, url)).collect());
                 None
             }
-            NodeSource::Spawn(count, arguments) => Some(Spawner::new(count, launch(&settings, arguments)?)),
+            NodeSource::Spawn(count, arguments) => Some(Spawner::new(count, launch(&settings, count, arguments)?)),
         };
         let gateway = Gateway(Arc::new(Inner {
             policy: gateway_policy(&settings),
@@ -130,6 +130,12 @@ impl GatewayServer {
         start_background(&gateway, &settings, store.clone(), &background, &end_background);
         let (instances, end_instances) = (TaskTracker::new(), CancellationToken::new());
         if let Some((spawner, store)) = gateway.0.spawner.clone().zip(store.clone()) {
+            if spawner.is_elastic() {
+                let (spawner, store) = (spawner.clone(), Arc::clone(&store));
+                supervise(&background, &end_background, "scale", move |stop| {
+                    scale::follow(spawner.clone(), Arc::clone(&store), stop)
+                });
+            }
             let gateway = gateway.clone();
             supervise(&instances, &end_instances, "spawner", move |stop| {
                 let (spawner, gateway, store) = (spawner.clone(), gateway.clone(), Arc::clone(&store));
@@ -191,6 +197,9 @@ impl tower::Service<Request<Incoming>> for Surface {
         Box::pin(async move { Ok(gateway.answer(request, is_operators).await) })
     }
 }
+
+/// How long an instance on this machine takes until it takes requests, with time to spare.
+const SPAWNED_STARTUP: Duration = Duration::from_secs(5);
 
 fn start_background(
     gateway: &Gateway,
@@ -255,7 +264,17 @@ fn spec(settings: &Settings, url: &str) -> NodeSpec {
     }
 }
 
-fn launch(settings: &Settings, arguments: Vec<String>) -> Result<Launch, StartError> {
+/// How instances are started. They share the machine's cores, start fast, and are as many as the gateway runs.
+fn launch(settings: &Settings, count: SpawnCount, mut arguments: Vec<String>) -> Result<Launch, StartError> {
+    let cores = std::thread::available_parallelism().map_or(1.0, |cores| cores.get() as f64);
+    let share = settings.scaling_cores.map_or(cores / f64::from(count.most), |cores| cores.0);
+    let startup = settings.scaling_startup.unwrap_or(SPAWNED_STARTUP);
+    arguments.extend([
+        format!("--scaling-min={}", count.least),
+        format!("--scaling-max={}", count.most),
+        format!("--scaling-cores={share:.2}"),
+        format!("--scaling-startup={}", humantime::format_duration(startup)),
+    ]);
     let program = std::env::current_exe().map_err(|source| StartError::Data { path: "symbolon".into(), source })?;
     Ok(Launch {
         program,

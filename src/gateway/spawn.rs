@@ -5,6 +5,7 @@
 //! it listens on a free port of its own choice and registers like any other, which is how the gateway learns of it.
 
 mod child;
+pub(super) mod scale;
 
 use std::{
     str::FromStr,
@@ -103,6 +104,11 @@ impl Spawner {
             running: Mutex::default(),
             has_started: AtomicBool::new(false),
         }))
+    }
+
+    /// Whether how many run may change.
+    pub(super) fn is_elastic(&self) -> bool {
+        self.0.count.least < self.0.count.most
     }
 
     /// Whether all instances that it began with have been ready once.

@@ -17,7 +17,10 @@ use axum::{
 use http_body::{Frame, SizeHint};
 use tracing::Instrument;
 
-use super::problem::{Problem, ProblemKind};
+use super::{
+    problem::{Problem, ProblemKind},
+    traffic,
+};
 use crate::{
     app::App,
     balancer::{Lease, Outcome},
@@ -29,6 +32,9 @@ pub async fn measure(State(app): State<App>, request: Request, next: Next) -> Re
     let now = Instant::now();
     let mut lease = app.fleet().own().lease(now);
     let route = request.extensions().get().map(MatchedPath::as_str);
+    if let Some(class) = route.and_then(|route| traffic::class(request.method(), route)) {
+        app.load().offer(class);
+    }
     let mut observed = app.requests().observe(request.method(), route, now);
     let head = request.method() == Method::HEAD;
     let is_http1 = request.version() <= Version::HTTP_11;

@@ -1,9 +1,10 @@
-//! The operator's endpoints: statistics, partitions, users, balancer, resources and tuning.
+//! The operator's endpoints: statistics, partitions, users, balancer, resources, tuning and scaling.
 
 pub(super) mod balancer;
 pub(super) mod metrics;
 pub(super) mod partitions;
 pub(super) mod resources;
+pub(super) mod scaling;
 pub(super) mod stats;
 pub(super) mod tuning;
 pub(super) mod users;
@@ -25,6 +26,10 @@ pub(super) fn router() -> OpenApiRouter<App> {
         .routes(routes!(resources::resources))
         .routes(routes!(resources::history::resource_history))
         .routes(routes!(resources::limits::resource_limits))
+        .routes(routes!(scaling::scaling))
+        .routes(routes!(scaling::vertical::vertical))
+        .routes(routes!(scaling::decisions::decisions))
+        .routes(routes!(scaling::demand::demand))
         .routes(routes!(tuning::tuning))
         .routes(routes!(tuning::enabled::switch))
         .routes(routes!(tuning::cycle::run))

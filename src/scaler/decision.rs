@@ -54,7 +54,8 @@ impl fmt::Display for Outcome {
 }
 
 /// What a decision was made from. What did not matter is none.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(default)]
 pub struct Numbers {
     /// Instances that take requests.
     pub ready: u32,
@@ -84,7 +85,7 @@ pub struct Numbers {
 }
 
 /// How many instances there should be, and why.
-#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Decision {
     /// What came of looking.
     pub outcome: Outcome,

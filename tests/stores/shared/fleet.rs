@@ -24,6 +24,7 @@ pub async fn instances_are_there_while_they_are_heard_of(store: &dyn SharedStore
         current_connections: connections,
         max_connections: 10,
         average_response_time: 0.25,
+        load: None,
     };
     for (id, connections, seconds) in [("a", 1, 0), ("b", 2, 1), ("a", 3, 2)] {
         store.heartbeat(&record(id, connections), at(seconds)).await.expect("an answer");

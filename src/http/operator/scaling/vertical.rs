@@ -1,0 +1,49 @@
+//! How large an instance should be.
+
+use std::time::Duration;
+
+use axum::{Json, extract::State};
+use serde::Serialize;
+
+use crate::{
+    app::App,
+    clock::Timestamp,
+    http::{auth::Operator, problem::Problem},
+    scaler::vertical::{Advice, Averages, Sizes, advise},
+};
+
+const WINDOW: Duration = Duration::from_secs(15 * 60);
+
+/// Advice on the size of instances.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct VerticalScaling {
+    /// The instance that answers, of which the advice is.
+    #[schema(example = "01938d5e-7b2a-7c41-9f0e-3c5d8a1b2f60")]
+    answered_by: String,
+    /// The seed's advice, by what the instance used in the last 15 minutes.
+    #[serde(flatten)]
+    advice: Advice,
+    /// What to request and to limit each instance of the fleet to, by what all of them have used so far; null until there is
+    /// a history.
+    sizes: Option<Sizes>,
+}
+
+/// Recommends how large an instance should be: what to add or to take away, and requests and limits to set.
+#[utoipa::path(
+    get, path = "/v1/operator/scaling/vertical", tag = "operator", operation_id = "vertical_scaling",
+    security(("operator_token" = []), ("session" = [])),
+    responses((status = 200, description = "The advice.", body = VerticalScaling))
+)]
+pub(in crate::http) async fn vertical(State(app): State<App>, _: Operator) -> Result<Json<VerticalScaling>, Problem> {
+    let mean = app.monitor().average(WINDOW, Timestamp::now());
+    let averages = mean.map_or_else(Averages::default, |mean| Averages {
+        cpu_percent: mean.cpu_percent,
+        memory_percent: mean.memory_percent,
+        disk_percent: mean.disk_usage_percent,
+    });
+    Ok(Json(VerticalScaling {
+        answered_by: app.fleet().own().spec().id.clone(),
+        advice: advise(averages),
+        sizes: app.scaling().usage().await?.sizes(),
+    }))
+}
