@@ -2,9 +2,9 @@
 //!
 //! Demand is what offered requests cost, so it depends neither on how many instances there are nor on how slow a store is.
 //! From it the policy learns how demand goes on (`forecast`), and how wrong that is. Growing is at once and by as many as
-//! are missing. Shrinking waits until fewer were enough for as long as it takes to get an instance back, at least a minute
-//! (to keep one for as long as another would take to start costs at most twice what the best choice would), and comes at
-//! most once a minute, so that noise around a whole number changes nothing.
+//! are missing. Shrinking waits until fewer were enough for as long as it takes to get an instance back (to keep one for as
+//! long as another would take to start costs at most twice what the best choice would), at least half a minute, and comes
+//! at most once in half a minute, so that noise around a whole number changes nothing.
 
 mod forecast;
 
@@ -52,8 +52,8 @@ impl Demand {
             bounds,
             look_ahead: Duration::from_secs(60),
             risk: 0.01,
-            scale_in_after: Duration::from_secs(60),
-            scale_in_pause: Duration::from_secs(60),
+            scale_in_after: Duration::from_secs(30),
+            scale_in_pause: Duration::from_secs(30),
         }
     }
 

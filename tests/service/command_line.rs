@@ -115,3 +115,29 @@ async fn an_address_in_use_stops_the_start() {
     let (code, _, err) = run(&["--listen", address], &[], b"").await;
     assert!(code == 1 && err.contains("listen: cannot listen on"), "{err}");
 }
+
+#[tokio::test]
+async fn simulate_scaling_replays_a_trace_through_every_policy() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = |name: &str| directory.path().join(name).to_str().expect("a path").to_owned();
+    let rows = (0..12).map(|bucket| format!("2026-01-01 00:{:02}:00,{}\n", bucket * 5, 100 + 40 * (bucket % 3)));
+    let text = rows.collect::<String>();
+    std::fs::write(path("trace.csv"), format!("timestamp,value\n{text}")).expect("a file");
+    let (trace, svg) = (path("trace.csv"), path("chart.svg"));
+    let arguments = ["simulate", "scaling", "--trace", &trace, "--json", "--svg", &svg];
+    let (code, out, err) = run(&arguments, &[], b"").await;
+    assert_eq!(code, 0, "{err}");
+    let lines: Vec<Value> = out.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let policies: Vec<&Value> = lines.iter().map(|line| &line["policy"]).collect();
+    assert_eq!(policies, ["demand", "threshold", "hpa", "kpa"]);
+    assert!(lines.iter().all(|line| line["kind"] == "run" && line["seconds"] == 3600));
+    assert!(std::fs::read_to_string(&svg).expect("a chart").starts_with("<svg"));
+
+    let sweep = ["simulate", "scaling", "--trace", &trace, "--sweep", "--policy", "demand", "--policy", "hpa"];
+    let (code, out, err) = run(&sweep, &[], b"").await;
+    assert_eq!(code, 0, "{err}");
+    assert!(out.contains("Violation seconds at equal node-seconds"), "{out}");
+
+    let (code, _, err) = run(&["simulate", "scaling", "--trace", &path("none.csv")], &[], b"").await;
+    assert!(code == 1 && err.contains("none.csv"), "{err}");
+}

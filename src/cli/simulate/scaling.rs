@@ -163,7 +163,9 @@ impl Arguments {
             [] => &[usual][..],
             targets => targets,
         };
-        targets.iter().map(|target| self.contender(policy, *target)).collect()
+        // More than all places are never taken: at 1 threshold would never grow.
+        let possible = targets.iter().filter(|target| policy != ContenderName::Threshold || **target < 1.0);
+        possible.map(|target| self.contender(policy, *target)).collect()
     }
 
     fn contender(&self, policy: ContenderName, target: f64) -> Contender {

@@ -162,9 +162,8 @@ fn solve(mut matrix: [Features; 3], mut right: Features) -> Features {
     for pivot in 0..3 {
         for row in pivot + 1..3 {
             let factor = matrix[row][pivot] / matrix[pivot][pivot];
-            for column in pivot..3 {
-                matrix[row][column] -= factor * matrix[pivot][column];
-            }
+            let subtracted = matrix[pivot].map(|value| factor * value);
+            matrix[row].iter_mut().zip(subtracted).for_each(|(value, less)| *value -= less);
             right[row] -= factor * right[pivot];
         }
     }

@@ -42,8 +42,8 @@ fn it_shrinks_only_after_fewer_were_enough_for_a_while() {
         });
         count
     };
-    assert!(calm(60) >= 20, "within a minute");
-    assert!(calm(60) < 20, "after a minute");
+    assert!(calm(60) >= 20, "within the minute that a start takes");
+    assert!(calm(60) < 20, "after it");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use plotters::prelude::{
     BLACK, Cartesian2d, ChartBuilder, ChartContext, Color, DrawingAreaErrorKind, IntoDrawingArea, IntoLogRange,
-    LineSeries, PathElement, RGBColor, Ranged, SVGBackend, SeriesLabelPosition, WHITE,
+    LineSeries, PathElement, RGBColor, Ranged, SVGBackend, SeriesLabelPosition, TRANSPARENT, WHITE,
 };
 
 use super::{Arrivals, ContenderName, Report, Run, Settings};
@@ -33,7 +33,8 @@ struct Line {
     points: Vec<(f64, f64)>,
 }
 
-/// The demand, in instances at full use, and the greatest number of instances of each run, over time.
+/// The demand, in instances at full use, and the number of instances of each run, over time; means, where a point is of
+/// more than one second.
 pub fn course(runs: &[Run], arrivals: &Arrivals, settings: &Settings) -> Result<String, ChartError> {
     let seconds = arrivals.seconds();
     let step = seconds.div_ceil(POINTS).max(1);
@@ -41,14 +42,14 @@ pub fn course(runs: &[Run], arrivals: &Arrivals, settings: &Settings) -> Result<
         let bins = (0..seconds).step_by(step);
         bins.map(|from| (from as f64 / 3600.0, value(from, (from + step).min(seconds)))).collect()
     };
-    // Of the demand the mean: single seconds are noise.
     let demand = points(&|from, to| arrivals.mean(from, to) / settings.capacity);
     let mut lines = vec![Line { name: "demand, in instances at full use".to_owned(), color: GRAY, points: demand }];
     lines.extend(runs.iter().map(|run| Line {
         name: format!("{} at {}", run.report.policy, run.report.target),
         color: color(run.report.policy),
         points: points(&|from, to| {
-            run.counts.get(from..to).and_then(|counts| counts.iter().max()).map_or(0.0, |count| f64::from(*count))
+            let counts = run.counts.get(from..to).unwrap_or_default();
+            counts.iter().map(|count| f64::from(*count)).sum::<f64>() / (to - from) as f64
         }),
     }));
     let top = lines.iter().flat_map(|line| &line.points).map(|(_, y)| *y).fold(1.0, f64::max);
@@ -61,8 +62,8 @@ pub fn course(runs: &[Run], arrivals: &Arrivals, settings: &Settings) -> Result<
             .margin(20)
             .x_label_area_size(45)
             .y_label_area_size(60)
-            .build_cartesian_2d(0.0..seconds as f64 / 3600.0, 0.0..top * 1.05)?;
-        chart.configure_mesh().x_desc("hours").y_desc("instances").draw()?;
+            .build_cartesian_2d(0.0..seconds as f64 / 3600.0, 0.0..top * 1.2)?;
+        chart.configure_mesh().light_line_style(TRANSPARENT).x_desc("hours").y_desc("instances").draw()?;
         draw(&mut chart, lines)?;
         area.present()?;
     }
@@ -93,6 +94,7 @@ pub fn frontiers(reports: &[Report]) -> Result<String, ChartError> {
             .build_cartesian_2d((left..right * 1.05).log_scale(), (LEAST_PERCENT..100.0).log_scale())?;
         chart
             .configure_mesh()
+            .light_line_style(TRANSPARENT)
             .x_desc("node-seconds, relative to the least without a violation")
             .y_desc("% of the time with too few instances")
             .draw()?;

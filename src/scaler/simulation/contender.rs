@@ -40,7 +40,7 @@ pub enum Contender {
         /// Which part of an instance's capacity is full use to it.
         target: f64,
         /// What it remembers.
-        state: State,
+        state: Box<State>,
     },
     /// See [`ContenderName::Hpa`].
     Hpa(Hpa),
@@ -51,7 +51,7 @@ pub enum Contender {
 impl Contender {
     /// A policy of ours. The target divides the demand that it sees.
     pub fn ours(policy: Policy, target: f64) -> Self {
-        Self::Ours { policy, target, state: State::default() }
+        Self::Ours { policy, target, state: Box::default() }
     }
 
     /// Which one this is.
