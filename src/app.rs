@@ -17,6 +17,7 @@ pub use stores::StartError;
 pub(crate) use stores::{Shared, open_shared};
 
 use crate::{
+    admission::Admission,
     config::{OperatorTokens, Settings},
     fleet::{Fleet, Leader},
     monitor::Monitor,
@@ -43,6 +44,7 @@ struct Inner {
     fleet: Fleet,
     leader: Leader,
     monitor: Monitor,
+    admission: Admission,
     draining: CancellationToken,
     tasks: TaskTracker,
 }
@@ -96,6 +98,11 @@ impl App {
     /// The machine's resources.
     pub fn monitor(&self) -> &Monitor {
         &self.0.monitor
+    }
+
+    /// How much this instance takes on at a time.
+    pub fn admission(&self) -> &Admission {
+        &self.0.admission
     }
 
     /// Whether it is about to end, and takes requests a little longer.

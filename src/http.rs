@@ -99,7 +99,8 @@ fn surround(routes: Router<App>, app: &App) -> Router {
         .fallback(middleware::not_found)
         .method_not_allowed_fallback(middleware::method_not_allowed)
         .layer(from_fn_with_state(app.clone(), middleware::finish_changes))
-        .layer(from_fn_with_state(app.clone(), middleware::time_out));
+        .layer(from_fn_with_state(app.clone(), middleware::time_out))
+        .layer(from_fn_with_state(app.clone(), middleware::admit));
     let origins = &app.settings().cors_origins.0;
     let routes = if origins.is_empty() { routes } else { routes.layer(cors(origins)) };
     routes

@@ -9,6 +9,7 @@ use super::{
     stores::{self, OpenShards, StartError},
 };
 use crate::{
+    admission::{Admission, AdmissionPolicy},
     balancer::{Node, NodeSpec},
     config::Settings,
     fleet::{Fleet, Leader},
@@ -63,6 +64,7 @@ impl Server {
             leader: Leader::new(stores.shared.clone(), node.spec().id.clone(), draining.clone()),
             fleet: Fleet::new(stores.shared.clone(), node, draining.clone()),
             monitor: Monitor::new(settings.monitor_interval),
+            admission: Admission::new(admission_policy(&settings)),
             operator_tokens: stores.operator_tokens,
             shards,
             catalog,
@@ -229,6 +231,15 @@ fn password_policy(settings: &Settings) -> PasswordPolicy {
         lanes: settings.hash_lanes,
         threads: if settings.hash_threads == 0 { cores_but_one() } else { settings.hash_threads as usize },
         deadline: settings.hash_deadline,
+    }
+}
+
+fn admission_policy(settings: &Settings) -> AdmissionPolicy {
+    AdmissionPolicy {
+        enabled: settings.admission,
+        least: settings.admission_min,
+        most: settings.admission_max,
+        hash_deadline: settings.hash_deadline,
     }
 }
 

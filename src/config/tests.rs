@@ -58,6 +58,8 @@ fn values_that_contradict_each_other_are_refused() {
         (&[("SYMBOLON_OPERATOR_LISTEN", "127.0.0.1:8080")][..], "operator_listen"),
         (&[("SYMBOLON_REDIS_CA_FILE", "ca.pem"), ("SYMBOLON_REDIS_URL", "redis://x")][..], "redis_ca_file"),
         (&[("SYMBOLON_REDIS_WAIT_REPLICAS", "1")][..], "redis_wait_replicas"),
+        (&[("SYMBOLON_ADMISSION_MIN", "0")][..], "admission_min"),
+        (&[("SYMBOLON_ADMISSION_MAX", "7")][..], "admission_max"),
         (&[("SYMBOLON_LOG", "a=b=c")][..], "log"),
         (&[("SYMBOLON_CORS_ORIGINS", "example.com")][..], "cors_origins"),
         (&[("SYMBOLON_CORS_ORIGINS", "https://a.example/path")][..], "cors_origins"),

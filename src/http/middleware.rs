@@ -1,5 +1,7 @@
 //! What happens to every request around its handler.
 
+mod admit;
+
 use std::{
     any::Any,
     pin::Pin,
@@ -17,8 +19,11 @@ use axum::{
 use http_body::{Frame, SizeHint};
 use tracing::Instrument;
 
+pub use admit::admit;
+
 use super::problem::{Problem, ProblemKind};
 use crate::{
+    admission::Permit,
     app::App,
     balancer::{Lease, Outcome},
 };
@@ -74,12 +79,18 @@ impl http_body::Body for Measured {
 }
 
 /// Runs a request that may change something to its end even if the client goes away or the time is up: an operation
-/// that spans two stores must not stop in the middle because somebody closed a laptop.
+/// that spans two stores must not stop in the middle because somebody closed a laptop. It has its place until then.
 pub async fn finish_changes(State(app): State<App>, request: Request, next: Next) -> Response {
     if request.method().is_safe() {
         return next.run(request).await;
     }
-    match app.tasks().spawn(next.run(request).in_current_span()).await {
+    let permit = request.extensions().get::<Permit>().cloned();
+    let work = async {
+        let response = next.run(request).await;
+        drop(permit);
+        response
+    };
+    match app.tasks().spawn(work.in_current_span()).await {
         Ok(response) => response,
         Err(error) => match error.try_into_panic() {
             Ok(panic) => panicked(panic),
