@@ -6,9 +6,9 @@
 //!
 //! **The limit** (`limit`) follows how long requests take: it falls while they take more than twice as long as unloaded,
 //! and rises while they don't and it is used. What a request waits for besides this process must not lower it:
-//! - A slow shard. Latencies are kept by shard (`latency`), and what counts is the delay of the least delayed: a busy
-//!   process, or a busy session store, delays all alike, and a shard only its own. Nor can its requests take every place
-//!   (`gate`): they have nearly twice an even share, and the others go on even when it hangs.
+//! - A slow shard. Latencies are kept by shard (`lanes`), and what counts is the delay of the least delayed: a busy
+//!   process, or a busy session store, delays all alike, and a shard only its own. Nor can its requests take every place:
+//!   they have nearly twice an even share, and the others go on even when it hangs.
 //! - A slow disk: changes, which wait for it, are kept apart from reads.
 //! - The queue of the hashing pool, which has its own deadline: logins are allowed that wait. Where the pool refuses one,
 //!   the limit falls to what it took, so that a storm's excess is refused before its bodies are read.
@@ -21,9 +21,10 @@
 //!
 //! **The queue** (`queue`) is short in time and in length, and serves the last one first.
 //!
-//! Everything but this file is without I/O or a clock, and simulated in `gate/simulation`.
+//! Everything but this file and `permit` is without I/O or a clock, and simulated in `gate/simulation`.
 
 mod gate;
+mod lanes;
 mod latency;
 mod limit;
 mod permit;
@@ -35,8 +36,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub use gate::Kind;
-use gate::{Decision, Gate, Group};
+use gate::{Decision, Gate};
+use lanes::Group;
+pub use lanes::Kind;
 use limit::Bounds;
 pub use permit::Permit;
 use permit::Waiter;

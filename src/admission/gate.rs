@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant};
 
 use super::{
-    latency::{Latency, Slowdown, tolerance},
+    lanes::{Group, Lanes},
     limit::{Bounds, Limit, Window},
     queue::{Queue, Ticket},
     stats::Counts,
@@ -21,22 +21,6 @@ const WINDOW_SAMPLES: usize = 20;
 const QUEUE_LEAST: usize = 64;
 /// How often refusals are told of.
 const TELL: Duration = Duration::from_secs(10);
-
-/// What of a request is known beforehand to tell how long it should take.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// It changes nothing.
-    Read,
-    /// It may.
-    Change,
-}
-
-/// Requests that should take the same time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Group {
-    pub lane: usize,
-    pub kind: Kind,
-}
 
 /// What becomes of a request that has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,22 +44,11 @@ pub(super) struct Ending {
     pub paused: bool,
 }
 
-/// Requests that need the same shard; the first lane is of those that need none.
-#[derive(Debug, Default)]
-struct Lane {
-    name: String,
-    in_flight: usize,
-    /// Of reads and changes.
-    latencies: [Latency; 2],
-    /// Whether it is slower than the others by itself.
-    slow: bool,
-}
-
 /// The gate of one class.
 #[derive(Debug)]
 pub(super) struct Gate<W> {
     limit: Limit,
-    lanes: Vec<Lane>,
+    lanes: Lanes,
     in_flight: usize,
     queue: Queue<W>,
     counts: Counts,
@@ -92,7 +65,7 @@ impl<W> Gate<W> {
     pub(super) fn new(start: f64, bounds: Bounds, now: Instant) -> Self {
         Self {
             limit: Limit::new(start, bounds),
-            lanes: vec![Lane::default()],
+            lanes: Lanes::new(),
             in_flight: 0,
             queue: Queue::new(),
             counts: Counts::default(),
@@ -108,29 +81,22 @@ impl<W> Gate<W> {
 
     /// The lane of a shard, or of requests that need none.
     pub(super) fn lane(&mut self, shard: Option<&str>) -> usize {
-        let Some(shard) = shard else { return 0 };
-        let known = self.lanes.iter().skip(1).position(|lane| lane.name == shard);
-        known.map_or_else(
-            || {
-                self.lanes.push(Lane { name: shard.to_owned(), ..Lane::default() });
-                self.lanes.len() - 1
-            },
-            |index| index + 1,
-        )
+        self.lanes.of(shard)
     }
 
     /// Decides on a request that comes now; `waiter` makes whom to tell if it has to wait.
     pub(super) fn offer(&mut self, lane: usize, waiter: impl FnOnce() -> W) -> Decision {
         self.counts.offered += 1;
-        if self.has_room(lane) {
+        let limit = self.limit.get();
+        if self.in_flight < limit && self.lanes.has_room(lane, limit) {
             self.counts.admitted += 1;
             self.enter(lane);
             return Decision::Admitted;
         }
         // A shard that is slow can't do more with more requests, and whoever is held up by it is no reason to take more.
-        self.pressed |= self.in_flight >= self.limit.get() || !self.lanes[lane].slow;
-        let length = self.limit.get().max(QUEUE_LEAST);
-        if self.queue.len() >= length || self.queue.of_lane(lane) >= part(&self.lanes, lane, length) {
+        self.pressed |= self.in_flight >= limit || !self.lanes.is_slow(lane);
+        let length = limit.max(QUEUE_LEAST);
+        if self.queue.len() >= length || self.queue.of_lane(lane) >= self.lanes.part(lane, length) {
             self.counts.shed += 1;
             return Decision::Shed;
         }
@@ -167,7 +133,7 @@ impl<W> Gate<W> {
             self.exit(group.lane);
         }
         if let Some(took) = ending.took {
-            self.lanes[group.lane].latencies[group.kind as usize].record(took);
+            self.lanes.record(group, took);
         }
         self.refused |= ending.refused;
         self.samples += usize::from(ending.took.is_some() || ending.refused);
@@ -198,18 +164,13 @@ impl<W> Gate<W> {
 
     fn enter(&mut self, lane: usize) {
         self.in_flight += 1;
-        self.lanes[lane].in_flight += 1;
+        self.lanes.enter(lane);
         self.peak = self.peak.max(self.in_flight);
     }
 
     fn exit(&mut self, lane: usize) {
         self.in_flight -= 1;
-        self.lanes[lane].in_flight -= 1;
-    }
-
-    fn has_room(&self, lane: usize) -> bool {
-        let limit = self.limit.get();
-        self.in_flight < limit && self.lanes[lane].in_flight < part(&self.lanes, lane, limit)
+        self.lanes.exit(lane);
     }
 
     fn let_in(&mut self) -> Vec<W> {
@@ -217,7 +178,7 @@ impl<W> Gate<W> {
         let limit = self.limit.get();
         while self.in_flight < limit {
             let lanes = &self.lanes;
-            let next = self.queue.pop(|lane| lanes[lane].in_flight < part(lanes, lane, limit));
+            let next = self.queue.pop(|lane| lanes.has_room(lane, limit));
             let Some((lane, waiter)) = next else { break };
             self.counts.admitted += 1;
             self.enter(lane);
@@ -227,44 +188,11 @@ impl<W> Gate<W> {
     }
 
     fn close_window(&mut self, now: Instant) {
-        let load = self.limit.load(self.peak);
-        let slowdowns: Vec<Option<Slowdown>> = self
-            .lanes
-            .iter_mut()
-            .map(|lane| {
-                let [read, change] = &mut lane.latencies;
-                least(read.close(load), change.close(load))
-            })
-            .collect();
-        let slowdown = slowdowns.iter().copied().fold(None, least);
+        let slowdown = self.lanes.close(self.limit.load(self.peak), self.limit.get());
         self.delay = slowdown.map_or(self.delay, |slowdown| slowdown.delay);
-        let most = part(&self.lanes, 1, self.limit.get());
-        for (lane, own) in self.lanes.iter_mut().zip(slowdowns).skip(1) {
-            lane.slow = match own {
-                Some(own) => own.delay > self.delay + tolerance(own.baseline),
-                // Its requests don't even end.
-                None => lane.in_flight >= most,
-            };
-        }
         self.limit.follow(Window { slowdown, peak: self.peak, pressed: self.pressed, refused: self.refused });
         (self.window_since, self.samples, self.peak) = (now, 0, self.in_flight);
         (self.pressed, self.refused) = (false, false);
-    }
-}
-
-/// How much of a whole one lane may have: a shard nearly twice its share, so that the others go on when it hangs.
-fn part(lanes: &[Lane], lane: usize, whole: usize) -> usize {
-    let shards = lanes.len() - 1;
-    if lane == 0 || shards < 2 { whole } else { (2 * whole).div_ceil(shards + 1) }
-}
-
-/// The least of both: what slows everyone slows these too.
-fn least(one: Option<Slowdown>, other: Option<Slowdown>) -> Option<Slowdown> {
-    match (one, other) {
-        (Some(one), Some(other)) => {
-            Some(Slowdown { baseline: one.baseline.min(other.baseline), delay: one.delay.min(other.delay) })
-        }
-        (one, other) => one.or(other),
     }
 }
 

@@ -14,11 +14,7 @@ use std::{
 
 use tokio::sync::oneshot;
 
-use super::{
-    SharedGate,
-    gate::{Ending, Group},
-    lock,
-};
+use super::{SharedGate, gate::Ending, lanes::Group, lock};
 
 /// Leave to be under way; clones share one place.
 #[derive(Debug, Clone)]

@@ -11,8 +11,8 @@ use std::{
 
 use fastrand::Rng;
 
-use super::{Bounds, Decision, Ending, Gate, Group, Kind, Ticket};
-use crate::admission::QUEUE_DEADLINE;
+use super::{Bounds, Decision, Ending, Gate, Group, Ticket};
+use crate::admission::{QUEUE_DEADLINE, lanes::Kind};
 
 /// How chance falls in each run.
 const SEEDS: std::ops::Range<u64> = 0..2;

@@ -1,4 +1,5 @@
 use super::*;
+use crate::admission::lanes::Kind;
 
 const MS: Duration = Duration::from_millis(1);
 
