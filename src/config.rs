@@ -161,6 +161,8 @@ settings! {
     header_timeout: Duration = "10s";
     /// How long a client may take to send the body of a request.
     body_timeout: Duration = "20s";
+    /// How long a client may read nothing of the response that is being sent to it.
+    send_timeout: Duration = "60s";
     /// How long a stopping instance still takes new requests while it tells the fleet and its probes that it leaves.
     drain_delay: Duration = "1s";
     /// How long requests under way may take to end after a stop signal.
@@ -250,6 +252,7 @@ impl Settings {
         require(!self.hash_deadline.is_zero(), "hash_deadline: must be more than 0");
         require(self.hash_threads <= 1024, "hash_threads: must be at most 1024");
         for (name, duration) in [
+            ("send_timeout", self.send_timeout),
             ("gateway_timeout", self.gateway_timeout),
             ("gateway_connect_timeout", self.gateway_connect_timeout),
             ("gateway_idle_timeout", self.gateway_idle_timeout),

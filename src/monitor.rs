@@ -1,67 +1,61 @@
-//! The resource monitor: cpu, memory, disk and network of the machine, measured at an interval and kept for a day.
+//! The resource monitor: processor time, memory, disk, network and pressure, measured at an interval and kept for a
+//! day.
 //!
-//! The names are the seed's (`ResourceMetrics`). Reading the kernel's counters blocks for fractions of a millisecond and
-//! happens off the runtime.
+//! The names are the seed's (`ResourceMetrics`). In a container the numbers are the container's, and each says where it
+//! is from. Reading the kernel's counters blocks for fractions of a millisecond and happens off the runtime.
 
+mod cgroup;
+mod history;
+mod limits;
+mod mean;
+mod metrics;
 mod probe;
 
 use std::{
-    collections::VecDeque,
     path::PathBuf,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
     time::Duration,
 };
 
-use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Timestamp;
-use probe::Probe;
-
-/// How long measurements are kept.
-pub const HISTORY: Duration = Duration::from_secs(24 * 3600);
-
-/// One measurement, or the mean of several.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, utoipa::ToSchema)]
-pub struct ResourceMetrics {
-    /// Time that the processors were busy, 0 to 100.
-    #[schema(example = 12.5)]
-    pub cpu_percent: f64,
-    /// Memory in use, 0 to 100.
-    #[schema(example = 41.0)]
-    pub memory_percent: f64,
-    /// Memory that could be had, in MiB.
-    #[schema(example = 14210.0)]
-    pub memory_available_mb: f64,
-    /// Used part of the file system that holds the data, 0 to 100.
-    #[schema(example = 63.2)]
-    pub disk_usage_percent: f64,
-    /// Free space on it, in GiB.
-    #[schema(example = 88.4)]
-    pub disk_free_gb: f64,
-    /// Bytes sent since the measurement before, loopback left out; a sum over a window.
-    #[schema(example = 18231)]
-    pub network_bytes_sent: u64,
-    /// Bytes received since the measurement before, loopback left out; a sum over a window.
-    #[schema(example = 90210)]
-    pub network_bytes_recv: u64,
-    /// When it was made.
-    #[schema(value_type = String, format = DateTime, example = "2026-11-22T12:00:00Z")]
-    pub timestamp: Timestamp,
-}
+pub use history::HISTORY;
+use history::History;
+use limits::Violations;
+pub use limits::{Resource, Severity, Violation};
+pub use metrics::{Pressure, ResourceMetrics, Source, Sources, Stall};
+use probe::{Measured, Probe};
 
 /// Keeps measurements and answers about them.
 #[derive(Debug, Clone)]
-pub struct Monitor {
-    history: Arc<RwLock<VecDeque<ResourceMetrics>>>,
-    capacity: usize,
+pub struct Monitor(Arc<RwLock<State>>);
+
+#[derive(Debug)]
+struct State {
+    history: History,
+    violations: Violations,
+    totals: Totals,
+}
+
+/// Counters that only rise, for those who make rates of them themselves.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Totals {
+    /// Processor time that the container has used since it was made; none outside of one.
+    pub cpu_used: Option<Duration>,
+    /// How long processes were kept waiting by the quota in force, summed up over processors; none without a quota.
+    pub cpu_throttled: Option<Duration>,
+    /// Bytes sent since this monitor began, loopback left out.
+    pub network_bytes_sent: u64,
+    /// Bytes received since this monitor began, loopback left out.
+    pub network_bytes_recv: u64,
 }
 
 impl Monitor {
-    /// A monitor without measurements, which keeps [`HISTORY`] of them at one each `interval`.
+    /// A monitor without measurements, which keeps [`HISTORY`] of them if one is made each `interval`.
     pub fn new(interval: Duration) -> Self {
-        let capacity = (HISTORY.as_millis() / interval.as_millis().max(1)).max(1);
-        Self { history: Arc::default(), capacity: usize::try_from(capacity).unwrap_or(usize::MAX) }
+        let (violations, totals) = (Violations::default(), Totals::default());
+        Self(Arc::new(RwLock::new(State { history: History::new(interval), violations, totals })))
     }
 
     /// Measures at once and then each `interval`, until stopped. The disk is the one that holds `data`.
@@ -76,50 +70,63 @@ impl Monitor {
             }
             let Some(mut used) = probe.take() else { return };
             let measured = tokio::task::spawn_blocking(move || {
-                let metrics = used.measure(Timestamp::now());
-                (used, metrics)
+                let measured = used.measure();
+                (used, measured)
             });
             match measured.await {
-                Ok((used, metrics)) => {
+                Ok((used, measured)) => {
                     probe = Some(used);
-                    self.add(metrics);
+                    self.add(measured);
                 }
                 Err(error) => return tracing::error!(%error, "the resource monitor has stopped"),
             }
         }
     }
 
-    fn add(&self, metrics: ResourceMetrics) {
-        let mut history = self.history.write().unwrap_or_else(PoisonError::into_inner);
-        if history.len() == self.capacity {
-            history.pop_front();
-        }
-        history.push_back(metrics);
+    fn add(&self, Measured { metrics, cpu }: Measured) {
+        let mut state = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let sum = |total: u64, bytes: Option<u64>| total.saturating_add(bytes.unwrap_or(0));
+        state.totals = Totals {
+            cpu_used: cpu.usage.map(|usage| usage.time),
+            cpu_throttled: cpu.throttling.and_then(|throttling| throttling.time),
+            network_bytes_sent: sum(state.totals.network_bytes_sent, metrics.network_bytes_sent),
+            network_bytes_recv: sum(state.totals.network_bytes_recv, metrics.network_bytes_recv),
+        };
+        state.violations.update(&metrics);
+        state.history.add(metrics);
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, State> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The newest measurement.
     pub fn current(&self) -> Option<ResourceMetrics> {
-        self.history.read().unwrap_or_else(PoisonError::into_inner).back().copied()
+        self.read().history.newest().copied()
     }
 
-    /// The mean of the measurements made in the last `window` before `now`: available memory and free disk are the
-    /// newest, network bytes are summed up, as in the seed.
+    /// The mean of the measurements made in the last `window` before `now`: limits, available memory and free disk are
+    /// the newest, network bytes are summed up, as in the seed. What was measured more than an hour ago counts by the
+    /// minute.
     pub fn average(&self, window: Duration, now: Timestamp) -> Option<ResourceMetrics> {
-        let history = self.history.read().unwrap_or_else(PoisonError::into_inner);
-        let recent: Vec<&ResourceMetrics> =
-            history.iter().rev().take_while(|metrics| now.since(metrics.timestamp) <= window).collect();
-        let newest = **recent.first()?;
-        let mean = |value: fn(&ResourceMetrics) -> f64| {
-            recent.iter().map(|metrics| value(metrics)).sum::<f64>() / recent.len() as f64
-        };
-        Some(ResourceMetrics {
-            cpu_percent: mean(|metrics| metrics.cpu_percent),
-            memory_percent: mean(|metrics| metrics.memory_percent),
-            disk_usage_percent: mean(|metrics| metrics.disk_usage_percent),
-            network_bytes_sent: recent.iter().map(|metrics| metrics.network_bytes_sent).sum(),
-            network_bytes_recv: recent.iter().map(|metrics| metrics.network_bytes_recv).sum(),
-            ..newest
-        })
+        self.read().history.average(window, now)
+    }
+
+    /// At most `points` means over equal parts of the last `window` before `now`, oldest first. Parts without
+    /// measurements are left out; each mean has the time of its newest measurement.
+    pub fn series(&self, window: Duration, points: u32, now: Timestamp) -> Vec<ResourceMetrics> {
+        self.read().history.series(window, points, now)
+    }
+
+    /// The resources that are above their limit in the newest measurement; none before the first.
+    pub fn violations(&self) -> Option<Vec<Violation>> {
+        let state = self.read();
+        state.history.newest().map(|_| state.violations.all().to_vec())
+    }
+
+    /// Counters, as of the newest measurement.
+    pub fn totals(&self) -> Totals {
+        self.read().totals
     }
 }
 
@@ -127,44 +134,10 @@ impl Monitor {
 mod tests {
     use super::*;
 
-    fn metrics(seconds: i64, cpu_percent: f64, sent: u64) -> ResourceMetrics {
-        ResourceMetrics {
-            cpu_percent,
-            memory_percent: 50.0,
-            memory_available_mb: 1000.0 + cpu_percent,
-            disk_usage_percent: 10.0,
-            disk_free_gb: 5.0,
-            network_bytes_sent: sent,
-            network_bytes_recv: 1,
-            timestamp: Timestamp::from_millis(seconds * 1000),
-        }
-    }
-
-    #[test]
-    fn the_average_covers_the_window_and_sums_the_network() {
-        let monitor = Monitor::new(Duration::from_secs(5));
-        for sample in [metrics(0, 90.0, 7), metrics(100, 10.0, 100), metrics(105, 30.0, 200)] {
-            monitor.add(sample);
-        }
-        let average = monitor.average(Duration::from_secs(10), Timestamp::from_millis(106_000)).expect("an average");
-        assert_eq!((average.cpu_percent, average.network_bytes_sent), (20.0, 300));
-        assert_eq!(average.memory_available_mb, 1030.0);
-        assert_eq!(monitor.average(Duration::from_secs(10), Timestamp::from_millis(500_000)), None);
-    }
-
-    #[test]
-    fn history_is_bounded() {
-        let monitor = Monitor::new(HISTORY / 3);
-        for second in 0..10 {
-            monitor.add(metrics(second, 0.0, 0));
-        }
-        assert_eq!(monitor.history.read().expect("no panic").len(), 3);
-        assert_eq!(monitor.current().expect("a measurement").timestamp, Timestamp::from_millis(9000));
-    }
-
     #[tokio::test]
-    async fn a_running_monitor_measures_this_machine() {
+    async fn a_running_monitor_measures_what_it_runs_in() {
         let monitor = Monitor::new(Duration::from_secs(1));
+        assert_eq!((monitor.current(), monitor.violations()), (None, None));
         let stop = CancellationToken::new();
         let task = tokio::spawn(monitor.clone().run(Duration::from_secs(1), ".".into(), stop.clone()));
         let measured = tokio::time::timeout(Duration::from_secs(20), async {
@@ -176,9 +149,13 @@ mod tests {
             }
         });
         let metrics = measured.await.expect("a measurement");
-        assert!((0.0..=100.0).contains(&metrics.cpu_percent));
-        assert!(metrics.memory_percent > 0.0 && metrics.memory_available_mb > 0.0);
-        assert!(metrics.disk_usage_percent > 0.0 && metrics.disk_free_gb > 0.0);
+        let is_positive = |value: Option<f64>| value.is_some_and(|value| value > 0.0);
+        assert!(metrics.cpu_percent.is_some_and(|percent| (0.0..=100.0).contains(&percent)), "{metrics:?}");
+        assert!(is_positive(metrics.memory_percent) && is_positive(metrics.memory_available_mb), "{metrics:?}");
+        assert!(is_positive(metrics.memory_used_mb), "{metrics:?}");
+        assert!(is_positive(metrics.disk_usage_percent) && is_positive(metrics.disk_free_gb), "{metrics:?}");
+        assert!(metrics.network_bytes_sent_per_second.is_some(), "{metrics:?}");
+        assert!(monitor.violations().is_some());
         stop.cancel();
         task.await.expect("the monitor ends when told to");
     }

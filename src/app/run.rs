@@ -119,8 +119,11 @@ impl Server {
                 prepare(Arc::clone(&shard), shards.clone(), stop)
             });
         }
-        let limits =
-            ConnectionLimits { header_timeout: settings.header_timeout, drain_timeout: settings.drain_timeout };
+        let limits = ConnectionLimits {
+            header_timeout: settings.header_timeout,
+            send_timeout: settings.send_timeout,
+            drain_timeout: settings.drain_timeout,
+        };
         let close = CancellationToken::new();
         let serving = futures_util::future::join_all(
             self.listeners.into_iter().map(|listener| http::serve(listener, limits, close.clone())),

@@ -2,7 +2,8 @@
 
 use std::{
     pin::Pin,
-    task::{Context, Poll},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
@@ -22,12 +23,62 @@ pub(super) enum RequestBody {
     /// There is none: such a request can be made again.
     Empty,
     /// As it comes from the client.
-    Streamed(Incoming),
+    Streamed(Incoming, Arc<Upload>),
+}
+
+/// How far a request's body has come.
+#[derive(Debug, Default)]
+pub(super) struct Upload {
+    state: Mutex<UploadState>,
+}
+
+#[derive(Debug, Default)]
+struct UploadState {
+    /// Whether all of it has been passed on, or there was none.
+    ended: bool,
+    /// Whether the client has to send more before there is anything to pass on.
+    waits: bool,
+    /// Whether nobody wants the rest.
+    unwanted: bool,
+    waker: Option<Waker>,
+}
+
+impl Upload {
+    /// Whether all of it has been passed on, or there was none.
+    pub(super) fn has_ended(&self) -> bool {
+        self.state().ended
+    }
+
+    /// Whether the client has to send more before there is anything to pass on.
+    pub(super) fn waits_for_client(&self) -> bool {
+        let state = self.state();
+        state.waits && !state.ended
+    }
+
+    /// Gives up what has not come, as the response has: a client that stops would hold two connections for ever.
+    fn give_up_rest(&self) {
+        let mut state = self.state();
+        state.unwanted = true;
+        if let Some(waker) = state.waker.take() {
+            waker.wake();
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, UploadState> {
+        // Nothing panics while it holds the lock.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl RequestBody {
-    pub(super) fn new(body: Incoming) -> Self {
-        if body.is_end_stream() { Self::Empty } else { Self::Streamed(body) }
+    /// The body, and what tells how far it has come.
+    pub(super) fn new(body: Incoming) -> (Self, Arc<Upload>) {
+        let upload = Arc::new(Upload::default());
+        if body.is_end_stream() {
+            upload.state().ended = true;
+            return (Self::Empty, upload);
+        }
+        (Self::Streamed(body, Arc::clone(&upload)), upload)
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -37,26 +88,32 @@ impl RequestBody {
 
 impl Body for RequestBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BoxError;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        match self.get_mut() {
-            Self::Empty => Poll::Ready(None),
-            Self::Streamed(body) => Pin::new(body).poll_frame(cx),
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let Self::Streamed(body, upload) = self.get_mut() else { return Poll::Ready(None) };
+        let frame = Pin::new(&mut *body).poll_frame(cx);
+        let mut state = upload.state();
+        state.waits = frame.is_pending();
+        state.ended = matches!(frame, Poll::Ready(None)) || body.is_end_stream();
+        if frame.is_pending() && state.unwanted {
+            return Poll::Ready(Some(Err("nobody wants the rest of the body".into())));
         }
+        state.waker = frame.is_pending().then(|| cx.waker().clone());
+        frame.map_err(Into::into)
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Empty => true,
-            Self::Streamed(body) => body.is_end_stream(),
+            Self::Streamed(body, _) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Empty => SizeHint::with_exact(0),
-            Self::Streamed(body) => body.size_hint(),
+            Self::Streamed(body, _) => body.size_hint(),
         }
     }
 }
@@ -75,6 +132,7 @@ pub struct Forwarded {
     lease: Option<Lease>,
     outcome: Outcome,
     connection: Option<Reusable>,
+    upload: Arc<Upload>,
     /// How long the node may send nothing.
     stall: Duration,
     stalled: Option<Pin<Box<Sleep>>>,
@@ -87,9 +145,10 @@ impl Forwarded {
         lease: Lease,
         outcome: Outcome,
         connection: Option<Reusable>,
+        upload: Arc<Upload>,
         stall: Duration,
     ) -> Self {
-        let mut forwarded = Self { body, lease: Some(lease), outcome, connection, stall, stalled: None };
+        let mut forwarded = Self { body, lease: Some(lease), outcome, connection, upload, stall, stalled: None };
         if forwarded.body.is_end_stream() {
             forwarded.end(outcome);
         }
@@ -99,6 +158,10 @@ impl Forwarded {
     fn end(&mut self, outcome: Outcome) {
         if let Some(mut lease) = self.lease.take() {
             lease.finish(outcome);
+        }
+        if !self.upload.has_ended() {
+            self.connection = None;
+            self.upload.give_up_rest();
         }
         if let Some(connection) = self.connection.take().filter(|_| outcome == self.outcome) {
             connection.keep();

@@ -3,35 +3,41 @@
 use std::{borrow::Cow, net::SocketAddr, sync::Arc, time::Instant};
 
 use axum::response::IntoResponse;
-use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
 
 use super::{
     Gateway, HashBy,
-    body::{Forwarded, RequestBody, ResponseBody},
-    headers::{is_plainly_coded, prepare_request, prepare_response},
-    upstream::{Failed, SendError},
+    body::{Forwarded, RequestBody, ResponseBody, Upload},
+    headers::{has_plain_length, has_plain_target, is_plainly_coded, prepare_request, prepare_response},
+    upstream::{self, Reusable, SendError},
 };
 use crate::{
-    balancer::{Algorithm, Caller, Lease, Outcome, PickError},
+    balancer::{Algorithm, Caller, Lease, Node, Outcome, PickError},
     http::{Problem, ProblemKind, address, auth},
 };
 
 /// On how many nodes a request is tried at most.
 const ATTEMPTS: usize = 3;
 
-/// Why an attempt ended without a response.
-enum Failure {
-    /// The connection with the node failed.
-    Send(SendError),
-    /// It did not begin its response in time.
-    Late,
+/// An attempt that ended without a response.
+struct Failed {
+    node: Arc<Node>,
+    /// Whether that may be the connection's fault, and not the node's.
+    was_kept: bool,
+    /// What failed; nothing, if the node did not begin its response in time.
+    error: Option<SendError>,
 }
 
-impl Failure {
+impl Failed {
     /// Whether the request's body broke off or was none, and the node has nothing to do with it.
     fn is_the_clients(&self) -> bool {
-        matches!(self, Self::Send(SendError::Connection { source, .. }) if source.is_user())
+        matches!(&self.error, Some(SendError::Connection { source, .. }) if source.is_user())
+    }
+
+    /// Whether it makes no sense to ask this node again.
+    fn was_final_for(&self, node: &Node) -> bool {
+        !self.was_kept && self.node.spec().id == node.spec().id
     }
 }
 
@@ -41,29 +47,37 @@ impl Gateway {
         if request.method() == Method::CONNECT {
             return problem(ProblemKind::MethodNotAllowed);
         }
-        if !is_plainly_coded(request.headers()) {
-            return problem(ProblemKind::UnknownCoding);
-        }
         let (parts, body) = request.into_parts();
+        // What follows on such a connection may not be what it seems.
+        if !has_plain_target(&parts) {
+            return closing(problem(ProblemKind::Malformed));
+        }
+        if !is_plainly_coded(&parts.headers) {
+            return closing(problem(ProblemKind::UnknownCoding));
+        }
         let place = self.place(&parts.headers, peer);
-        let body = RequestBody::new(body);
+        let (body, upload) = RequestBody::new(body);
         let may_repeat = body.is_empty() && [Method::GET, Method::HEAD].contains(&parts.method);
         let inner = &self.0;
         inner.budget.deposit();
         let mut request = Request::from_parts(parts, body);
         let mut is_prepared = false;
-        let mut failed: Option<Arc<crate::balancer::Node>> = None;
+        let mut failed: Option<Failed> = None;
         for attempt in 1.. {
             let caller = Caller {
                 key: &place.key,
                 region: &place.region,
                 zone: &place.zone,
-                not: failed.as_ref().map(|node| node.spec().id.as_str()),
+                not: failed.as_ref().map(|failed| failed.node.spec().id.as_str()),
             };
             let lease = match inner.nodes.balancer.pick(&caller, Instant::now()) {
                 Ok(lease) => lease,
                 Err(error) => return self.refuse(error),
             };
+            if let Some(failed) = failed.as_ref().filter(|failed| failed.was_final_for(lease.node())) {
+                lease.end(Outcome::Cancelled, Instant::now());
+                return self.fail(failed);
+            }
             let Some(upstream) = inner.nodes.upstream(&lease.node().spec().id) else {
                 // It was taken out in between, which says nothing of it.
                 continue;
@@ -74,28 +88,33 @@ impl Gateway {
             }
             let copy = may_repeat.then(|| copy_of(&request));
             let sent = tokio::time::timeout(inner.policy.timeout, upstream.send(request)).await;
-            let (failure, again) = match sent {
-                Ok(Ok((response, connection))) => return self.pass_back(response, lease, connection),
-                Ok(Err(Failed { error, unsent })) => (Failure::Send(error), unsent.map(|request| *request).or(copy)),
-                Err(_) => (Failure::Late, copy),
-            };
             let node = Arc::clone(lease.node());
+            let (failure, again) = match sent {
+                Ok(Ok((response, connection))) => return self.pass_back(response, lease, connection, upload),
+                Ok(Err(upstream::Failed { error, unsent, was_kept })) => {
+                    (Failed { node, was_kept, error: Some(error) }, unsent.map(|request| *request).or(copy))
+                }
+                Err(_) if upload.waits_for_client() => return closing(problem(ProblemKind::BodyTimeout)),
+                Err(_) => (Failed { node, was_kept: false, error: None }, copy),
+            };
             if failure.is_the_clients() {
-                tracing::debug!(node = node.spec().id, "a request's body broke off");
+                tracing::debug!("a request's body broke off");
                 return problem(ProblemKind::Malformed);
             }
-            lease.end(Outcome::Failure, Instant::now());
+            // A node that answers before it has read all, and closes, breaks off what is still being sent to it.
+            let is_the_nodes = upload.has_ended() || !matches!(failure.error, Some(SendError::Connection { .. }));
+            lease.end(if is_the_nodes { Outcome::Failure } else { Outcome::Cancelled }, Instant::now());
             match again {
                 Some(again) if attempt < ATTEMPTS => {
                     if !inner.budget.withdraw(Instant::now()) {
                         inner.metrics.count_refused_retry();
-                        return self.fail(&node.spec().id, &failure);
+                        return self.fail(&failure);
                     }
                     inner.metrics.count_retry();
-                    tracing::debug!(node = node.spec().id, attempt, "a request is made again on another node");
-                    (request, failed) = (again, Some(node));
+                    tracing::debug!(node = failure.node.spec().id, attempt, "a request is made again");
+                    (request, failed) = (again, Some(failure));
                 }
-                _ => return self.fail(&node.spec().id, &failure),
+                _ => return self.fail(&failure),
             }
         }
         problem(ProblemKind::NoNode)
@@ -105,20 +124,30 @@ impl Gateway {
         &self,
         mut response: Response<Incoming>,
         lease: Lease,
-        connection: Option<super::upstream::Reusable>,
+        connection: Option<Reusable>,
+        upload: Arc<Upload>,
     ) -> Response<ResponseBody> {
-        // Nobody asked for another protocol or coding.
-        if response.status() == StatusCode::SWITCHING_PROTOCOLS || !is_plainly_coded(response.headers()) {
+        // Nobody asked for another protocol or coding, and nobody knows where a body of two lengths ends.
+        let headers = response.headers();
+        let is_plain = is_plainly_coded(headers) && has_plain_length(headers);
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS || !is_plain {
             let (node, status) = (lease.node().spec().id.clone(), response.status().as_u16());
             lease.end(Outcome::Failure, Instant::now());
             tracing::warn!(node, status, "a node's response can't be passed on");
             return problem(ProblemKind::BadGateway);
         }
+        // A length beside a coding is to be ignored, and was meant to deceive somebody (RFC 9112, section 6.3).
+        let has_both = response.headers().contains_key(header::TRANSFER_ENCODING)
+            && response.headers_mut().remove(header::CONTENT_LENGTH).is_some();
+        let connection = connection.filter(|_| !has_both);
         prepare_response(response.headers_mut());
+        if !upload.has_ended() {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         *response.version_mut() = Version::HTTP_11;
         let outcome = if is_failure(response.status()) { Outcome::Failure } else { Outcome::Success };
         let stall = self.0.policy.timeout;
-        response.map(|body| ResponseBody::Forwarded(Forwarded::new(body, lease, outcome, connection, stall)))
+        response.map(|body| ResponseBody::Forwarded(Forwarded::new(body, lease, outcome, connection, upload, stall)))
     }
 
     fn refuse(&self, error: PickError) -> Response<ResponseBody> {
@@ -128,13 +157,14 @@ impl Gateway {
         })
     }
 
-    fn fail(&self, node: &str, failure: &Failure) -> Response<ResponseBody> {
-        match failure {
-            Failure::Late => {
+    fn fail(&self, failed: &Failed) -> Response<ResponseBody> {
+        let node = failed.node.spec().id.as_str();
+        match &failed.error {
+            None => {
                 tracing::warn!(node, "a node did not answer in time");
                 problem(ProblemKind::GatewayTimeout)
             }
-            Failure::Send(error) => {
+            Some(error) => {
                 tracing::warn!(node, error = error as &dyn std::error::Error, "a node failed a request");
                 problem(ProblemKind::BadGateway)
             }
@@ -196,6 +226,12 @@ fn copy_of(request: &Request<RequestBody>) -> Request<RequestBody> {
     *copy.uri_mut() = request.uri().clone();
     *copy.headers_mut() = request.headers().clone();
     copy
+}
+
+/// A response after which its connection ends.
+fn closing(mut response: Response<ResponseBody>) -> Response<ResponseBody> {
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
 }
 
 /// The gateway's own refusal.

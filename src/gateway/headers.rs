@@ -65,6 +65,7 @@ pub(super) fn prepare_request(
     parts.headers.insert(header::HOST, host.unwrap_or_else(|| authority_value(node)));
     if takes_trailers {
         parts.headers.insert(header::TE, HeaderValue::from_static("trailers"));
+        parts.headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
     }
     if body_is_chunked {
         parts.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
@@ -75,9 +76,34 @@ pub(super) fn prepare_request(
     parts.extensions.clear();
 }
 
-/// Whether a body is coded for its way in no manner but in chunks: what else there is would be lost with the header.
+/// Whether a body is coded for its way in chunks, once, or not at all: what else there is would be lost with the header.
 pub(super) fn is_plainly_coded(headers: &HeaderMap) -> bool {
-    tokens(headers, &header::TRANSFER_ENCODING).all(|coding| coding.eq_ignore_ascii_case("chunked"))
+    let mut codings = tokens(headers, &header::TRANSFER_ENCODING);
+    let is_chunked = |coding: &str| coding.eq_ignore_ascii_case("chunked");
+    codings.next().is_none_or(is_chunked) && codings.next().is_none()
+}
+
+/// Whether there is at most one length, and it is a number: others may read anything else otherwise.
+pub(super) fn has_plain_length(headers: &HeaderMap) -> bool {
+    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
+    let first = lengths.next().map(HeaderValue::as_bytes);
+    first.is_none_or(|first| !first.is_empty() && first.iter().all(u8::is_ascii_digit))
+        && lengths.all(|length| Some(length.as_bytes()) == first)
+}
+
+/// Whether a request says in one way only of which host it asks what (RFC 9112, section 3.2).
+pub(super) fn has_plain_target(parts: &request::Parts) -> bool {
+    let mut hosts = parts.headers.get_all(header::HOST).iter();
+    let (host, others) = (hosts.next(), hosts.count());
+    let is_host =
+        |host: &HeaderValue| Authority::try_from(host.as_bytes()).is_ok_and(|host| !host.as_str().contains('@'));
+    let has_host = match parts.uri.authority() {
+        Some(authority) => parts.uri.scheme().is_some() && !authority.as_str().contains('@'),
+        None => host.is_some() || parts.version < http::Version::HTTP_11,
+    };
+    let path = parts.uri.path();
+    let is_path = path.starts_with('/') || (path == "*" && parts.method == http::Method::OPTIONS);
+    has_host && is_path && others == 0 && host.is_none_or(is_host)
 }
 
 /// Removes what concerns the connection with the node.
@@ -135,6 +161,7 @@ pub(super) fn prepare_http2(parts: &mut request::Parts, node: &Authority) {
         return;
     }
     parts.headers.remove(header::TRANSFER_ENCODING);
+    parts.headers.remove(header::CONNECTION);
     let host = parts.headers.remove(header::HOST).and_then(|host| Authority::try_from(host.as_bytes()).ok());
     let path = parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
     let mut uri = http::uri::Parts::default();

@@ -136,8 +136,11 @@ impl GatewayServer {
                 async move { spawner.run(&gateway.0.nodes, store, stop).await }
             });
         }
-        let limits =
-            ConnectionLimits { header_timeout: settings.header_timeout, drain_timeout: settings.drain_timeout };
+        let limits = ConnectionLimits {
+            header_timeout: settings.header_timeout,
+            send_timeout: settings.send_timeout,
+            drain_timeout: settings.drain_timeout,
+        };
         let close = CancellationToken::new();
         let public = Surface { gateway: gateway.clone(), is_operators: operator_listener.is_none() };
         let operators = Surface { gateway: gateway.clone(), is_operators: true };

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::{Request, Response, uri::Authority};
+use http::{Request, Response, Version, uri::Authority};
 use hyper::{
     body::Incoming,
     client::conn::{http1, http2},
@@ -71,6 +71,8 @@ pub(super) struct Failed {
     pub(super) error: SendError,
     /// The request, if nothing of it was sent.
     pub(super) unsent: Option<Box<Request<RequestBody>>>,
+    /// Whether it went out on a connection that was kept, which the node may just have closed.
+    pub(super) was_kept: bool,
 }
 
 /// A connection that takes another request once its response has come to its end.
@@ -124,17 +126,22 @@ impl Upstream {
                 Some(sender) => sender,
                 None => match self.connect().await {
                     Ok(sender) => sender,
-                    Err(error) => return Err(Failed { error, unsent: Some(Box::new(request)) }),
+                    Err(error) => return Err(Failed { error, unsent: Some(Box::new(request)), was_kept: false }),
                 },
             };
             match sender.try_send_request(request).await {
-                Ok(response) => return Ok((response, Some(Reusable { sender, upstream: Arc::clone(self) }))),
+                Ok(response) => {
+                    // hyper would send what comes next as HTTP/1.0, and a body without a length not at all.
+                    let is_reusable = response.version() == Version::HTTP_11;
+                    let connection = is_reusable.then(|| Reusable { sender, upstream: Arc::clone(self) });
+                    return Ok((response, connection));
+                }
                 Err(mut error) => match error.take_message() {
                     // The node had closed a connection that was kept: nothing is known of the node itself.
                     Some(unsent) if is_kept => request = unsent,
                     unsent => {
                         let error = self.connection_error(error.into_error());
-                        return Err(Failed { error, unsent: unsent.map(Box::new) });
+                        return Err(Failed { error, unsent: unsent.map(Box::new), was_kept: is_kept });
                     }
                 },
             }
@@ -144,14 +151,14 @@ impl Upstream {
     async fn send_http2(&self, request: Request<RequestBody>) -> Result<Response<Incoming>, Failed> {
         let mut sender = match self.shared_sender().await {
             Ok(sender) => sender,
-            Err(error) => return Err(Failed { error, unsent: Some(Box::new(request)) }),
+            Err(error) => return Err(Failed { error, unsent: Some(Box::new(request)), was_kept: false }),
         };
         let (mut parts, body) = request.into_parts();
         prepare_http2(&mut parts, &self.authority);
         let request = Request::from_parts(parts, body);
         sender.try_send_request(request).await.map_err(|mut error| {
             let unsent = error.take_message().map(Box::new);
-            Failed { error: self.connection_error(error.into_error()), unsent }
+            Failed { error: self.connection_error(error.into_error()), unsent, was_kept: true }
         })
     }
 

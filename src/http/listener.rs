@@ -22,6 +22,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::Notify,
 };
+use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 use tower::{Service, ServiceExt, service_fn};
 
@@ -43,6 +44,8 @@ pub struct Listener<S> {
 pub struct ConnectionLimits {
     /// How long the head of a request may take.
     pub header_timeout: Duration,
+    /// How long a client may read nothing of what is sent to it.
+    pub send_timeout: Duration,
     /// How long requests under way may take once told to stop.
     pub drain_timeout: Duration,
 }
@@ -83,7 +86,7 @@ where
         match accepted {
             Ok((stream, peer)) => {
                 let (service, watcher) = (listener.service.clone(), graceful.watcher());
-                tokio::spawn(converse(builder.clone(), stream, peer, service, watcher, limits.header_timeout));
+                tokio::spawn(converse(builder.clone(), stream, peer, service, watcher, limits));
             }
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
@@ -104,7 +107,7 @@ async fn converse<S, B>(
     peer: SocketAddr,
     service: S,
     watcher: Watcher,
-    header_timeout: Duration,
+    limits: ConnectionLimits,
 ) where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send,
@@ -120,10 +123,13 @@ async fn converse<S, B>(
         request.extensions_mut().insert(ConnectInfo(peer));
         service.clone().oneshot(request)
     });
-    let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+    // hyper would wait for ever, and whatever the response holds with it.
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(limits.send_timeout));
+    let connection = builder.serve_connection(TokioIo::new(Box::pin(stream)), TowerToHyperService::new(service));
     let mut connection = std::pin::pin!(watcher.watch(connection));
     // hyper times the head of a request, but not the wait for its first byte, nor that for HTTP/2's preface.
-    let first_request = tokio::time::timeout(header_timeout, spoken.notified());
+    let first_request = tokio::time::timeout(limits.header_timeout, spoken.notified());
     let ended = tokio::select! {
         ended = &mut connection => ended,
         first = first_request => match first {

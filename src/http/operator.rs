@@ -21,6 +21,8 @@ pub(super) fn router() -> OpenApiRouter<App> {
         .routes(routes!(balancer::nodes::add))
         .routes(routes!(balancer::nodes::remove))
         .routes(routes!(resources::resources))
+        .routes(routes!(resources::history::resource_history))
+        .routes(routes!(resources::limits::resource_limits))
         .routes(routes!(users::find))
         .routes(routes!(users::issue_session))
         .routes(routes!(users::start_reset))

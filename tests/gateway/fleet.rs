@@ -1,6 +1,6 @@
 //! A gateway before the instances of a fleet.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
@@ -52,6 +52,55 @@ async fn a_client_is_known_by_the_gateways_word_only_where_that_is_trusted() {
         let reply = gateway.post("/v1/login", login).header("x-forwarded-for", "203.0.113.9").send().await;
         assert_eq!(reply.json()["session"]["address"], expected);
     }
+}
+
+/// How many more requests each instance has had after `count` that have `header`, by the instances' zones.
+async fn taken(gateway: &Service, header: (&str, &str), count: usize) -> BTreeMap<String, u64> {
+    let by_zone = async || {
+        let nodes = nodes(gateway).await;
+        let requests = nodes.iter().map(|node| (node["zone"].to_string(), node["requests"].as_u64().unwrap_or(0)));
+        requests.collect::<BTreeMap<_, _>>()
+    };
+    let before = by_zone().await;
+    for _ in 0..count {
+        assert_eq!(gateway.get("/openapi.json").header(header.0, header.1).send().await.status, 200);
+    }
+    by_zone().await.into_iter().map(|(zone, after)| (zone.clone(), after - before[&zone])).collect()
+}
+
+/// An instance in zone a, one in zone b, and a gateway to both.
+async fn in_two_zones(settings: &[(&str, &str)]) -> (Service, Service, Service) {
+    let first = Service::with(&[("SYMBOLON_ZONE", "a")]).await;
+    let second = first.another_with(&[("SYMBOLON_ZONE", "b")]).await;
+    let gateway = first.its_gateway(settings).await;
+    ready(&gateway, 2).await;
+    (first, second, gateway)
+}
+
+#[tokio::test]
+async fn callers_are_served_in_the_zone_that_a_header_names() {
+    let settings = [("SYMBOLON_GATEWAY_ALGORITHM", "geographic"), ("SYMBOLON_GATEWAY_ZONE_HEADER", "x-zone")];
+    let settings = [settings[0], settings[1], ("SYMBOLON_ZONE", "a")];
+    let (_first, _second, gateway) = in_two_zones(&settings).await;
+    let zone = |name: &str| format!("\"{name}\"");
+    let unsaid = taken(&gateway, ("x-other", "b"), 20).await;
+    assert_eq!(unsaid[&zone("a")], 20, "{unsaid:?}");
+    // Whoever is new gets its share slowly, and others help out.
+    until("zone b serves its callers", async || taken(&gateway, ("x-zone", "b"), 5).await[&zone("b")] > 0).await;
+}
+
+#[tokio::test]
+async fn what_a_header_holds_together_stays_on_one_instance() {
+    let settings = [("SYMBOLON_GATEWAY_ALGORITHM", "hash"), ("SYMBOLON_GATEWAY_HASH_BY", "x-tenant")];
+    let (_first, _second, gateway) = in_two_zones(&settings).await;
+    let mut used = BTreeSet::new();
+    for tenant in ["a", "b", "c", "d", "e", "f", "g", "h"] {
+        let taken = taken(&gateway, ("x-tenant", tenant), 5).await;
+        let on: Vec<&String> = taken.iter().filter(|(_, count)| **count > 0).map(|(zone, _)| zone).collect();
+        assert_eq!(on.len(), 1, "{taken:?}");
+        used.insert(on[0].clone());
+    }
+    assert_eq!(used.len(), 2, "not all on one instance");
 }
 
 #[tokio::test]

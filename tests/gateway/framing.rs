@@ -11,8 +11,10 @@ async fn refused(request: &str) -> u16 {
     let mut client = Connection::with(&gateway).await;
     client.send(request).await;
     client.read_head().await.expect("an answer");
+    let status = client.status();
+    client.read_to_end().await;
     assert!(node.has_nothing(), "{request:?} reached the node");
-    client.status()
+    status
 }
 
 #[tokio::test]
@@ -44,6 +46,12 @@ async fn heads_that_others_may_read_otherwise_are_refused() {
         "GET /x HTTP/1.1\r\nhost: h\r\nx-a: a\0b\r\n\r\n",
         "POST /x HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked, identity\r\n\r\n0\r\n\r\n",
         "POST /x HTTP/1.0\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+        "GET /x HTTP/1.1\r\n\r\n",
+        "GET /x HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\n",
+        "GET /x HTTP/1.1\r\nhost: a b/c\r\n\r\n",
+        "GET /x HTTP/1.1\r\nhost: user@a\r\n\r\n",
+        "GET http://user@a/x HTTP/1.1\r\nhost: a\r\n\r\n",
+        "GET a.example:80 HTTP/1.1\r\nhost: a\r\n\r\n",
     ] {
         assert_eq!(refused(request).await, 400, "{request:?}");
     }
@@ -51,13 +59,19 @@ async fn heads_that_others_may_read_otherwise_are_refused() {
 
 #[tokio::test]
 async fn a_coding_that_is_not_known_is_not_passed_on_without_its_name() {
-    let request = "POST /x HTTP/1.1\r\nhost: h\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n";
-    assert_eq!(refused(request).await, 501);
+    for coding in ["gzip, chunked", "chunked, chunked", "chunked\r\ntransfer-encoding: chunked"] {
+        let request = format!("POST /x HTTP/1.1\r\nhost: h\r\ntransfer-encoding: {coding}\r\n\r\n0\r\n\r\n");
+        assert_eq!(refused(&request).await, 501, "{coding}");
+    }
 }
 
 #[tokio::test]
 async fn a_tunnel_is_refused() {
-    assert_eq!(refused("CONNECT h:443 HTTP/1.1\r\nhost: h:443\r\n\r\n").await, 405);
+    let node = Node::start().await;
+    let gateway = gateway_before(&node, &[]).await;
+    let mut client = Connection::with(&gateway).await;
+    client.send("CONNECT h:443 HTTP/1.1\r\nhost: h:443\r\n\r\n").await;
+    assert_eq!(client.response().await.0, 405);
 }
 
 #[tokio::test]
@@ -135,6 +149,27 @@ async fn a_response_may_come_before_the_body_has_gone() {
     let mut request = node.request().await;
     request.send("HTTP/1.1 413 Content Too Large\r\ncontent-length: 2\r\n\r\nno").await;
     assert_eq!(client.response().await, (413, "no".to_owned()));
+    // Neither connection waits for the rest.
+    assert_eq!(client.read_to_end().await, "");
+    request.read_to_end().await;
+}
+
+#[tokio::test]
+async fn a_length_beside_a_coding_is_not_passed_on() {
+    let mut node = Node::start().await;
+    let gateway = gateway_before(&node, &[]).await;
+    for framing in
+        ["content-length: 3\r\ntransfer-encoding: chunked", "transfer-encoding: chunked\r\ncontent-length: 3"]
+    {
+        let mut client = Connection::with(&gateway).await;
+        client.send("GET /x HTTP/1.1\r\nhost: h\r\n\r\n").await;
+        let mut request = node.request().await;
+        request.send(format!("HTTP/1.1 200 OK\r\n{framing}\r\n\r\n5\r\nhello\r\n0\r\n\r\n")).await;
+        client.read_head().await.expect("a response");
+        assert_eq!((client.header("content-length"), client.header("transfer-encoding")), (None, Some("chunked")));
+        assert_eq!(client.read_until("0\r\n\r\n").await, "5\r\nhello\r\n0\r\n\r\n");
+        assert_eq!(request.read_to_end().await, "", "such a connection is not kept");
+    }
 }
 
 #[tokio::test]
@@ -164,7 +199,7 @@ async fn trailers_go_through_both_ways() {
         )
         .await;
     let mut request = node.request().await;
-    assert_eq!(request.header("te"), Some("trailers"));
+    assert_eq!((request.header("te"), request.header("connection")), (Some("trailers"), Some("te")));
     assert_eq!(request.read_until("x-sum: 1\r\n\r\n").await, "5\r\nhello\r\n0\r\nx-sum: 1\r\n\r\n");
     request.send("HTTP/1.1 200 OK\r\ntrailer: x-end\r\ntransfer-encoding: chunked\r\n\r\n").await;
     request.send("2\r\nok\r\n0\r\nx-end: 2\r\n\r\n").await;
@@ -268,4 +303,60 @@ async fn a_node_that_sends_nothing_more_ends_the_response() {
     request.send("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhello").await;
     client.read_head().await.expect("a response");
     assert_eq!(client.read_to_end().await, "hello");
+}
+
+#[tokio::test]
+async fn a_client_that_reads_nothing_does_not_hold_its_node_for_ever() {
+    let mut node = Node::start().await;
+    let gateway = gateway_before(&node, &[("SYMBOLON_SEND_TIMEOUT", "300ms")]).await;
+    let mut client = Connection::with(&gateway).await;
+    client.send("GET /x HTTP/1.1\r\nhost: h\r\n\r\n").await;
+    let mut request = node.request().await;
+    request.send("HTTP/1.1 200 OK\r\ncontent-length: 1000000000\r\n\r\n").await;
+    let piece = vec![b'x'; 1 << 20];
+    // More than the buffers on the way take.
+    while request.try_send(&piece).await {}
+    drop(client);
+}
+
+#[tokio::test]
+async fn a_response_of_two_lengths_is_none() {
+    let mut node = Node::start().await;
+    let gateway = gateway_before(&node, &[]).await;
+    for length in ["content-length: 5\r\ncontent-length: 9", "content-length: +5", "transfer-encoding: gzip, chunked"] {
+        let mut client = Connection::with(&gateway).await;
+        client.send("GET /x HTTP/1.1\r\nhost: h\r\n\r\n").await;
+        node.request().await.send(format!("HTTP/1.1 200 OK\r\n{length}\r\n\r\nhello")).await;
+        assert_eq!(client.response().await.0, 502, "{length}");
+    }
+}
+
+#[tokio::test]
+async fn a_node_of_http_1_0_gets_whole_bodies() {
+    let mut node = Node::start().await;
+    let gateway = gateway_before(&node, &[]).await;
+    let mut client = Connection::with(&gateway).await;
+    client.send("GET /x HTTP/1.1\r\nhost: h\r\n\r\n").await;
+    let mut first = node.request().await;
+    first.send("HTTP/1.0 200 OK\r\nconnection: keep-alive\r\ncontent-length: 2\r\n\r\nok").await;
+    assert_eq!(client.response().await.0, 200);
+    client.send("POST /y HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n").await;
+    let mut second = node.request().await;
+    assert_eq!(second.read_until("0\r\n\r\n").await, "5\r\nhello\r\n0\r\n\r\n");
+}
+
+#[tokio::test]
+async fn a_client_that_stops_in_the_middle_of_its_body_is_not_the_nodes_failure() {
+    let mut node = Node::start().await;
+    let token = ("SYMBOLON_OPERATOR_TOKEN", "operator-token-of-the-tests");
+    let gateway = gateway_before(&node, &[("SYMBOLON_GATEWAY_TIMEOUT", "300ms"), token]).await;
+    for _ in 0..6 {
+        let mut client = Connection::with(&gateway).await;
+        client.send("POST /x HTTP/1.1\r\nhost: h\r\ncontent-length: 100\r\n\r\nhello").await;
+        let request = node.request().await;
+        assert_eq!(client.response().await.0, 408);
+        drop(request);
+    }
+    let seen = gateway.get("/v1/operator/gateway").bearer(token.1).send().await.json();
+    assert_eq!(seen["nodes"][0]["ejected"], false);
 }

@@ -77,6 +77,12 @@ impl Connection {
         self.stream.write_all(text.as_ref()).await.expect("the other end reads");
     }
 
+    /// Sends as long as the other end is there; whether it still was.
+    pub async fn try_send(&mut self, bytes: &[u8]) -> bool {
+        let sent = tokio::time::timeout(DEADLINE, self.stream.write_all(bytes)).await;
+        sent.expect("the other end reads, or goes, in time").is_ok()
+    }
+
     /// Reads up to the end of a head; none if the connection ends before. It is in lower case, but for its first line.
     pub async fn read_head(&mut self) -> Option<String> {
         let end = loop {

@@ -136,6 +136,13 @@ async fn query_parameters_are_checked() {
         ("/resources?window=1h30m", 422, "window"),
         ("/resources?window=05m", 422, "window"),
         ("/resources?window=1day", 422, "window"),
+        ("/resources/history?window=25h", 422, "window"),
+        ("/resources/history?points=0", 422, "points"),
+        ("/resources/history?points=1001", 422, "points"),
+        ("/resources/history?points=%2B5", 422, "points"),
+        ("/resources/history?points=05", 422, "points"),
+        ("/resources/history?points=", 422, "points"),
+        ("/resources/history?since=1", 400, "since"),
     ] {
         let reply = service.operator(Method::GET, path).send().await;
         let slug = if status == 400 { "malformed-request" } else { "invalid-value" };

@@ -3,7 +3,7 @@ use serde_json::json;
 
 use super::harness::{PASSWORD, Service, until};
 
-const ALL: [(&str, &str); 13] = [
+const ALL: [(&str, &str); 15] = [
     ("GET", "/stats"),
     ("GET", "/partitions"),
     ("GET", "/partitions/ada"),
@@ -12,6 +12,8 @@ const ALL: [(&str, &str); 13] = [
     ("POST", "/balancer/nodes"),
     ("DELETE", "/balancer/nodes/a"),
     ("GET", "/resources"),
+    ("GET", "/resources/history"),
+    ("GET", "/resources/limits"),
     ("GET", "/users?login_name=ada"),
     ("POST", "/users/00000000-0000-7000-8000-000000000000/sessions"),
     ("POST", "/users/00000000-0000-7000-8000-000000000000/password-reset"),
@@ -179,13 +181,55 @@ async fn resources_are_measured_and_averaged() {
     let read = async |path: &str| service.operator(Method::GET, path).send().await.json();
     until("there is a measurement", async || read("/resources").await["current"].is_object()).await;
     let resources = read("/resources?window=5m").await;
-    for name in ["cpu_percent", "memory_percent", "memory_available_mb", "disk_usage_percent", "disk_free_gb"] {
+    for name in [
+        "cpu_percent",
+        "memory_percent",
+        "memory_available_mb",
+        "memory_used_mb",
+        "disk_usage_percent",
+        "disk_free_gb",
+        "network_bytes_sent",
+        "network_bytes_recv_per_second",
+    ] {
         assert!(
             resources["current"][name].is_number() && resources["average"][name].is_number(),
             "{name}: {resources}"
         );
     }
+    for source in ["cpu", "memory"] {
+        let source = resources["current"]["sources"][source].as_str().expect("a source");
+        assert!(["cgroup_v2", "cgroup_v1", "host"].contains(&source), "{source}");
+    }
     assert_eq!(read("/resources").await["average"], json!(null));
+}
+
+#[tokio::test]
+async fn the_history_of_resources_has_bounded_points_oldest_first() {
+    let service = Service::with(&[("SYMBOLON_MONITOR_INTERVAL", "1s")]).await;
+    let read = async |path: &str| service.operator(Method::GET, path).send().await.json()["points"].clone();
+    let fine = "/resources/history?window=1m&points=1000";
+    until("there are three measurements", async || read(fine).await.as_array().is_some_and(|all| all.len() >= 3)).await;
+    let points = read(fine).await;
+    let times: Vec<_> = points.as_array().expect("points").iter().map(|point| point["timestamp"].as_str()).collect();
+    assert!(times.len() >= 3 && times.is_sorted(), "{points}");
+    let one = read("/resources/history?window=24h&points=1").await;
+    assert_eq!(one.as_array().map(Vec::len), Some(1));
+    assert!(one[0]["cpu_percent"].is_number(), "{one}");
+}
+
+#[tokio::test]
+async fn limits_of_resources_are_checked() {
+    let service = Service::start().await;
+    let read = async || service.operator(Method::GET, "/resources/limits").send().await.json();
+    until("there is a measurement", async || read().await["status"] != "no_data").await;
+    let limits = read().await;
+    // What this machine is short of is not for a test to know.
+    let violations = limits["violations"].as_array().expect("violations");
+    assert_eq!(limits["status"] == "violations", !violations.is_empty(), "{limits}");
+    for violation in violations {
+        assert!(violation["current"].as_f64() > violation["limit"].as_f64(), "{limits}");
+        assert!(violation["severity"].is_string() && violation["since"].is_string(), "{limits}");
+    }
 }
 
 #[tokio::test]

@@ -1,4 +1,7 @@
-//! The resources of the machine that this instance runs on.
+//! The resources of the container that this instance runs in, or of the machine.
+
+pub(super) mod history;
+pub(super) mod limits;
 
 use std::time::Duration;
 
@@ -28,7 +31,7 @@ pub struct Resources {
     average: Option<ResourceMetrics>,
 }
 
-/// Shows the machine's resources.
+/// Shows the resources of the container that this instance runs in, or of the machine.
 #[utoipa::path(
     get, path = "/v1/operator/resources", tag = "operator", operation_id = "resources",
     security(("operator_token" = []), ("session" = [])),

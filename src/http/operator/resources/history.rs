@@ -1,0 +1,65 @@
+//! What was measured over a time, in as many points as a chart can show.
+
+use std::time::Duration;
+
+use axum::{
+    Json,
+    extract::{RawQuery, State},
+};
+use serde::Serialize;
+
+use super::parse_window;
+use crate::{
+    app::App,
+    clock::Timestamp,
+    http::{
+        auth::Operator,
+        problem::{Problem, ProblemKind},
+        query,
+    },
+    monitor::ResourceMetrics,
+};
+
+const DEFAULT_WINDOW: Duration = Duration::from_secs(3600);
+const DEFAULT_POINTS: u32 = 60;
+const MOST_POINTS: u32 = 1000;
+
+/// Measurements over a time.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct ResourceHistory {
+    /// Means over equal parts of the window, oldest first; parts without measurements are left out. Each has the time
+    /// of its newest measurement, and what was measured more than an hour ago is kept as means of a minute.
+    points: Vec<ResourceMetrics>,
+}
+
+/// Shows what was measured over a time.
+#[utoipa::path(
+    get, path = "/v1/operator/resources/history", tag = "operator", operation_id = "resource_history",
+    security(("operator_token" = []), ("session" = [])),
+    params(
+        ("window" = Option<String>, Query, pattern = "^([1-9][0-9]{0,2}[sm]|([1-9]|1[0-9]|2[0-4])h)$", description = "The time up to now, such as 5m; at most 24h, and 1h if not given.", example = "1h"),
+        ("points" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "How many points there are at most; 60 if not given.", example = 60),
+    ),
+    responses(
+        (status = 200, description = "The measurements.", body = ResourceHistory),
+        (status = 422, description = "invalid-value"),
+    )
+)]
+pub(in crate::http) async fn resource_history(
+    State(app): State<App>,
+    _: Operator,
+    RawQuery(text): RawQuery,
+) -> Result<Json<ResourceHistory>, Problem> {
+    let [window, points] = query::read(text.as_deref(), ["window", "points"])?;
+    let window = window.as_deref().map_or(Ok(DEFAULT_WINDOW), parse_window)?;
+    let points = points.as_deref().map_or(Ok(DEFAULT_POINTS), parse_points)?;
+    Ok(Json(ResourceHistory { points: app.monitor().series(window, points, Timestamp::now()) }))
+}
+
+fn parse_points(text: &str) -> Result<u32, Problem> {
+    let is_number = text.bytes().all(|byte| byte.is_ascii_digit()) && !text.starts_with('0');
+    match text.parse() {
+        Ok(points) if is_number && (1..=MOST_POINTS).contains(&points) => Ok(points),
+        _ => Err(Problem::field(ProblemKind::Invalid, "points", "must be a number from 1 to 1000")),
+    }
+}
