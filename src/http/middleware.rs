@@ -115,12 +115,27 @@ pub fn panicked(panic: Box<dyn Any + Send>) -> Response {
 }
 
 /// Drops request ids that are not fit to be repeated in logs and responses; one is made in their place.
-pub async fn check_request_id(mut request: Request, next: Next) -> Response {
+pub fn check_request_id(mut request: Request) -> Request {
     const NAME: &str = "x-request-id";
     if request.headers().get(NAME).is_some_and(|value| !is_fit_request_id(value.as_bytes())) {
         request.headers_mut().remove(NAME);
     }
-    next.run(request).await
+    request
+}
+
+/// Adds the headers that every response has which has none of its own.
+pub fn add_default_headers<B>(mut response: Response<B>) -> Response<B> {
+    let defaults = [
+        (header::CACHE_CONTROL, "no-store"),
+        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+    ];
+    for (name, value) in defaults {
+        response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
+    }
+    response
 }
 
 /// Whether a request id may be repeated in logs and responses.
