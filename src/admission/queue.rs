@@ -2,8 +2,9 @@
 //!
 //! In a burst that the process can work off, everybody gets through before the time is up, whatever the order. In
 //! an overload somebody is refused in any case: whoever came last is served as fast as ever, and those before it are
-//! refused when their time is up. First come, first served, everyone would wait for as long as anyone is allowed to,
-//! and clients that have given up would be served before those that still wait.
+//! refused when their time is up, or where the queue is full and another one comes. First come, first served, everyone
+//! would wait for as long as anyone is allowed to, and clients that have given up would be served before those that still
+//! wait.
 
 use std::collections::VecDeque;
 
@@ -52,6 +53,12 @@ impl<W> Queue<W> {
         self.waiting.remove(index).map(|entry| (entry.lane, entry.waiter))
     }
 
+    /// Takes out the one that has waited longest among those of the lanes that `are_meant`.
+    pub(super) fn pop_oldest(&mut self, are_meant: impl Fn(usize) -> bool) -> Option<W> {
+        let index = self.waiting.iter().position(|entry| are_meant(entry.lane))?;
+        self.waiting.remove(index).map(|entry| entry.waiter)
+    }
+
     /// Takes out one that waits no longer; whether it was there.
     pub(super) fn remove(&mut self, ticket: Ticket) -> bool {
         let index = self.waiting.iter().position(|entry| entry.ticket == ticket);
@@ -73,5 +80,16 @@ mod tests {
         assert_eq!(queue.pop(|_| true), Some((1, 'b')));
         assert_eq!(queue.pop(|lane| lane == 1), None);
         assert_eq!(queue.pop(|_| true), Some((0, 'a')));
+    }
+
+    #[test]
+    fn the_first_one_is_the_oldest() {
+        let mut queue = Queue::new();
+        for (lane, waiter) in [(0, 'a'), (1, 'b'), (1, 'c')] {
+            queue.push(lane, waiter);
+        }
+        assert_eq!(queue.pop_oldest(|lane| lane == 1), Some('b'));
+        assert_eq!([queue.pop_oldest(|_| true), queue.pop_oldest(|_| true)], [Some('a'), Some('c')]);
+        assert_eq!(queue.pop_oldest(|_| true), None);
     }
 }

@@ -102,3 +102,21 @@ async fn switched_off_it_lets_everybody_in_and_counts() {
     }
     assert_eq!((admission.stats().requests.admitted, admission.stats().requests.in_flight), (10_000, 10_000));
 }
+
+#[tokio::test(start_paused = true)]
+async fn where_too_many_wait_the_one_that_has_waited_longest_is_refused_at_once() {
+    let admission = admission(1);
+    let _permit = admit(&admission).await.expect("a place");
+    let oldest = queued(&admission).await;
+    for _ in 1..64 {
+        drop(queued(&admission).await);
+    }
+    let newest = tokio::spawn({
+        let admission = admission.clone();
+        async move { admit(&admission).await }
+    });
+    let begun = tokio::time::Instant::now();
+    assert_eq!(oldest.await.expect("no panic").expect_err("no place"), Shed);
+    assert_eq!((begun.elapsed(), admission.stats().requests.shed), (Duration::ZERO, 1));
+    assert!(!newest.is_finished());
+}

@@ -153,21 +153,24 @@ impl Simulation {
         self.outcomes[phase].offered[shard] += 1;
         let lane = self.gate.lane(Some(SHARDS[shard]));
         let mut request = Request { phase, shard, arrived: self.now, admitted: self.now, step: 0, ticket: None };
-        let decision = self.gate.offer(lane, || id);
-        if let Decision::Waits(ticket) = decision {
-            request.ticket = Some(ticket);
-            self.at(QUEUE_DEADLINE, What::Expire(id));
-        }
-        if decision == Decision::Shed {
-            return self.refuse(&request);
-        }
-        self.requests.insert(id, request);
-        if decision == Decision::Admitted {
-            self.take_core(Some(id));
+        match self.gate.offer(lane, || id) {
+            Decision::Admitted => {
+                self.requests.insert(id, request);
+                self.take_core(Some(id));
+            }
+            Decision::Waits { ticket, instead_of } => {
+                request.ticket = Some(ticket);
+                self.requests.insert(id, request);
+                self.at(QUEUE_DEADLINE, What::Expire(id));
+                if let Some(oldest) = instead_of {
+                    self.refuse(oldest);
+                }
+            }
         }
     }
 
-    fn refuse(&mut self, request: &Request) {
+    fn refuse(&mut self, id: u64) {
+        let request = self.requests.remove(&id).expect("it waited");
         self.outcomes[request.phase].shed[request.shard] += 1;
         self.take_core(None);
     }
@@ -175,8 +178,7 @@ impl Simulation {
     fn expire(&mut self, id: u64) {
         let ticket = self.requests.get(&id).and_then(|request| request.ticket);
         if ticket.is_some_and(|ticket| self.gate.expire(ticket)) {
-            let request = self.requests.remove(&id).expect("it waits");
-            self.refuse(&request);
+            self.refuse(id);
         }
     }
 

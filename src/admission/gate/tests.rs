@@ -19,8 +19,10 @@ fn group(lane: usize) -> Group {
 fn who_comes_when_the_gate_is_full_waits_and_is_let_in_when_one_ends() {
     let mut gate = gate(2.0);
     let now = Instant::now();
-    assert_eq!([gate.offer(0, || 1), gate.offer(0, || 2)], [Decision::Admitted; 2]);
-    assert!(matches!(gate.offer(0, || 3), Decision::Waits(_)) && matches!(gate.offer(0, || 4), Decision::Waits(_)));
+    assert_eq!([gate.offer(0, || 1), gate.offer(0, || 2)], [Decision::Admitted, Decision::Admitted]);
+    assert!(
+        matches!(gate.offer(0, || 3), Decision::Waits { .. }) && matches!(gate.offer(0, || 4), Decision::Waits { .. })
+    );
     assert_eq!(gate.finish(group(0), served(MS), now), [4]);
     assert_eq!(gate.finish(group(0), served(MS), now), [3]);
     assert!(gate.finish(group(0), served(MS), now).is_empty());
@@ -31,12 +33,15 @@ fn who_comes_when_the_gate_is_full_waits_and_is_let_in_when_one_ends() {
 #[test]
 fn the_queue_is_bounded_and_whoever_is_not_served_is_counted() {
     let mut gate = gate(1.0);
-    let decisions: Vec<Decision> = (0..QUEUE_LEAST as u32 + 3).map(|number| gate.offer(0, || number)).collect();
-    let tickets: Vec<Ticket> = decisions
-        .iter()
-        .filter_map(|decision| if let Decision::Waits(ticket) = decision { Some(*ticket) } else { None })
-        .collect();
-    assert_eq!((tickets.len(), gate.counts().shed), (QUEUE_LEAST, 2));
+    assert_eq!(gate.offer(0, || 0), Decision::Admitted);
+    let (mut tickets, mut refused) = (Vec::new(), Vec::new());
+    for number in 1..QUEUE_LEAST as u32 + 3 {
+        let Decision::Waits { ticket, instead_of } = gate.offer(0, || number) else { panic!("there is no room") };
+        tickets.push(ticket);
+        refused.extend(instead_of);
+    }
+    assert_eq!((refused.as_slice(), gate.counts().shed, gate.counts().waiting), ([1, 2].as_slice(), 2, QUEUE_LEAST));
+    let tickets = &tickets[2..];
     assert!(gate.expire(tickets[0]) && !gate.expire(tickets[0]));
     gate.abandon(tickets[1]);
     gate.abandon(tickets[0]);
@@ -55,7 +60,7 @@ fn a_shard_that_hangs_leaves_places_for_the_others() {
     for lane in [first, second, 0, first] {
         assert_eq!(gate.offer(lane, || 0), Decision::Admitted);
     }
-    assert!(matches!(gate.offer(first, || 200), Decision::Waits(_)));
+    assert!(matches!(gate.offer(first, || 200), Decision::Waits { .. }));
     assert_eq!(gate.finish(group(first), served(MS), Instant::now()), [200], "not one of the shard that hangs");
 }
 
@@ -86,7 +91,7 @@ fn what_was_not_served_says_nothing_and_what_was_refused_behind_lowers_the_limit
 fn a_pause_gives_the_place_away_and_going_on_needs_none() {
     let mut gate = gate(1.0);
     assert_eq!(gate.offer(0, || 1), Decision::Admitted);
-    assert!(matches!(gate.offer(0, || 2), Decision::Waits(_)));
+    assert!(matches!(gate.offer(0, || 2), Decision::Waits { .. }));
     assert_eq!(gate.pause(0), [2]);
     gate.resume(0);
     assert_eq!(gate.counts().in_flight, 2);
