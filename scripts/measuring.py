@@ -1,11 +1,13 @@
 """What the measuring scripts share: private instances and servers, clients, and tables."""
 
 import contextlib
+import glob
 import http.client
 import json
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -54,6 +56,96 @@ class Redis:
             connection.sendall(b"PING\r\n")
             return connection.recv(64).startswith(b"+PONG")
         return False
+
+
+def tied(command):
+    """The command, so that it ends when we end."""
+    return ["setpriv", "--pdeathsig", "KILL", *map(str, command)]
+
+
+def as_user(user, command):
+    """The command as an unprivileged user where we are root; it ends when we end."""
+    drop = ["--reuid", user, "--regid", user, "--clear-groups"] if os.geteuid() == 0 else []
+    return tied([*drop, *command])
+
+
+def directory_of(user, path):
+    path.mkdir(mode=0o700)
+    if os.geteuid() == 0:
+        shutil.chown(path, user, user)
+    return path
+
+
+class Postgres:
+    """A server that a shard is on, with a database `shard`."""
+
+    def __init__(self, directory):
+        self.binaries = Path(max(glob.glob("/usr/lib/postgresql/*/bin") or sys.exit("PostgreSQL is not installed")))
+        self.directory, self.port = directory_of("postgres", directory), free_port()
+        initdb = ["initdb", "--no-sync", "--auth=trust", "--username=postgres", "--locale=C", "--encoding=UTF8"]
+        self.run([*initdb, "--pgdata", self.directory / "data"])
+        self.start()
+        self.run(["createdb", "-h", "127.0.0.1", "-p", self.port, "-U", "postgres", "shard"])
+        self.url = f"postgres://postgres@127.0.0.1:{self.port}/shard"
+
+    def run(self, command):
+        command = [self.binaries / command[0], *command[1:]]
+        return subprocess.run(as_user("postgres", command), check=True, capture_output=True, cwd="/")
+
+    def start(self):
+        settings = ["listen_addresses=127.0.0.1", f"unix_socket_directories={self.directory}", "fsync=off"]
+        command = [self.binaries / "postgres", "-D", self.directory / "data", "-p", self.port]
+        command += [word for setting in settings for word in ("-c", setting)]
+        with open(self.directory / "log", "a") as log:
+            self.server = subprocess.Popen(as_user("postgres", command), stdout=log, stderr=log, cwd="/")
+        until("PostgreSQL answers", self.answers)
+
+    def answers(self):
+        command = [self.binaries / "pg_isready", "-q", "-h", "127.0.0.1", "-p", self.port, "-U", "postgres"]
+        return subprocess.run([str(word) for word in command]).returncode == 0
+
+    def kill(self):
+        # The postmaster's children notice its death, but not at once: a machine that dies takes all with it.
+        for pid in [self.server.pid, *self.children()]:
+            self.signal(pid, signal.SIGKILL)
+        self.server.wait()
+
+    def pause(self):
+        # First the postmaster, so that no child is added.
+        self.signal(self.server.pid, signal.SIGSTOP)
+        for pid in self.children():
+            self.signal(pid, signal.SIGSTOP)
+
+    def resume(self):
+        for pid in [*self.children(), self.server.pid]:
+            self.signal(pid, signal.SIGCONT)
+
+    def children(self):
+        children = Path(f"/proc/{self.server.pid}/task/{self.server.pid}/children")
+        return [int(pid) for pid in children.read_text().split()]
+
+    @staticmethod
+    def signal(pid, number):
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            pass
+
+
+@contextlib.contextmanager
+def postgres_shards(names):
+    """A private server for each shard, by the shard's name."""
+    with tempfile.TemporaryDirectory() as work:
+        os.chmod(work, 0o755)
+        shards = {}
+        try:
+            for name in names:
+                shards[name] = Postgres(Path(work) / name)
+            yield shards
+        finally:
+            for shard in shards.values():
+                shard.resume()
+                shard.kill()
 
 
 class Instance:
@@ -153,10 +245,18 @@ def running(binary, settings=None, instances=1, redis=False, prefix=(), argument
 
 
 def find_binary(given):
-    binary = given or os.environ.get("SYMBOLON_BINARY") or ROOT / "target/release/symbolon"
+    target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+    binary = given or os.environ.get("SYMBOLON_BINARY") or target / "release/symbolon"
     if not shutil.which(str(binary)):
         sys.exit(f"{binary} is missing: cargo build --release makes it")
     return binary
+
+
+def build_storm():
+    """The generator of load whose rate does not depend on the answers."""
+    environment = os.environ | {"CARGO_TARGET_DIR": str(ROOT / "target/storm")}
+    subprocess.run(["cargo", "build", "--quiet", "--release"], cwd=ROOT / "benches/storm", env=environment, check=True)
+    return str(ROOT / "target/storm/release/storm")
 
 
 def quantile(values, part):

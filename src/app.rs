@@ -20,6 +20,7 @@ pub use stores::StartError;
 pub(crate) use stores::{Shared, open_shared};
 
 use crate::{
+    admission::Admission,
     config::{OperatorTokens, Settings},
     fleet::{Fleet, Leader, Scaling},
     load::LoadMeter,
@@ -53,6 +54,7 @@ struct Inner {
     requests: RequestMetrics,
     monitor: Monitor,
     tuner: Tuner,
+    admission: Admission,
     draining: CancellationToken,
     tasks: TaskTracker,
 }
@@ -131,6 +133,11 @@ impl App {
     /// What the fleet remembers.
     pub fn notes(&self) -> &dyn NoteStore {
         &*self.0.shared
+    }
+
+    /// How much this instance takes on at a time.
+    pub fn admission(&self) -> &Admission {
+        &self.0.admission
     }
 
     /// Whether it is about to end, and takes requests a little longer.

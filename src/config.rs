@@ -154,6 +154,12 @@ settings! {
     /// Password checks for one name from anywhere, as tries/time.
     throttle_name: Limit = "1000/15m";
 
+    /// Whether requests are refused at once, with 503, while too many are under way: on or off.
+    admission: bool = "on";
+    /// How many requests are let in at a time however slow they are; logins have as many again.
+    admission_min: u32 = "8";
+    /// How many requests are let in at a time however fast they are; logins have as many again.
+    admission_max: u32 = "1000";
     /// How long a request may take.
     request_timeout: Duration = "30s";
     /// How long a client may take to send the head of a request, the first one of a connection included.
@@ -262,6 +268,8 @@ impl Settings {
         );
         require(self.weight >= 1, "weight: must be at least 1");
         require(self.max_connections >= 1, "max_connections: must be at least 1");
+        require(self.admission_min >= 1, "admission_min: must be at least 1");
+        require(self.admission_max >= self.admission_min, "admission_max: must be at least admission_min");
         require(!self.request_timeout.is_zero(), "request_timeout: must be more than 0");
         require(!self.header_timeout.is_zero(), "header_timeout: must be more than 0");
         require(

@@ -2,6 +2,7 @@
 //!
 //! `ARCHITECTURE.md` is the map. Data flows one way: `http` → `users`, `sessions` → stores.
 
+pub mod admission;
 pub mod app;
 pub mod audit;
 pub mod balancer;

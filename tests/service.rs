@@ -1,5 +1,6 @@
 //! The service as its users meet it: real processes, real HTTP, embedded storage.
 
+mod admission;
 mod audit;
 mod bad_input;
 mod balancing;

@@ -1,12 +1,12 @@
-//! The load of `scripts/measure-attack`, and what it is compared with.
+//! The load of `scripts/measure-attack` and `scripts/measure-overload`, and what logins are compared with.
 //!
 //! `storm hash THREADS SECONDS kept|fresh` computes argon2id with the service's parameters on threads of the service's
 //! priority and prints how many a second; each thread keeps its memory, or allocates it for each hash.
 //!
-//! `storm load ADDRESS SECONDS KIND=RATE=FILE…` sends so many requests a second of each kind, whether or not the ones before
-//! were answered, on kept connections. A file holds requests as they go over the wire, separated by NUL, sent in turn;
+//! `storm load ADDRESS SECONDS PATIENCE KIND=RATE=FILE…` sends so many requests a second of each kind, whether or not the ones
+//! before were answered, on kept connections. A file holds requests as they go over the wire, separated by NUL, sent in turn;
 //! `{address}` in one becomes an address of its own each time. Each answer is a line: kind, status, when it was asked for and how
-//! long it took, in milliseconds.
+//! long it took, in milliseconds. Where none comes within PATIENCE seconds the connection is closed; the status is 0.
 
 use std::{
     cell::RefCell,
@@ -37,9 +37,10 @@ fn main() -> Result<(), Failure> {
             println!("{rate:.3}");
             Ok(())
         }
-        ["load", address, seconds, ref loads @ ..] => {
+        ["load", address, seconds, patience, ref loads @ ..] => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            let load = load(address, Duration::from_secs_f64(seconds.parse()?), loads);
+            let [time, patience] = [seconds, patience].map(|seconds| seconds.parse().map(Duration::from_secs_f64));
+            let load = load(address, time?, patience?, loads);
             tokio::task::LocalSet::new().block_on(&runtime, load)
         }
         _ => Err("see the head of main.rs".into()),
@@ -101,7 +102,7 @@ impl Load {
     }
 }
 
-async fn load(address: &str, time: Duration, loads: &[&str]) -> Result<(), Failure> {
+async fn load(address: &str, time: Duration, patience: Duration, loads: &[&str]) -> Result<(), Failure> {
     let mut loads = loads.iter().map(|load| Load::read(load)).collect::<Result<Vec<_>, _>>()?;
     let idle: Rc<RefCell<VecDeque<TcpStream>>> = Rc::default();
     let answers: Rc<RefCell<Vec<String>>> = Rc::default();
@@ -116,7 +117,8 @@ async fn load(address: &str, time: Duration, loads: &[&str]) -> Result<(), Failu
                 let (idle, answers) = (Rc::clone(&idle), Rc::clone(&answers));
                 under_way.push(tokio::task::spawn_local(async move {
                     let sent = Instant::now();
-                    let status = exchange(&idle, &address, &request).await.unwrap_or(0);
+                    let answer = tokio::time::timeout(patience, exchange(&idle, &address, &request)).await;
+                    let status = answer.map_or(0, |status| status.unwrap_or(0));
                     let (at, took) = (sent - begun, sent.elapsed());
                     let line = format!("{kind} {status} {:.3} {:.3}", milliseconds(at), milliseconds(took));
                     answers.borrow_mut().push(line);

@@ -6,6 +6,7 @@ use prometheus_client::{collector::Collector, encoding::DescriptorEncoder, regis
 
 use super::App;
 use crate::{
+    admission::Counts,
     breaker::Circuit,
     load::ByClass,
     metrics::{self, Sample},
@@ -20,7 +21,7 @@ impl App {
     pub fn metrics_text(&self) -> String {
         let mut registry = Registry::with_prefix("symbolon");
         self.0.requests.register(&mut registry);
-        let systems = [about, demand, hashing, circuits, resources, network, tuning];
+        let systems = [about, demand, admission, hashing, circuits, resources, network, tuning];
         let samples = systems.into_iter().flat_map(|system| system(self)).collect();
         registry.register_collector(Box::new(Samples(samples)));
         metrics::text(&registry)
@@ -73,6 +74,25 @@ fn demand(app: &App) -> Vec<Sample> {
     let demand =
         Sample::gauge("fleet_demand_replicas", "Instances, each as busy as it is meant to be, that the fleet needs");
     vec![demand.value(view.as_of.and_then(|_| view.demand().ok())), offered, cost]
+}
+
+fn admission(app: &App) -> Vec<Sample> {
+    let stats = app.admission().stats();
+    let classes = [("login", stats.logins), ("request", stats.requests)];
+    let each = |sample: Sample, value: fn(&Counts) -> f64| {
+        classes.iter().fold(sample, |sample, (class, counts)| sample.labelled([("class", class)], value(counts)))
+    };
+    let limit = Sample::gauge("admission_limit", "How many requests may be under way at a time");
+    vec![
+        each(Sample::counter("admission_offered", "Requests that came"), |counts| counts.offered as f64),
+        each(Sample::counter("admission_admitted", "Requests that were let in"), |counts| counts.admitted as f64),
+        each(Sample::counter("admission_queued", "Requests that had to wait"), |counts| counts.queued as f64),
+        each(Sample::counter("admission_shed", "Requests that were refused"), |counts| counts.shed as f64),
+        each(Sample::gauge("admission_in_flight", "Requests that were let in and are under way"), |counts| {
+            counts.in_flight as f64
+        }),
+        if stats.enabled { each(limit, |counts| counts.limit as f64) } else { limit },
+    ]
 }
 
 fn hashing(app: &App) -> Vec<Sample> {

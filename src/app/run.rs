@@ -11,6 +11,7 @@ use super::{
     tuning::{self, Dials},
 };
 use crate::{
+    admission::{Admission, AdmissionPolicy},
     balancer::{Node, NodeSpec},
     compaction,
     config::Settings,
@@ -87,6 +88,7 @@ impl Server {
             requests: RequestMetrics::default(),
             monitor: Monitor::new(settings.monitor_interval),
             tuner,
+            admission: Admission::new(admission_policy(&settings)),
             operator_tokens: stores.operator_tokens,
             shards,
             catalog,
@@ -295,6 +297,15 @@ fn password_policy(settings: &Settings) -> PasswordPolicy {
         lanes: settings.hash_lanes,
         threads: if settings.hash_threads == 0 { cores_but_one() } else { settings.hash_threads as usize },
         deadline: settings.hash_deadline,
+    }
+}
+
+fn admission_policy(settings: &Settings) -> AdmissionPolicy {
+    AdmissionPolicy {
+        enabled: settings.admission,
+        least: settings.admission_min,
+        most: settings.admission_max,
+        hash_deadline: settings.hash_deadline,
     }
 }
 

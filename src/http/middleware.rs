@@ -1,5 +1,7 @@
 //! What happens to every request around its handler.
 
+mod admit;
+
 use std::{
     any::Any,
     pin::Pin,
@@ -17,11 +19,11 @@ use axum::{
 use http_body::{Frame, SizeHint};
 use tracing::Instrument;
 
-use super::{
-    problem::{Problem, ProblemKind},
-    traffic,
-};
+pub use admit::admit;
+
+use super::problem::{Problem, ProblemKind};
 use crate::{
+    admission::Permit,
     app::App,
     balancer::{Lease, Outcome},
     metrics::Observed,
@@ -32,9 +34,6 @@ pub async fn measure(State(app): State<App>, request: Request, next: Next) -> Re
     let now = Instant::now();
     let mut lease = app.fleet().own().lease(now);
     let route = request.extensions().get().map(MatchedPath::as_str);
-    if let Some(class) = route.and_then(|route| traffic::class(request.method(), route)) {
-        app.load().offer(class);
-    }
     let mut observed = app.requests().observe(request.method(), route, now);
     let head = request.method() == Method::HEAD;
     let is_http1 = request.version() <= Version::HTTP_11;
@@ -86,12 +85,18 @@ impl http_body::Body for Measured {
 }
 
 /// Runs a request that may change something to its end even if the client goes away or the time is up: an operation
-/// that spans two stores must not stop in the middle because somebody closed a laptop.
+/// that spans two stores must not stop in the middle because somebody closed a laptop. It has its place until then.
 pub async fn finish_changes(State(app): State<App>, request: Request, next: Next) -> Response {
     if request.method().is_safe() {
         return next.run(request).await;
     }
-    match app.tasks().spawn(next.run(request).in_current_span()).await {
+    let permit = request.extensions().get::<Permit>().cloned();
+    let work = async {
+        let response = next.run(request).await;
+        drop(permit);
+        response
+    };
+    match app.tasks().spawn(work.in_current_span()).await {
         Ok(response) => response,
         Err(error) => match error.try_into_panic() {
             Ok(panic) => panicked(panic),
@@ -116,12 +121,27 @@ pub fn panicked(panic: Box<dyn Any + Send>) -> Response {
 }
 
 /// Drops request ids that are not fit to be repeated in logs and responses; one is made in their place.
-pub async fn check_request_id(mut request: Request, next: Next) -> Response {
+pub fn check_request_id(mut request: Request) -> Request {
     const NAME: &str = "x-request-id";
     if request.headers().get(NAME).is_some_and(|value| !is_fit_request_id(value.as_bytes())) {
         request.headers_mut().remove(NAME);
     }
-    next.run(request).await
+    request
+}
+
+/// Adds the headers that every response has which has none of its own.
+pub fn add_default_headers<B>(mut response: Response<B>) -> Response<B> {
+    let defaults = [
+        (header::CACHE_CONTROL, "no-store"),
+        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+    ];
+    for (name, value) in defaults {
+        response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
+    }
+    response
 }
 
 /// Whether a request id may be repeated in logs and responses.

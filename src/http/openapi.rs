@@ -163,8 +163,8 @@ fn listed(response: &RefOr<Response>) -> Option<Vec<ProblemKind>> {
 /// The problems that follow from what an operation takes.
 fn shared(path: &str, operation: &Operation) -> Vec<ProblemKind> {
     use ProblemKind::{
-        BodyTimeout, Forbidden, Internal, Malformed, OperatorOnly, Timeout, TooLarge, Unauthenticated, Unavailable,
-        UnsupportedType,
+        BodyTimeout, Forbidden, Internal, Malformed, OperatorOnly, Overloaded, Timeout, TooLarge, Unauthenticated,
+        Unavailable, UnsupportedType,
     };
     let mut kinds = vec![Internal, Unavailable, Timeout];
     if operation.request_body.is_some() {
@@ -173,9 +173,13 @@ fn shared(path: &str, operation: &Operation) -> Vec<ProblemKind> {
     if operation.parameters.is_some() {
         kinds.push(Malformed);
     }
-    if path.starts_with("/v1/operator") {
+    let is_operator = path.starts_with("/v1/operator");
+    if is_operator {
         kinds.extend([OperatorOnly, Forbidden]);
-    } else if operation.security.is_some() && path != "/v1/users" {
+    } else {
+        kinds.push(Overloaded);
+    }
+    if !is_operator && operation.security.is_some() && path != "/v1/users" {
         kinds.push(Unauthenticated);
     }
     kinds

@@ -148,11 +148,12 @@ pub struct Problem {
     errors: Vec<FieldError>,
     retry_after: Option<Duration>,
     cause: Option<Box<dyn Error + Send + Sync>>,
+    logged: bool,
 }
 
 impl From<ProblemKind> for Problem {
     fn from(kind: ProblemKind) -> Self {
-        Self { kind, detail: None, errors: Vec::new(), retry_after: None, cause: None }
+        Self { kind, detail: None, errors: Vec::new(), retry_after: None, cause: None, logged: true }
     }
 }
 
@@ -178,6 +179,12 @@ impl Problem {
     /// Adds what is wrong, in words.
     pub fn with_detail(mut self, detail: impl Into<String>) -> Self {
         self.detail = Some(detail.into());
+        self
+    }
+
+    /// Leaves it out of the log, where whoever makes it tells of many at once.
+    pub fn unlogged(mut self) -> Self {
+        self.logged = false;
         self
     }
 
@@ -232,16 +239,19 @@ const RETRY_SOON: Duration = Duration::from_secs(1);
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = self.kind.status();
-        if status.is_server_error() {
+        let kind = self.kind;
+        if status.is_server_error() && self.logged {
             self.log();
         }
         let retry_after = match status {
             StatusCode::SERVICE_UNAVAILABLE => Some(self.retry_after.unwrap_or(RETRY_SOON)),
             _ => self.retry_after,
         };
-        let operator = self.kind == ProblemKind::OperatorOnly;
+        let operator = kind == ProblemKind::OperatorOnly;
         let body = serde_json::to_vec(&self.body()).unwrap_or_default();
         let mut response = (status, [(header::CONTENT_TYPE, "application/problem+json")], body).into_response();
+        // For the layers around it.
+        response.extensions_mut().insert(kind);
         let headers = response.headers_mut();
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Some(after) = retry_after {

@@ -1,7 +1,10 @@
 //! The seed's service statistics.
 
+mod admission;
+
 use std::{collections::BTreeMap, time::Duration};
 
+use admission::AdmissionView;
 use axum::{Json, extract::State};
 use serde::Serialize;
 
@@ -27,6 +30,8 @@ pub struct ServiceStats {
     data_partitioning: PartitionStats,
     /// How busy this instance is with hashing passwords.
     password_hashing: HashingStats,
+    /// Which requests this instance took on, and which it refused.
+    admission: AdmissionView,
     /// Whether requests of this instance to each store pass, by the shard's id or `shared`.
     #[schema(example = json!({"db-node-0": "closed", "db-node-1": "closed", "db-node-2": "open", "shared": "closed"}))]
     circuits: BTreeMap<String, Circuit>,
@@ -106,7 +111,6 @@ pub struct HashingStats {
 )]
 pub(in crate::http) async fn stats(State(app): State<App>, _: Operator) -> Result<Json<ServiceStats>, Problem> {
     let hashing = app.passwords().stats();
-    let milliseconds = |time: Duration| time.as_secs_f64() * 1000.0;
     Ok(Json(ServiceStats {
         service_type: "stateless",
         session_management: session_stats(app.sessions()).await?,
@@ -121,6 +125,7 @@ pub(in crate::http) async fn stats(State(app): State<App>, _: Operator) -> Resul
             mean_wait_milliseconds: milliseconds(hashing.mean_wait),
             longest_wait_milliseconds: milliseconds(hashing.longest_wait),
         },
+        admission: AdmissionView::new(app.admission().stats()),
         circuits: app.circuits(),
         timestamp: Timestamp::now(),
     }))
@@ -136,4 +141,8 @@ async fn session_stats(sessions: &Sessions) -> Result<SessionStats, Problem> {
         estimated_total_size_mb: totals.bytes as f64 / (1024.0 * 1024.0),
         accuracy: explain(totals.accuracy),
     })
+}
+
+fn milliseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1000.0
 }

@@ -33,7 +33,7 @@ pub struct FleetDemand {
     responses((status = 200, description = "The demand.", body = FleetDemand))
 )]
 pub(in crate::http) async fn demand(State(app): State<App>, _: Operator) -> Result<Json<FleetDemand>, Problem> {
-    let unsure = |reason: String| Problem::from(ProblemKind::Unavailable).with_detail(reason);
+    let unsure = |reason: String| Problem::from(ProblemKind::Unavailable).with_detail(reason).unlogged();
     let demand_replicas = app.fleet().look().await?.demand().map_err(|error| unsure(format!("{error}.")))?;
     let last = app.scaling().last().await?.filter(|last| Timestamp::now().since(last.at) <= STANDS);
     let wanted_replicas = last.and_then(|last| last.decision.numbers.wanted);

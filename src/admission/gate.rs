@@ -1,0 +1,204 @@
+//! What is under way, what waits, and what is let in next. It decides without I/O and without a clock: whoever asks says
+//! what time it is.
+//!
+//! Invariants: a request that came is under way, has ended, was refused, went away, or waits; nobody waits who could be let
+//! in; more are under way than the limit says only after it has fallen, and where requests go on that had paused.
+
+use std::time::{Duration, Instant};
+
+use super::{
+    lanes::{Group, Lanes},
+    limit::{Bounds, Limit, Window},
+    queue::{Queue, Ticket},
+    stats::Counts,
+};
+
+/// The limit moves at most this often,
+const WINDOW: Duration = Duration::from_millis(100);
+/// and not before so many requests have been answered.
+const WINDOW_SAMPLES: usize = 20;
+/// How many may wait even where the limit is lower.
+const QUEUE_LEAST: usize = 64;
+/// How often refusals are told of.
+const TELL: Duration = Duration::from_secs(10);
+
+/// What becomes of a request that has come.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Decision<W> {
+    /// It is under way.
+    Admitted,
+    /// It waits, and the one that has waited longest is refused if there are too many.
+    Waits { ticket: Ticket, instead_of: Option<W> },
+}
+
+/// How a request ended.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Ending {
+    /// How long it took, if it was served: what fails says nothing about what serving takes.
+    pub took: Option<Duration>,
+    /// Whether something behind refused it for want of room.
+    pub refused: bool,
+    /// Whether its place had been given back already.
+    pub paused: bool,
+}
+
+/// The gate of one class.
+#[derive(Debug)]
+pub(super) struct Gate<W> {
+    limit: Limit,
+    lanes: Lanes,
+    in_flight: usize,
+    queue: Queue<W>,
+    counts: Counts,
+    window_since: Instant,
+    samples: usize,
+    peak: usize,
+    pressed: bool,
+    refused: bool,
+    delay: Duration,
+    told: Option<Instant>,
+}
+
+impl<W> Gate<W> {
+    pub(super) fn new(start: f64, bounds: Bounds, now: Instant) -> Self {
+        Self {
+            limit: Limit::new(start, bounds),
+            lanes: Lanes::new(),
+            in_flight: 0,
+            queue: Queue::new(),
+            counts: Counts::default(),
+            window_since: now,
+            samples: 0,
+            peak: 0,
+            pressed: false,
+            refused: false,
+            delay: Duration::ZERO,
+            told: None,
+        }
+    }
+
+    /// The lane of a shard, or of requests that need none.
+    pub(super) fn lane(&mut self, shard: Option<&str>) -> usize {
+        self.lanes.of(shard)
+    }
+
+    /// Decides on a request that comes now; `waiter` makes whom to tell if it has to wait.
+    pub(super) fn offer(&mut self, lane: usize, waiter: impl FnOnce() -> W) -> Decision<W> {
+        self.counts.offered += 1;
+        let limit = self.limit.get();
+        if self.in_flight < limit && self.lanes.has_room(lane, limit) {
+            self.counts.admitted += 1;
+            self.enter(lane);
+            return Decision::Admitted;
+        }
+        // A shard that is slow can't do more with more requests, and whoever is held up by it is no reason to take more.
+        self.pressed |= self.in_flight >= limit || !self.lanes.is_slow(lane);
+        let length = limit.max(QUEUE_LEAST);
+        let instead_of = if self.queue.of_lane(lane) >= self.lanes.part(lane, length) {
+            self.queue.pop_oldest(|other| other == lane)
+        } else if self.queue.len() >= length {
+            self.queue.pop_oldest(|_| true)
+        } else {
+            None
+        };
+        self.counts.shed += u64::from(instead_of.is_some());
+        self.counts.queued += 1;
+        Decision::Waits { ticket: self.queue.push(lane, waiter()), instead_of }
+    }
+
+    /// Refuses one whose time to wait is up, unless it was let in meanwhile; whether it did.
+    pub(super) fn expire(&mut self, ticket: Ticket) -> bool {
+        let waits = self.queue.remove(ticket);
+        self.counts.shed += u64::from(waits);
+        waits
+    }
+
+    /// Forgets one that went away while it waited.
+    pub(super) fn abandon(&mut self, ticket: Ticket) {
+        self.counts.abandoned += u64::from(self.queue.remove(ticket));
+    }
+
+    /// Gives a place back for as long as a request waits for its client, and returns who gets in.
+    pub(super) fn pause(&mut self, lane: usize) -> Vec<W> {
+        self.exit(lane);
+        self.let_in()
+    }
+
+    /// Takes a place for a request that goes on, whether or not there is one: it was let in before.
+    pub(super) fn resume(&mut self, lane: usize) {
+        self.enter(lane);
+    }
+
+    /// Ends a request, and returns who gets in.
+    pub(super) fn finish(&mut self, group: Group, ending: Ending, now: Instant) -> Vec<W> {
+        if !ending.paused {
+            self.exit(group.lane);
+        }
+        if let Some(took) = ending.took {
+            self.lanes.record(group, took);
+        }
+        self.refused |= ending.refused;
+        self.samples += usize::from(ending.took.is_some() || ending.refused);
+        if self.samples >= WINDOW_SAMPLES && now.saturating_duration_since(self.window_since) >= WINDOW {
+            self.close_window(now);
+        }
+        self.let_in()
+    }
+
+    /// What is to be told of a refusal, unless that was done not long ago.
+    pub(super) fn tell(&mut self, now: Instant) -> Option<Counts> {
+        if self.told.is_some_and(|told| now.saturating_duration_since(told) < TELL) {
+            return None;
+        }
+        self.told = Some(now);
+        Some(self.counts())
+    }
+
+    pub(super) fn counts(&self) -> Counts {
+        Counts {
+            limit: self.limit.get(),
+            in_flight: self.in_flight,
+            waiting: self.queue.len(),
+            delay: self.delay,
+            ..self.counts
+        }
+    }
+
+    fn enter(&mut self, lane: usize) {
+        self.in_flight += 1;
+        self.lanes.enter(lane);
+        self.peak = self.peak.max(self.in_flight);
+    }
+
+    fn exit(&mut self, lane: usize) {
+        self.in_flight -= 1;
+        self.lanes.exit(lane);
+    }
+
+    fn let_in(&mut self) -> Vec<W> {
+        let mut entered = Vec::new();
+        let limit = self.limit.get();
+        while self.in_flight < limit {
+            let lanes = &self.lanes;
+            let next = self.queue.pop(|lane| lanes.has_room(lane, limit));
+            let Some((lane, waiter)) = next else { break };
+            self.counts.admitted += 1;
+            self.enter(lane);
+            entered.push(waiter);
+        }
+        entered
+    }
+
+    fn close_window(&mut self, now: Instant) {
+        let slowdown = self.lanes.close(self.limit.load(self.peak), self.limit.get());
+        self.delay = slowdown.map_or(self.delay, |slowdown| slowdown.delay);
+        self.limit.follow(Window { slowdown, peak: self.peak, pressed: self.pressed, refused: self.refused });
+        (self.window_since, self.samples, self.peak) = (now, 0, self.in_flight);
+        (self.pressed, self.refused) = (false, false);
+    }
+}
+
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
+mod tests;

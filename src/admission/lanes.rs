@@ -1,0 +1,150 @@
+//! Requests by the shard that they need, so that those of a slow shard neither pass for a slow process nor take every place.
+
+use std::time::Duration;
+
+use super::latency::{Latency, Load, Slowdown, tolerance};
+
+/// What of a request is known beforehand to tell how long it should take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// It changes nothing.
+    Read,
+    /// It may.
+    Change,
+}
+
+/// Requests that should take the same time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Group {
+    pub lane: usize,
+    pub kind: Kind,
+}
+
+/// The lanes. The first is of requests that need no shard; a shard's is made when it is first asked for, and stays.
+#[derive(Debug)]
+pub(super) struct Lanes(Vec<Lane>);
+
+#[derive(Debug, Default)]
+struct Lane {
+    shard: String,
+    in_flight: usize,
+    /// Of reads and changes.
+    latencies: [Latency; 2],
+    /// Whether it is slower than the others by itself.
+    slow: bool,
+}
+
+impl Lanes {
+    pub(super) fn new() -> Self {
+        Self(vec![Lane::default()])
+    }
+
+    pub(super) fn of(&mut self, shard: Option<&str>) -> usize {
+        let Some(shard) = shard else { return 0 };
+        let known = self.0.iter().skip(1).position(|lane| lane.shard == shard);
+        known.map_or_else(
+            || {
+                self.0.push(Lane { shard: shard.to_owned(), ..Lane::default() });
+                self.0.len() - 1
+            },
+            |index| index + 1,
+        )
+    }
+
+    pub(super) fn enter(&mut self, lane: usize) {
+        self.0[lane].in_flight += 1;
+    }
+
+    pub(super) fn exit(&mut self, lane: usize) {
+        self.0[lane].in_flight -= 1;
+    }
+
+    /// How much of a whole one lane may have: a shard nearly twice its share, so that the others go on when it hangs.
+    pub(super) fn part(&self, lane: usize, whole: usize) -> usize {
+        let shards = self.0.len() - 1;
+        if lane == 0 || shards < 2 { whole } else { (2 * whole).div_ceil(shards + 1) }
+    }
+
+    /// Whether a lane has places left, if there are so many in all.
+    pub(super) fn has_room(&self, lane: usize, limit: usize) -> bool {
+        self.0[lane].in_flight < self.part(lane, limit)
+    }
+
+    pub(super) fn is_slow(&self, lane: usize) -> bool {
+        self.0[lane].slow
+    }
+
+    pub(super) fn record(&mut self, group: Group, took: Duration) {
+        self.0[group.lane].latencies[group.kind as usize].record(took);
+    }
+
+    /// Ends a window, and finds out who is slow; returns what slows everyone, the least of what slows anyone.
+    pub(super) fn close(&mut self, load: Load, limit: usize) -> Option<Slowdown> {
+        let own: Vec<Option<Slowdown>> = self
+            .0
+            .iter_mut()
+            .map(|lane| {
+                let [read, change] = &mut lane.latencies;
+                least(read.close(load), change.close(load))
+            })
+            .collect();
+        let all = own.iter().copied().fold(None, least);
+        let (delay, most) = (all.map(|all| all.delay).unwrap_or_default(), self.part(1, limit));
+        for (lane, own) in self.0.iter_mut().zip(own).skip(1) {
+            lane.slow = match own {
+                Some(own) => own.delay > delay + tolerance(own.baseline),
+                // Its requests don't even end.
+                None => lane.in_flight >= most,
+            };
+        }
+        all
+    }
+}
+
+fn least(one: Option<Slowdown>, other: Option<Slowdown>) -> Option<Slowdown> {
+    match (one, other) {
+        (Some(one), Some(other)) => {
+            Some(Slowdown { baseline: one.baseline.min(other.baseline), delay: one.delay.min(other.delay) })
+        }
+        (one, other) => one.or(other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    /// Ends a window in which each lane's reads took so long.
+    fn window(lanes: &mut Lanes, took: &[Duration]) -> Slowdown {
+        for (lane, took) in took.iter().enumerate() {
+            (0..10).for_each(|_| lanes.record(Group { lane, kind: Kind::Read }, *took));
+        }
+        lanes.close(Load::Heavy, 8).expect("enough samples")
+    }
+
+    #[test]
+    fn what_delays_one_shard_delays_not_everyone() {
+        let mut lanes = Lanes::new();
+        assert_eq!(["a", "b", "a"].map(|shard| lanes.of(Some(shard))), [1, 2, 1]);
+        window(&mut lanes, &[MS, 5 * MS, 9 * MS]);
+        let all = window(&mut lanes, &[3 * MS, 7 * MS, 90 * MS]);
+        assert_eq!(all, Slowdown { baseline: MS, delay: 2 * MS });
+        assert_eq!([1, 2].map(|lane| lanes.is_slow(lane)), [false, true]);
+        window(&mut lanes, &[MS, 5 * MS, 9 * MS]);
+        assert!(!lanes.is_slow(2));
+    }
+
+    #[test]
+    fn a_full_lane_in_which_nothing_ends_is_slow() {
+        let mut lanes = Lanes::new();
+        let [first, second] = ["a", "b"].map(|shard| lanes.of(Some(shard)));
+        while lanes.has_room(second, 8) {
+            lanes.enter(second);
+        }
+        window(&mut lanes, &[MS, MS]);
+        assert!(lanes.is_slow(second) && !lanes.is_slow(first));
+        assert!(lanes.has_room(first, 8) && lanes.has_room(0, 8));
+    }
+}
