@@ -6,7 +6,8 @@
 //! `storm load ADDRESS SECONDS PATIENCE KIND=RATE=FILE…` sends so many requests a second of each kind, whether or not the ones
 //! before were answered, on kept connections. A file holds requests as they go over the wire, separated by NUL, sent in turn;
 //! `{address}` in one becomes an address of its own each time. Each answer is a line: kind, status, when it was asked for and how
-//! long it took, in milliseconds. Where none comes within PATIENCE seconds the connection is closed; the status is 0.
+//! long it took, in milliseconds. Where none comes within PATIENCE seconds the connection is closed; the status is 0. Other
+//! failures are 0 too, and told on standard error.
 
 use std::{
     cell::RefCell,
@@ -118,7 +119,9 @@ async fn load(address: &str, time: Duration, patience: Duration, loads: &[&str])
                 under_way.push(tokio::task::spawn_local(async move {
                     let sent = Instant::now();
                     let answer = tokio::time::timeout(patience, exchange(&idle, &address, &request)).await;
-                    let status = answer.map_or(0, |status| status.unwrap_or(0));
+                    let status = answer.map_or(0, |status| {
+                        status.inspect_err(|error| eprintln!("{:.3}: {error}", milliseconds(sent - begun))).unwrap_or(0)
+                    });
                     let (at, took) = (sent - begun, sent.elapsed());
                     let line = format!("{kind} {status} {:.3} {:.3}", milliseconds(at), milliseconds(took));
                     answers.borrow_mut().push(line);
@@ -140,9 +143,14 @@ fn milliseconds(time: Duration) -> f64 {
     time.as_secs_f64() * 1000.0
 }
 
+/// Whether the server has not closed an idle connection.
+fn is_open(stream: &TcpStream) -> bool {
+    stream.try_read(&mut [0]).is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
+}
+
 /// Sends a request on an idle connection or a new one; returns the status of the answer, once it is all there.
 async fn exchange(idle: &RefCell<VecDeque<TcpStream>>, address: &str, request: &str) -> Result<u16, Failure> {
-    let kept = idle.borrow_mut().pop_front();
+    let kept = std::iter::from_fn(|| idle.borrow_mut().pop_front()).find(is_open);
     let mut stream = match kept {
         Some(stream) => stream,
         None => TcpStream::connect(address).await?,

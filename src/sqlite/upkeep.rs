@@ -3,7 +3,7 @@
 
 use std::sync::atomic::Ordering;
 
-use sqlx::{AssertSqlSafe, Executor, SqlitePool};
+use sqlx::{AssertSqlSafe, Executor, Sqlite, SqlitePool, pool::PoolConnection};
 
 use super::Database;
 use crate::store_error::StoreError;
@@ -63,10 +63,11 @@ impl Database {
     }
 }
 
-/// All connections of a pool are taken before the first is given back, so that each comes by once.
+/// All connections of a pool are taken before the first is given back, so that each comes by once. Taking one may open
+/// another, because one that was just used is not back yet: so the size is looked at anew each time.
 async fn resize_caches(pool: &SqlitePool, kib: u64) -> Result<(), sqlx::Error> {
-    let mut held = Vec::new();
-    for _ in 0..pool.size() {
+    let mut held: Vec<PoolConnection<Sqlite>> = Vec::new();
+    while held.len() < pool.size() as usize {
         let mut connection = pool.acquire().await?;
         connection.execute(set_cache(kib)).await?;
         connection.execute("PRAGMA shrink_memory").await?;
