@@ -1,5 +1,7 @@
 //! `symbolon simulate scaling`: a trace of requests through the scaler's policies and through others' autoscalers.
 
+mod table;
+
 use std::{fs, path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::{Context, bail};
@@ -215,9 +217,9 @@ impl Arguments {
             }
             return Ok(());
         }
-        print(&self.table(reports))?;
+        print(&table::of_runs(reports, |node_seconds| self.cost(node_seconds)))?;
         if !comparisons.is_empty() {
-            print(&comparison_table(&ours, &comparisons))?;
+            print(&table::of_comparisons(&ours, &comparisons))?;
         }
         Ok(())
     }
@@ -225,64 +227,6 @@ impl Arguments {
     fn cost(&self, node_seconds: u64) -> f64 {
         node_seconds as f64 / 3600.0 * self.price
     }
-
-    fn table(&self, reports: &[Report]) -> String {
-        let mut table = format!(
-            "{:<11}{:>7}{:>12}{:>10}{:>14}{:>11}{:>12}{:>9}{:>11}{:>10}\n",
-            "policy",
-            "target",
-            "violation s",
-            "% of time",
-            "node-seconds",
-            "cost",
-            "over least",
-            "changes",
-            "reversals",
-            "shed"
-        );
-        for report in reports {
-            table += &format!(
-                "{:<11}{:>7.2}{:>12}{:>10.3}{:>14}{:>11.2}{:>12.3}{:>9}{:>11}{:>9.3}%\n",
-                report.policy.name(),
-                report.target,
-                report.violation_seconds,
-                100.0 * report.violation_seconds as f64 / report.seconds.max(1) as f64,
-                report.node_seconds,
-                self.cost(report.node_seconds),
-                report.over_least(),
-                report.changes,
-                report.reversals,
-                100.0 * report.shed_share
-            );
-        }
-        if let Some(report) = reports.first() {
-            let least = report.least_node_seconds;
-            table += &format!(
-                "The least without a violation, by whoever knows the future: {least} node-seconds, {:.2}.\n",
-                self.cost(least)
-            );
-        }
-        table
-    }
-}
-
-fn comparison_table(ours: &[Report], comparisons: &[Vec<Comparison>]) -> String {
-    let mut table =
-        format!("\nViolation seconds at equal node-seconds\n{:>7}{:>14}{:>12}", "target", "node-seconds", "demand");
-    for other in comparisons.iter().filter_map(|comparisons| comparisons.first()) {
-        table += &format!("{:>12}", other.policy.name());
-    }
-    table.push('\n');
-    for (index, report) in ours.iter().enumerate() {
-        table += &format!("{:>7.2}{:>14}{:>12}", report.target, report.node_seconds, report.violation_seconds);
-        for comparison in comparisons.iter().filter_map(|comparisons| comparisons.get(index)) {
-            let other =
-                comparison.other_violation_seconds.map_or_else(|| "-".to_owned(), |other| format!("{other:.0}"));
-            table += &format!("{other:>12}");
-        }
-        table.push('\n');
-    }
-    table
 }
 
 fn positive(text: &str) -> Result<f64, String> {
