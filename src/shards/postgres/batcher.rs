@@ -4,226 +4,184 @@
 //! soon as one of them ends. There is no timer, and nobody waits for company. Two lookups of one key share a row only in a
 //! batch that has not been sent: to join one under way could read behind a write that was acknowledged before the lookup began.
 //!
-//! A batch is a task of its own, so a caller that goes away leaves the others untouched; nobody waits for keys that all of
-//! their callers have left before they were sent. `gathering` decides who leaves when, without I/O.
+//! A batch is a task of its own, so a caller that goes away leaves the others untouched. Keys that all of their callers
+//! have left before they were sent are left out, and a batch that all have left is given up: it lasts no longer than the
+//! callers' deadlines. `gathering` decides who leaves when, `slots` shares that between threads.
 
 mod gathering;
+mod slots;
 
 use std::{
     hash::Hash,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
 
-use futures_util::future::BoxFuture;
-use gathering::{Batch, Gathering};
+use gathering::Batch;
+use slots::{Slot, Slots};
 use tokio::sync::oneshot;
 
-use crate::store_error::StoreError;
-
-/// What a batch found: each key that has a row, and the row or why it can't be read.
-pub(super) type Found<K, V> = Result<Vec<(K, Result<V, StoreError>)>, StoreError>;
+use crate::shards::BatchStats;
 
 /// How lookups leave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BatchPolicy {
-    /// How many batches may be under way at a time.
-    pub slots: usize,
-    /// The most keys of one.
-    pub most: usize,
+pub(super) struct BatchPolicy {
+    /// How many batches may be under way at a time; at least 1.
+    pub(super) slots: usize,
+    /// The most keys of one; at least 1.
+    pub(super) most: usize,
 }
 
-/// What batches there were since the start.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct BatchStats {
-    /// How many lookups there were.
-    pub lookups: u64,
-    /// How many batches were sent.
-    pub batches: u64,
-    /// How many keys were in them.
-    pub keys: u64,
-    /// How long lookups waited until they were sent, all of them together.
-    pub waited: Duration,
-    /// How many batches are under way.
-    pub in_flight: usize,
-    /// How many keys wait.
-    pub waiting: usize,
-}
-
-/// Joins lookups; clones share the batches.
+/// Joins lookups of `V` by `K`, which can fail as a whole of `E`.
 #[derive(Debug)]
-pub(super) struct Batcher<K, V>(Arc<Inner<K, V>>);
-
-impl<K, V> Clone for Batcher<K, V> {
-    fn clone(&self) -> Self {
-        Self(Arc::clone(&self.0))
-    }
+pub(super) struct Batcher<K, V, E> {
+    slots: Arc<Slots<K, Waiter<V, E>>>,
+    counters: Arc<Counters>,
 }
 
-#[derive(Debug)]
-struct Inner<K, V> {
-    gathering: Mutex<Gathering<K, Waiter<V>>>,
+/// What happened since the start.
+#[derive(Debug, Default)]
+struct Counters {
     lookups: AtomicU64,
     batches: AtomicU64,
     keys: AtomicU64,
+    sent: AtomicU64,
     waited_nanos: AtomicU64,
 }
 
 /// Whoever waits for a row.
 #[derive(Debug)]
-struct Waiter<V> {
+struct Waiter<V, E> {
     since: Instant,
-    reply: oneshot::Sender<Result<Option<V>, StoreError>>,
+    reply: oneshot::Sender<Result<Option<V>, E>>,
 }
 
-impl<K, V> Batcher<K, V>
+impl<K, V, E> Batcher<K, V, E>
 where
     K: Clone + Eq + Hash + Send + 'static,
     V: Clone + Send + 'static,
+    E: Clone + Send + 'static,
 {
     pub(super) fn new(policy: BatchPolicy) -> Self {
-        Self(Arc::new(Inner {
-            gathering: Mutex::new(Gathering::new(policy)),
-            lookups: AtomicU64::new(0),
-            batches: AtomicU64::new(0),
-            keys: AtomicU64::new(0),
-            waited_nanos: AtomicU64::new(0),
-        }))
+        Self { slots: Arc::new(Slots::new(policy)), counters: Arc::default() }
     }
 
-    /// The row of `key`, by a batch that `fetch` gets. What `fetch` leaves out is not there.
+    /// The row of `key`, by a batch that `fetch` gets. What `fetch` leaves out is not there. None if the batch's task has died.
     ///
     /// # Errors
-    /// Those of `fetch`; none if the batch's task has died.
-    pub(super) async fn find(
+    /// What the batch failed of.
+    pub(super) async fn find<F>(
         &self,
         key: K,
-        fetch: impl Fn(Vec<K>) -> BoxFuture<'static, Found<K, V>> + Send + 'static,
-    ) -> Option<Result<Option<V>, StoreError>> {
+        fetch: impl Fn(Vec<K>) -> F + Send + 'static,
+    ) -> Option<Result<Option<V>, E>>
+    where
+        F: Future<Output = Result<Vec<(K, V)>, E>> + Send + 'static,
+    {
         let (reply, row) = oneshot::channel();
-        self.0.lookups.fetch_add(1, Ordering::Relaxed);
-        let leaves = self.0.lock().add(key, Waiter { since: Instant::now(), reply });
-        if let Some(batch) = leaves {
-            tokio::spawn(Arc::clone(&self.0).send(batch, fetch));
+        self.counters.lookups.fetch_add(1, Ordering::Relaxed);
+        if let Some((slot, batch)) = self.slots.add(key, Waiter { since: Instant::now(), reply }) {
+            tokio::spawn(send(slot, batch, Arc::clone(&self.counters), fetch));
         }
         row.await.ok()
     }
 
     /// What batches there were.
     pub(super) fn stats(&self) -> BatchStats {
-        let inner = &self.0;
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let gathering = inner.lock();
+        let (in_flight, waiting) = self.slots.taken();
         BatchStats {
-            lookups: count(&inner.lookups),
-            batches: count(&inner.batches),
-            keys: count(&inner.keys),
-            waited: Duration::from_nanos(count(&inner.waited_nanos)),
-            in_flight: gathering.in_flight(),
-            waiting: gathering.waiting(),
+            lookups: count(&self.counters.lookups),
+            batches: count(&self.counters.batches),
+            keys: count(&self.counters.keys),
+            sent: count(&self.counters.sent),
+            waited: Duration::from_nanos(count(&self.counters.waited_nanos)),
+            in_flight,
+            waiting,
         }
     }
 }
 
-impl<K, V> Inner<K, V> {
-    fn lock(&self) -> MutexGuard<'_, Gathering<K, Waiter<V>>> {
-        // Nothing panics while it holds the lock.
-        self.gathering.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A slot that is taken; dropping it without having asked what comes next frees it.
-struct Slot<'a, K: Eq + Hash + Clone, V>(Option<&'a Inner<K, V>>);
-
-impl<K: Eq + Hash + Clone, V> Slot<'_, K, V> {
-    /// The next batch, or none, and then the slot is free.
-    fn next(&mut self) -> Option<Batch<K, Waiter<V>>> {
-        let next = self.0?.lock().next();
-        if next.is_none() {
-            self.0 = None;
-        }
-        next
-    }
-}
-
-impl<K: Eq + Hash + Clone, V> Drop for Slot<'_, K, V> {
-    fn drop(&mut self) {
-        // Only a panic comes here with the slot still taken: who waits is let go, and told by that.
-        if let Some(inner) = self.0 {
-            while inner.lock().next().is_some() {}
-        }
-    }
-}
-
-impl<K, V> Inner<K, V>
-where
-    K: Clone + Eq + Hash + Send + 'static,
-    V: Clone + Send + 'static,
+/// Sends a batch, and then those that have gathered meanwhile.
+async fn send<K, V, E, F>(
+    mut slot: Slot<K, Waiter<V, E>>,
+    first: Batch<K, Waiter<V, E>>,
+    counters: Arc<Counters>,
+    fetch: impl Fn(Vec<K>) -> F,
+) where
+    K: Clone + Eq + Hash,
+    V: Clone,
+    E: Clone,
+    F: Future<Output = Result<Vec<(K, V)>, E>>,
 {
-    /// Sends a batch, and then those that have gathered meanwhile.
-    async fn send(
-        self: Arc<Self>,
-        first: Batch<K, Waiter<V>>,
-        fetch: impl Fn(Vec<K>) -> BoxFuture<'static, Found<K, V>> + Send + 'static,
-    ) {
-        let mut slot = Slot(Some(&*self));
-        let mut batch = Some(first);
-        while let Some(mut sent) = batch {
-            sent.retain(|waiter| !waiter.reply.is_closed());
-            if !sent.is_empty() {
-                self.count(&sent);
-                let found = fetch(sent.keys()).await;
-                answer(sent, found);
+    let mut next = Some(first);
+    while let Some(mut batch) = next {
+        batch.retain(|waiter| !waiter.reply.is_closed());
+        if !batch.is_empty() {
+            counters.count(&batch);
+            tokio::select! {
+                found = fetch(batch.keys()) => answer(batch, found),
+                () = all_left(&mut batch) => {}
             }
-            batch = slot.next();
         }
+        next = slot.next();
     }
+}
 
-    fn count(&self, batch: &Batch<K, Waiter<V>>) {
+/// Waits until nobody waits for any of it.
+async fn all_left<K: Clone + Eq + Hash, V, E>(batch: &mut Batch<K, Waiter<V, E>>) {
+    for waiter in batch.waiters_mut() {
+        waiter.reply.closed().await;
+    }
+}
+
+impl Counters {
+    fn count<K: Clone + Eq + Hash, V, E>(&self, batch: &Batch<K, Waiter<V, E>>) {
         let now = Instant::now();
         let waited: Duration = batch.waiters().map(|waiter| now.saturating_duration_since(waiter.since)).sum();
         self.batches.fetch_add(1, Ordering::Relaxed);
         self.keys.fetch_add(batch.len() as u64, Ordering::Relaxed);
+        self.sent.fetch_add(batch.waiters().count() as u64, Ordering::Relaxed);
         self.waited_nanos.fetch_add(u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 }
 
 /// Tells everyone what was found.
-fn answer<K: Eq + Hash + Clone, V: Clone>(mut batch: Batch<K, Waiter<V>>, found: Found<K, V>) {
-    match found {
+fn answer<K, V, E>(mut batch: Batch<K, Waiter<V, E>>, found: Result<Vec<(K, V)>, E>)
+where
+    K: Clone + Eq + Hash,
+    V: Clone,
+    E: Clone,
+{
+    let absent = match found {
         Ok(rows) => {
             for (key, row) in rows {
-                tell(batch.take(&key), row.map(Some));
+                tell(batch.take(&key), Ok(Some(row)));
             }
-            for waiters in batch.rest() {
-                tell(waiters, Ok(None));
-            }
+            Ok(None)
         }
-        Err(error) => {
-            for waiters in batch.rest() {
-                tell(waiters, Err(error.retold()));
-            }
-        }
+        Err(error) => Err(error),
+    };
+    for waiters in batch.rest() {
+        tell(waiters, absent.clone());
     }
 }
 
-fn tell<V: Clone>(mut waiters: Vec<Waiter<V>>, row: Result<Option<V>, StoreError>) {
+fn tell<V: Clone, E: Clone>(mut waiters: Vec<Waiter<V, E>>, row: Result<Option<V>, E>) {
     let last = waiters.pop();
+    // Who has gone away wants nothing.
     for waiter in waiters {
-        let copy = match &row {
-            Ok(row) => Ok(row.clone()),
-            Err(error) => Err(error.retold()),
-        };
-        // Who has gone away wants nothing.
-        let _ = waiter.reply.send(copy);
+        let _ = waiter.reply.send(row.clone());
     }
     if let Some(waiter) = last {
         let _ = waiter.reply.send(row);
     }
 }
 
+#[cfg(all(test, feature = "loom"))]
+mod models;
 #[cfg(test)]
 mod tests;

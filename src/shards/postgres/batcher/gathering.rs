@@ -36,6 +36,13 @@ impl<K, W> Gathering<K, W> {
     pub(super) fn waiting(&self) -> usize {
         self.order.len()
     }
+
+    /// A batch's slot is given up: all who wait, to be told so. As nobody waits then, the slot can be free.
+    pub(super) fn abandon(&mut self) -> Vec<W> {
+        self.in_flight = self.in_flight.saturating_sub(1);
+        self.order.clear();
+        std::mem::take(&mut self.waiting).into_values().flatten().collect()
+    }
 }
 
 impl<K: Clone + Eq + Hash, W> Gathering<K, W> {
@@ -74,12 +81,16 @@ impl<K: Clone + Eq + Hash, W> Batch<K, W> {
         self.0.len()
     }
 
+    pub(super) fn waiters(&self) -> impl Iterator<Item = &W> {
+        self.0.values().flatten()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    pub(super) fn waiters(&self) -> impl Iterator<Item = &W> {
-        self.0.values().flatten()
+    pub(super) fn waiters_mut(&mut self) -> impl Iterator<Item = &mut W> {
+        self.0.values_mut().flatten()
     }
 
     /// Keeps those for whom `keep` holds, and the keys that someone still waits for.
@@ -100,3 +111,6 @@ impl<K: Clone + Eq + Hash, W> Batch<K, W> {
         self.0.into_values()
     }
 }
+
+#[cfg(test)]
+mod tests;
