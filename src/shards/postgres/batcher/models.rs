@@ -1,6 +1,6 @@
 //! Slots in every interleaving of a few threads, by the model checker `loom` (`scripts/test`).
 
-use std::panic::{AssertUnwindSafe, catch_unwind, panic_any};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use loom::{
     sync::atomic::{AtomicUsize, Ordering::SeqCst},
@@ -51,7 +51,8 @@ fn look_up(slots: &Arc<Slots<u8, Asker>>, key: u8, dies: Option<u8>) -> Arc<Fate
         while let Some(mut batch) = next {
             for key in batch.keys() {
                 if Some(key) == dies {
-                    panic_any("the batch dies");
+                    // A panic, but for the message.
+                    resume_unwind(Box::new("the batch dies"));
                 }
                 batch.take(&key).into_iter().for_each(|asker| asker.tell(key));
             }
@@ -66,7 +67,6 @@ fn look_up(slots: &Arc<Slots<u8, Asker>>, key: u8, dies: Option<u8>) -> Arc<Fate
 
 /// Threads that look up these keys at once, in `slots` slots. All of them have an end.
 fn check(policy: BatchPolicy, keys: [u8; 3], dies: Option<u8>) {
-    std::panic::set_hook(Box::new(|_| {}));
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(3);
     builder.check(move || {
