@@ -2,9 +2,10 @@
 # make test      every test
 # make check     everything that CI checks: format, lints, docs, spec drift, dependencies, tests
 # make contract  requests made from the OpenAPI document, good and bad, against a running instance
+# make check-deploy  the manifests in deploy/, against schemas, each other and the settings; not in make check: needs a network
 # make fuzz      every fuzz target for a minute (FUZZ_SECONDS=…); needs a nightly toolchain
 # make bench     benchmarks beside what a user would run instead
-.PHONY: run test check contract fuzz bench openapi format lint docs deny
+.PHONY: run test check check-deploy contract fuzz bench openapi format lint docs deny
 
 CARGO ?= cargo
 DENY := target/tools/bin/cargo-deny
@@ -41,6 +42,9 @@ openapi:
 
 contract:
 	scripts/contract
+
+check-deploy:
+	scripts/check-deploy
 
 fuzz:
 	scripts/fuzz

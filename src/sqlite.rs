@@ -94,8 +94,6 @@ impl Database {
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
-            // Takes effect in new files: pages that are free can be given back to the disk.
-            .auto_vacuum(SqliteAutoVacuum::Incremental)
             .busy_timeout(BUSY_TIMEOUT);
         migrate(path, options.clone(), migrations).await.map_err(fail)?;
         let cache_kib = Arc::new(AtomicU64::new(CACHE_KIB));
@@ -188,6 +186,9 @@ async fn migrate(
     migrations: &[Source],
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let _lock = lock_file(path.with_extension("lock")).await?;
+    // In new files pages that are free can be given back to the disk. To say so takes the writer's lock, so nobody else does.
+    let is_new = std::fs::metadata(path).map_or(true, |file| file.len() == 0);
+    let options = if is_new { options.auto_vacuum(SqliteAutoVacuum::Incremental) } else { options };
     let mut connection = sqlx::SqliteConnection::connect_with(&options).await?;
     migrator(migrations).run(&mut connection).await?;
     connection.close().await?;

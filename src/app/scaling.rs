@@ -9,11 +9,14 @@ use super::App;
 use crate::{
     breaker::Circuit,
     config::{ConfigError, Settings},
+    fleet::DECIDE_EVERY,
     load::Load,
     scaler::{Bounds, Policy},
 };
 
 const EVERY: Duration = Duration::from_secs(1);
+/// How old what a decision is made from is at most, heartbeats included.
+const MEASURED_LATE: Duration = Duration::from_secs(2);
 
 /// The policy that the settings name.
 pub(super) fn policy(settings: &Settings) -> Result<Policy, ConfigError> {
@@ -21,7 +24,9 @@ pub(super) fn policy(settings: &Settings) -> Result<Policy, ConfigError> {
         .map_err(|error| ConfigError(vec![format!("scaling_min, scaling_max: {error}")]))?;
     let mut policy = Policy::new(settings.scaling_policy, bounds);
     match &mut policy {
-        Policy::Demand(demand) => demand.look_ahead = settings.scaling_startup.unwrap_or(demand.look_ahead),
+        Policy::Demand(demand) => {
+            demand.look_ahead = settings.scaling_startup.unwrap_or(demand.look_ahead) + MEASURED_LATE + DECIDE_EVERY
+        }
         Policy::Threshold(threshold) => {
             threshold.cooldown = settings.scaling_cooldown;
             threshold.rules = settings.scaling_rules.0.clone();

@@ -122,14 +122,20 @@ impl Snapshot {
         // affinity goes before a slow start.
         let is_slow = self.slow_until > now.nanos && self.algorithm != Algorithm::Hash;
         if is_slow || caller.not.is_some() {
+            let has_failed = |index: usize| caller.not == Some(self.candidates[index].node.spec().id.as_str());
+            let another = |index: usize| {
+                let other = |choice: usize| if choice < index { choice } else { choice + 1 };
+                other(better_of_two(count - 1, |choice| self.candidates[other(choice)].in_flight() as f64))
+            };
             for _ in 0..count {
-                let candidate = &self.candidates[index];
-                let has_failed = caller.not == Some(candidate.node.spec().id.as_str());
-                if !has_failed && (!is_slow || fastrand::f64() < candidate.measured.ramp(now, &shared.rates)) {
+                let is_due = !is_slow || fastrand::f64() < self.candidates[index].measured.ramp(now, &shared.rates);
+                if !has_failed(index) && is_due {
                     break;
                 }
-                let other = |choice: usize| if choice < index { choice } else { choice + 1 };
-                index = other(better_of_two(count - 1, |choice| self.candidates[other(choice)].in_flight() as f64));
+                index = another(index);
+            }
+            if has_failed(index) {
+                index = another(index);
             }
         }
         Some(index)

@@ -65,6 +65,19 @@ impl Leader {
         self.leadership.borrow().and_then(|leadership| leadership.fence_at(now))
     }
 
+    /// Waits until this instance begins to lead, or leads under another fence; at once if that has happened since `seen`.
+    pub async fn begins(&self, seen: Option<u64>) -> u64 {
+        let mut leaderships = self.leadership.subscribe();
+        loop {
+            let fence = leaderships.borrow_and_update().map(|leadership| leadership.fence);
+            match fence {
+                Some(fence) if Some(fence) != seen => return fence,
+                // The sender is this value's own.
+                _ => drop(leaderships.changed().await),
+            }
+        }
+    }
+
     /// Takes or extends the lock until the instance drains or is stopped; then gives it up.
     pub async fn run(self, stop: CancellationToken) {
         let mut ticks = tokio::time::interval(EXTEND_EVERY);

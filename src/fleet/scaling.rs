@@ -26,8 +26,6 @@ pub const DECIDE_EVERY: Duration = Duration::from_secs(5);
 pub const STANDS: Duration = Duration::from_secs(30);
 /// For how long an instance that was asked for counts as starting.
 const STARTING: Duration = Duration::from_secs(180);
-/// How often a leader looks whether it is one.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How often use is counted for the sizes of instances.
 const COUNT_EVERY: Duration = Duration::from_secs(60);
 /// How many decisions are kept: those that differ from the one before.
@@ -112,23 +110,22 @@ impl Scaling {
 
     /// Decides while this instance leads, until stopped.
     pub async fn run(self, stop: CancellationToken) {
-        let mut ticks = tokio::time::interval(LOOK_EVERY);
+        let mut ticks = tokio::time::interval(DECIDE_EVERY);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let (mut decided, mut counted): (Option<(u64, Instant)>, Option<Instant>) = (None, None);
+        let (mut led, mut counted): (Option<u64>, Option<Instant>) = (None, None);
         let mut failing = false;
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
                 _ = ticks.tick() => {}
+                // A new leader decides at once.
+                fence = self.leader.begins(led) => {
+                    led = Some(fence);
+                    ticks.reset();
+                }
             }
             let now = Instant::now();
             let Some(fence) = self.leader.fence_now(now) else { continue };
-            // A new leader decides at once.
-            let is_due = decided.is_none_or(|(before, at)| before != fence || now - at >= DECIDE_EVERY);
-            if !is_due {
-                continue;
-            }
-            decided = Some((fence, now));
             let counts = counted.is_none_or(|at| now - at >= COUNT_EVERY);
             match self.decide(fence, counts).await {
                 Ok(()) => {

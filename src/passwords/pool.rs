@@ -32,7 +32,7 @@ const NICE: i32 = 5;
 /// The weight of the newest duration in the running mean: 1/8.
 const MEAN_SHIFT: u32 = 3;
 
-type Job = Box<dyn FnOnce(&mut Memory) + Send>;
+type Job = Box<dyn FnOnce() + Send>;
 
 /// The pool.
 #[derive(Debug)]
@@ -61,8 +61,8 @@ struct Record {
 pub struct PoolStats {
     /// How many hashes it computes at a time.
     pub threads: usize,
-    /// How many pieces of memory are kept for it, those in use left out.
-    pub kept_buffers: usize,
+    /// How many pieces of memory there are for it.
+    pub buffers: usize,
     /// How many are being computed.
     pub running: usize,
     /// How many wait.
@@ -106,15 +106,15 @@ impl Drop for Place {
 impl HashPool {
     pub(super) fn start(threads: usize, deadline: Duration) -> Self {
         let (jobs, queue) = mpsc::channel::<Job>();
-        let (queue, buffers) = (Arc::new(Mutex::new(queue)), Arc::new(Buffers::new(threads)));
+        let queue = Arc::new(Mutex::new(queue));
         for index in 0..threads {
-            let (queue, buffers) = (Arc::clone(&queue), Arc::clone(&buffers));
+            let queue = Arc::clone(&queue);
             let builder = std::thread::Builder::new().name(format!("hash-{index}"));
-            if let Err(error) = builder.spawn(move || work(&queue, &buffers)) {
+            if let Err(error) = builder.spawn(move || work(&queue)) {
                 tracing::error!(%error, "cannot start a hashing thread");
             }
         }
-        let slots = Arc::new(Slots::new(threads));
+        let (slots, buffers) = (Arc::new(Slots::new(threads)), Arc::new(Buffers::new(threads)));
         Self { jobs, slots, buffers, deadline, places: Arc::default(), record: Arc::default() }
     }
 
@@ -141,16 +141,19 @@ impl HashPool {
     ) -> Result<T, Saturated> {
         let slot = self.slot(&place).await?;
         let (reply, result) = oneshot::channel();
-        let (record, deadline) = (Arc::clone(&self.record), self.deadline);
-        let job = move |memory: &mut Memory| {
+        let (record, buffers, deadline) = (Arc::clone(&self.record), Arc::clone(&self.buffers), self.deadline);
+        let job = move || {
             let begun = Instant::now();
             if begun - place.since > deadline {
                 return;
             }
             record.begin(begun - place.since);
             let cpu_before = cpu_time();
-            let value = task(memory);
+            let mut borrowed = buffers.borrow();
+            let value = task(&mut borrowed.memory);
             record.end(begun.elapsed(), cpu_time().saturating_sub(cpu_before));
+            // The memory before the slot: who gets the slot finds it.
+            drop(borrowed);
             drop((slot, place));
             // The caller may have gone; then nobody wants the result.
             let _ = reply.send(value);
@@ -184,7 +187,7 @@ impl HashPool {
         let waited = Duration::from_nanos(self.record.waited_nanos.load(Ordering::Relaxed));
         PoolStats {
             threads: self.slots.count(),
-            kept_buffers: self.buffers.kept(),
+            buffers: self.buffers.count(),
             running,
             waiting: self.places.load(Ordering::Relaxed).saturating_sub(running),
             mean: self.record.mean(),
@@ -227,7 +230,7 @@ fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
-fn work(queue: &Mutex<mpsc::Receiver<Job>>, buffers: &Buffers) {
+fn work(queue: &Mutex<mpsc::Receiver<Job>>) {
     if let Err(error) = rustix::process::nice(NICE) {
         tracing::warn!(%error, "hashing threads run at normal priority");
     }
@@ -235,11 +238,9 @@ fn work(queue: &Mutex<mpsc::Receiver<Job>>, buffers: &Buffers) {
         // A poisoned lock only means that another thread died while it waited; the queue is intact.
         let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(job) = next else { return };
-        let mut memory = buffers.take();
-        if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| job(&mut memory))).is_err() {
+        if std::panic::catch_unwind(std::panic::AssertUnwindSafe(job)).is_err() {
             tracing::error!("a password hash panicked");
         }
-        buffers.put_back(memory);
     }
 }
 
@@ -322,9 +323,26 @@ mod tests {
         assert_eq!(job.await.expect("the job ends"), Ok(()));
         let stats = pool.stats();
         assert_eq!((stats.threads, stats.waiting), (1, 0));
-        assert!(stats.kept_buffers <= 1, "{stats:?}");
+        assert_eq!(stats.buffers, 1, "{stats:?}");
         pool.resize(3, 3);
         assert_eq!(pool.stats().threads, 3);
+    }
+
+    #[tokio::test]
+    async fn there_is_no_more_memory_than_hashes_are_computed_at_a_time() {
+        let pool = Arc::new(HashPool::start(4, Duration::from_secs(60)));
+        let jobs = (0..200).map(|_| {
+            let pool = Arc::clone(&pool);
+            tokio::spawn(async move {
+                let job = |memory: &mut Memory| memory.blocks(1).len();
+                pool.run(pool.place().expect("a place"), job).await.expect("a result");
+                pool.stats().buffers
+            })
+        });
+        for job in jobs.collect::<Vec<_>>() {
+            let buffers = job.await.expect("the job ends");
+            assert!(buffers <= 4, "{buffers}");
+        }
     }
 
     #[tokio::test]

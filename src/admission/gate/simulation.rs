@@ -303,3 +303,22 @@ fn a_session_store_that_has_become_slow_is_borne_after_a_moment() {
         assert!(outcomes[3].shed() < 0.001, "{seed}: {}", outcomes[3].shed());
     }
 }
+
+#[test]
+fn a_session_store_that_has_become_somewhat_slower_is_borne_too() {
+    // By itself the limit would stay where some are refused, and never fall to where it shows what requests take.
+    for seed in SEEDS {
+        let slow = |seconds, slowness| Phase { slowness: [slowness, 1.0], ..phase(seconds, 0.6) };
+        let outcomes = run(seed, &[slow(3, 10.0), slow(10, 28.0), slow(5, 28.0)], true);
+        assert!(outcomes[2].shed() < 0.01, "{seed}: {}", outcomes[2].shed());
+    }
+}
+
+#[test]
+fn a_slow_shard_leaves_no_limit_that_lets_an_overload_in() {
+    for seed in SEEDS {
+        let slow = Phase { slowness: [1.0, 1000.0], ..phase(20, 0.6) };
+        let mut outcomes = run(seed, &[phase(2, 0.5), slow, phase(2, 3.0)], true);
+        assert!(outcomes[2].p99() <= 3 * knee(seed), "{seed}: {:?} against {:?}", outcomes[2].p99(), knee(seed));
+    }
+}

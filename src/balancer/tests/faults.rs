@@ -122,6 +122,18 @@ fn a_request_is_not_given_back_to_the_node_that_failed_it() {
         let (balancer, now) = balancer(algorithm, Policy::default(), specs(2));
         let caller = Caller { key: "ada", not: Some("node-0"), ..Caller::default() };
         let shares = shares(&balancer, &caller, now, 50);
-        assert!(shares.get("node-1").is_some_and(|share| *share > 40), "{algorithm}: {shares:?}");
+        assert_eq!(shares.get("node-0"), None, "{algorithm}: {shares:?}");
+    }
+}
+
+#[test]
+fn a_request_is_not_given_back_to_the_node_that_failed_it_while_all_others_are_new() {
+    for algorithm in Algorithm::ALL {
+        let (balancer, now) = balancer(algorithm, Policy::default(), specs(1));
+        let now = now + Duration::from_secs(1);
+        balancer.set_nodes(specs(3), now);
+        let caller = Caller { key: "ada", not: Some("node-0"), ..Caller::default() };
+        let shares = shares(&balancer, &caller, now, 200);
+        assert_eq!(shares.get("node-0"), None, "{algorithm}: {shares:?}");
     }
 }

@@ -1,10 +1,7 @@
 //! The memory that hashes are computed in, kept from one hash to the next: the system takes long to hand it out anew. What
 //! was used last is used first, so that no more is touched than hashes are computed at a time.
 
-use std::sync::{
-    Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicUsize, Ordering},
-};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use argon2::Block;
 
@@ -20,44 +17,62 @@ impl Memory {
     }
 }
 
-/// The memory that nobody uses at the time.
+/// All memory for hashing: there is never more of it than hashes are computed at a time, or than is to be kept.
 #[derive(Debug)]
-pub(super) struct Buffers {
-    idle: Mutex<Vec<Memory>>,
-    most: AtomicUsize,
+pub(super) struct Buffers(Mutex<State>);
+
+#[derive(Debug)]
+struct State {
+    idle: Vec<Memory>,
+    borrowed: usize,
+    most: usize,
+}
+
+/// The memory of a hash that is being computed; dropping it gives it back.
+#[derive(Debug)]
+pub(super) struct Borrowed<'a> {
+    buffers: &'a Buffers,
+    pub(super) memory: Memory,
 }
 
 impl Buffers {
     /// Keeps at most so many pieces.
     pub(super) fn new(most: usize) -> Self {
-        Self { idle: Mutex::default(), most: AtomicUsize::new(most) }
+        Self(Mutex::new(State { idle: Vec::new(), borrowed: 0, most }))
     }
 
-    pub(super) fn take(&self) -> Memory {
-        self.lock().pop().unwrap_or_default()
-    }
-
-    pub(super) fn put_back(&self, memory: Memory) {
-        let mut idle = self.lock();
-        if idle.len() < self.most.load(Ordering::Relaxed) {
-            idle.push(memory);
-        }
+    /// A piece that was kept, or a new one.
+    pub(super) fn borrow(&self) -> Borrowed<'_> {
+        let mut state = self.lock();
+        state.borrowed += 1;
+        Borrowed { buffers: self, memory: state.idle.pop().unwrap_or_default() }
     }
 
     /// Keeps at most so many from now on.
     pub(super) fn keep(&self, most: usize) {
-        let mut idle = self.lock();
-        self.most.store(most, Ordering::Relaxed);
-        idle.truncate(most);
+        let mut state = self.lock();
+        state.most = most;
+        state.idle.truncate(most);
     }
 
-    /// How many are kept.
-    pub(super) fn kept(&self) -> usize {
-        self.lock().len()
+    /// How many there are, those in use included.
+    pub(super) fn count(&self) -> usize {
+        let state = self.lock();
+        state.idle.len() + state.borrowed
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Memory>> {
+    fn lock(&self) -> MutexGuard<'_, State> {
         // Nothing panics while it holds the lock.
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Borrowed<'_> {
+    fn drop(&mut self) {
+        let mut state = self.buffers.lock();
+        state.borrowed -= 1;
+        if state.idle.len() + state.borrowed < state.most {
+            state.idle.push(std::mem::take(&mut self.memory));
+        }
     }
 }

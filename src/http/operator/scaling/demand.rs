@@ -6,11 +6,12 @@ use serde::Serialize;
 use crate::{
     app::App,
     clock::Timestamp,
-    fleet::STANDS,
+    fleet::{Decided, STANDS},
     http::{
         auth::Operator,
         problem::{Problem, ProblemKind},
     },
+    scaler::Outcome,
 };
 
 /// What the whole fleet needs, whichever instance answers.
@@ -20,7 +21,7 @@ pub struct FleetDemand {
     #[schema(example = 2.83)]
     demand_replicas: f64,
     /// How many are wanted by the time that one started now takes requests, with what is kept for what can't be foreseen:
-    /// what an autoscaler should have ready. Null if nobody has decided in the last 30 seconds, or by a policy that does not
+    /// what an autoscaler should have ready; no more than there are while a store is the bottleneck. Null if nobody has decided in the last 30 seconds, or by a policy that does not
     /// look ahead.
     #[schema(example = 3.41)]
     wanted_replicas: Option<f64>,
@@ -36,6 +37,10 @@ pub(in crate::http) async fn demand(State(app): State<App>, _: Operator) -> Resu
     let unsure = |reason: String| Problem::from(ProblemKind::Unavailable).with_detail(reason).unlogged();
     let demand_replicas = app.fleet().look().await?.demand().map_err(|error| unsure(format!("{error}.")))?;
     let last = app.scaling().last().await?.filter(|last| Timestamp::now().since(last.at) <= STANDS);
-    let wanted_replicas = last.and_then(|last| last.decision.numbers.wanted);
+    // While a store is the bottleneck more instances would press it harder: whoever follows this number does not grow.
+    let wanted_replicas = last.and_then(|Decided { decision, .. }| {
+        let most = if decision.outcome == Outcome::StoreBound { f64::from(decision.to) } else { f64::INFINITY };
+        decision.numbers.wanted.map(|wanted| wanted.min(most))
+    });
     Ok(Json(FleetDemand { demand_replicas, wanted_replicas }))
 }
