@@ -5,7 +5,7 @@
 //! alone: it does not wait behind what may hang. What is wrong with one row is told to those who asked for it: a row that
 //! can't be read is one key's, and where the server refuses the statement for many, each asks for its own.
 
-use std::{error::Error, hash::Hash, slice, sync::Arc};
+use std::{error::Error, fmt::Debug, hash::Hash, slice, sync::Arc};
 
 use sqlx::postgres::PgRow;
 
@@ -20,11 +20,11 @@ use crate::{shards::BatchStats, store_error::StoreError};
 const CANCELED: &str = "57014";
 
 /// Rows of a table, looked up by a unique key.
-pub(super) trait Table: std::fmt::Debug + 'static {
+pub(super) trait Table: Debug + 'static {
     /// What a row is found by.
-    type Key: Clone + Eq + Hash + Send + Sync + 'static;
+    type Key: Debug + Clone + Eq + Hash + Send + Sync + 'static;
     /// A row, decoded.
-    type Row: Clone + Send + 'static;
+    type Row: Debug + Clone + Send + 'static;
     /// What a row is, for messages.
     const WHAT: &'static str;
 
@@ -44,12 +44,15 @@ pub(super) trait Table: std::fmt::Debug + 'static {
 /// A row, or why it can't be read.
 type Decoded<R> = Result<R, Arc<dyn Error + Send + Sync>>;
 
+/// Joins lookups in a table; what fails of the statement is told to all who share it.
+type TableBatcher<T> = Batcher<<T as Table>::Key, Decoded<<T as Table>::Row>, Arc<sqlx::Error>>;
+
 /// Lookups in one table of a shard.
 #[derive(Debug)]
 pub(super) struct Lookups<T: Table> {
     access: Arc<Access>,
     /// None if each lookup has a statement of its own.
-    batcher: Option<Batcher<T::Key, Decoded<T::Row>, Arc<sqlx::Error>>>,
+    batcher: Option<TableBatcher<T>>,
 }
 
 impl<T: Table> Lookups<T> {
@@ -81,7 +84,7 @@ impl<T: Table> Lookups<T> {
 
     async fn by_batch(
         &self,
-        batcher: &Batcher<T::Key, Decoded<T::Row>, Arc<sqlx::Error>>,
+        batcher: &TableBatcher<T>,
         key: T::Key,
     ) -> Result<Option<Decoded<T::Row>>, Arc<sqlx::Error>> {
         let access = Arc::clone(&self.access);

@@ -77,6 +77,8 @@ async fn among_thousands_that_come_and_go_everyone_gets_their_own_row_and_none_f
     }
 }
 
+type Fetched = Result<Vec<(u8, u8)>, String>;
+
 /// A fetch that notes what it was asked for, and answers when it is let.
 #[derive(Clone)]
 struct Held {
@@ -89,7 +91,7 @@ impl Held {
         Self { asked: Arc::default(), let_go: Arc::new(Semaphore::new(0)) }
     }
 
-    fn fetch(&self) -> impl Fn(Vec<u8>) -> BoxFuture<'static, Result<Vec<(u8, u8)>, String>> + Send + 'static {
+    fn fetch(&self) -> impl Fn(Vec<u8>) -> BoxFuture<'static, Fetched> + Send + 'static {
         let held = self.clone();
         move |mut keys| {
             let held = held.clone();
