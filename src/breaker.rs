@@ -84,6 +84,11 @@ impl State {
 }
 
 impl Permit<'_> {
+    /// Whether it was given to find out if the endpoint is back.
+    pub fn is_probe(&self) -> bool {
+        self.probe
+    }
+
     /// Says at `now` whether the endpoint was there.
     pub fn finish(self, up: bool, now: Instant) {
         let mut state = self.breaker.state();

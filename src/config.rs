@@ -103,6 +103,10 @@ settings! {
     shard_connections: u32 = "16";
     /// How long a request may wait for a shard's answer; after that it is told that the shard is unavailable.
     shard_timeout: Duration = "800ms";
+    /// How many batches of lookups may be under way at a time at each shard: while so many are, those that come wait, and leave together.
+    shard_batches: u32 = "2";
+    /// The most users or login names that are looked up by one query. 1: every request makes a query of its own.
+    shard_batch_size: u32 = "64";
     /// The database that holds the topology. Unset: the first shard's.
     catalog_url: Option<PgUrl> = "";
     /// How often an instance reads the topology where nothing tells it that there is a new one.
@@ -236,6 +240,9 @@ settings! {
     log_format: LogFormat = "text";
 }
 
+/// More makes a query no cheaper, and the last of its lookups wait for the first.
+const MOST_BATCH_SIZE: u32 = 1000;
+
 impl Settings {
     fn checked(self) -> Result<Self, ConfigError> {
         let mut errors = Vec::new();
@@ -252,6 +259,11 @@ impl Settings {
         require(
             (Duration::from_millis(100)..=self.request_timeout).contains(&self.shard_timeout),
             "shard_timeout: must be from 100ms to request_timeout",
+        );
+        require(self.shard_batches >= 1, "shard_batches: must be at least 1");
+        require(
+            (1..=MOST_BATCH_SIZE).contains(&self.shard_batch_size),
+            &format!("shard_batch_size: must be from 1 to {MOST_BATCH_SIZE}"),
         );
         require(!self.topology_poll.is_zero(), "topology_poll: must be more than 0");
         require(

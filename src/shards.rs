@@ -4,6 +4,7 @@
 //! costs one shard, and a login two. A key's store and the epoch that an insert there must name come from one snapshot of
 //! the topology: an insert placed by an older topology can't name a newer epoch.
 
+pub mod batching;
 pub mod bulk;
 pub mod postgres;
 pub mod sqlite;
@@ -19,6 +20,7 @@ use crate::{
     topology::Topology,
     users::{LoginName, UserId},
 };
+pub use batching::{BatchStats, Batching};
 pub use bulk::BulkStore;
 pub use store::{Claim, ShardStore, StoredClaim};
 
@@ -194,6 +196,11 @@ impl Shards {
     /// Every shard's id and store, those included that the topology in force does not use.
     pub fn stores(&self) -> impl Iterator<Item = (&str, &dyn ShardStore)> {
         self.0.stores.iter().map(|(id, store)| (id.as_str(), store.as_ref()))
+    }
+
+    /// How lookups were joined into batches, by shard, where they are.
+    pub fn batching(&self) -> BTreeMap<&str, Batching> {
+        self.stores().filter_map(|(id, store)| Some((id, store.batching()?))).collect()
     }
 
     /// Closes every store.

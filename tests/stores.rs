@@ -2,5 +2,6 @@
 
 mod health_check;
 mod shard;
+mod shard_batches;
 mod shard_timeout;
 mod shared;

@@ -11,6 +11,7 @@ use crate::{
     load::ByClass,
     metrics::{self, Sample},
     monitor::{ResourceMetrics, Stall},
+    shards::BatchStats,
 };
 
 const MIB: f64 = 1024.0 * 1024.0;
@@ -21,7 +22,7 @@ impl App {
     pub fn metrics_text(&self) -> String {
         let mut registry = Registry::with_prefix("symbolon");
         self.0.requests.register(&mut registry);
-        let systems = [about, demand, admission, hashing, circuits, resources, network, tuning];
+        let systems = [about, demand, admission, hashing, circuits, lookups, resources, network, tuning];
         let samples = systems.into_iter().flat_map(|system| system(self)).collect();
         registry.register_collector(Box::new(Samples(samples)));
         metrics::text(&registry)
@@ -114,6 +115,33 @@ fn circuits(app: &App) -> Vec<Sample> {
         open.labelled([("store", &store)], flag(circuit != Circuit::Closed))
     };
     vec![app.circuits().into_iter().fold(open, store)]
+}
+
+fn lookups(app: &App) -> Vec<Sample> {
+    let shards = app.shards().batching();
+    let kinds: Vec<_> = shards
+        .iter()
+        .flat_map(|(shard, batching)| [(*shard, "user", batching.users), (*shard, "name", batching.names)])
+        .collect();
+    let each = |sample: Sample, value: fn(&BatchStats) -> f64| {
+        kinds.iter().fold(sample, |sample, (shard, kind, stats)| {
+            sample.labelled([("shard", shard), ("kind", kind)], value(stats))
+        })
+    };
+    vec![
+        each(Sample::counter("shard_lookups", "Lookups of users and login names"), |stats| stats.lookups as f64),
+        each(Sample::counter("shard_lookup_batches", "Queries made for them"), |stats| stats.batches as f64),
+        each(Sample::counter("shard_lookup_batch_keys", "Rows that those asked for"), |stats| stats.keys as f64),
+        each(Sample::counter("shard_lookup_wait_seconds", "How long lookups waited until they were sent"), |stats| {
+            stats.waited.as_secs_f64()
+        }),
+        each(Sample::gauge("shard_lookup_batches_in_flight", "Queries for lookups that are under way"), |stats| {
+            stats.in_flight as f64
+        }),
+        each(Sample::gauge("shard_lookup_keys_waiting", "Rows that wait to be asked for"), |stats| {
+            stats.waiting as f64
+        }),
+    ]
 }
 
 fn resources(app: &App) -> Vec<Sample> {

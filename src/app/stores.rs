@@ -15,7 +15,7 @@ use crate::{
     secret,
     shards::{
         AdoptError, ShardStore, Shards,
-        postgres::{PgShard, PrepareError},
+        postgres::{PgShard, PrepareError, ShardLimits},
         sqlite::{OpenShardError, SqliteShard},
     },
     shared_store::{
@@ -236,6 +236,12 @@ async fn embedded_shards(settings: &Settings) -> Result<(Shards, Vec<Arc<Databas
 }
 
 fn pg_shards(settings: &Settings, timeout: Duration) -> Result<OpenShards, StartError> {
+    let limits = ShardLimits {
+        connections: settings.shard_connections,
+        timeout,
+        batches: settings.shard_batches as usize,
+        batch_size: settings.shard_batch_size as usize,
+    };
     let mut unprepared = Vec::new();
     for ShardUrl { id, primary, replicas, .. } in &settings.shards.0 {
         if !replicas.is_empty() {
@@ -245,7 +251,7 @@ fn pg_shards(settings: &Settings, timeout: Duration) -> Result<OpenShards, Start
             tracing::warn!(shard = id, "{UNPROTECTED}");
         }
         let options = primary.options().map_err(StartError::ShardUrl)?;
-        unprepared.push(Arc::new(PgShard::new(id, options, settings.shard_connections, timeout)));
+        unprepared.push(Arc::new(PgShard::new(id, options, limits)));
     }
     if settings.catalog_url.as_ref().is_some_and(PgUrl::is_unprotected) {
         tracing::warn!(setting = "catalog_url", "{UNPROTECTED}");

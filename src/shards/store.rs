@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use uuid::Uuid;
 
-use super::BulkStore;
+use super::{Batching, BulkStore};
 use crate::{
     breaker::Circuit,
     clock::Timestamp,
@@ -81,6 +81,11 @@ pub trait ShardStore: BulkStore + std::fmt::Debug {
     /// Whether requests to the shard pass; a shard without a network between has nothing to break.
     fn circuit(&self) -> Circuit {
         Circuit::Closed
+    }
+
+    /// How lookups were joined into batches, where they are.
+    fn batching(&self) -> Option<Batching> {
+        None
     }
 
     /// Ends background work and closes connections.

@@ -136,6 +136,26 @@ async fn a_session_is_shared_and_a_logout_is_refused_at_once_elsewhere() {
 }
 
 #[tokio::test]
+async fn lookups_and_their_batches_are_counted_by_shard() {
+    let fleet = Fleet::start();
+    let service = fleet.instance().await;
+    let token = service.member("ada").await;
+    assert_eq!(service.get("/v1/users/me").bearer(&token).send().await.status, 200);
+    let stats = service.get("/v1/operator/stats").bearer(TOKEN).send().await.json();
+    let shards = stats["batching"].as_object().expect("an object");
+    for kind in ["users", "names"] {
+        let sum = |field: &str| shards.values().filter_map(|shard| shard[kind][field].as_u64()).sum::<u64>();
+        assert!(sum("lookups") >= 1 && sum("batches") >= 1 && sum("keys") >= 1, "{stats}");
+        assert_eq!((sum("in_flight"), sum("waiting")), (0, 0), "{stats}");
+    }
+    let metrics = service.get("/metrics").bearer(TOKEN).send().await.text;
+    for name in ["lookups_total", "lookup_batches_total", "lookup_batch_keys_total", "lookup_wait_seconds_total"] {
+        let line = format!(r#"symbolon_shard_{name}{{shard="db-node-0",kind="user"}} "#);
+        assert!(metrics.contains(&line), "{line}: {metrics}");
+    }
+}
+
+#[tokio::test]
 async fn sessions_live_in_a_redis_cluster_alike() {
     let (fleet, cluster) = (Fleet::start(), RedisCluster::start());
     let (first, second) =

@@ -4,7 +4,11 @@ use serde_json::json;
 use symbolon::{
     clock::Timestamp,
     passwords::{PasswordHash, PasswordPolicy, Passwords},
-    shards::{Claim, ShardStore, postgres::PgShard, sqlite::SqliteShard},
+    shards::{
+        Claim, ShardStore,
+        postgres::{PgShard, ShardLimits},
+        sqlite::SqliteShard,
+    },
     store_error::StoreError,
     users::{LoginName, PasswordReset, Permissions, Profile, User, UserId},
 };
@@ -12,6 +16,7 @@ use uuid::Uuid;
 
 const EPOCH: i64 = 7;
 const TIMEOUT: Duration = Duration::from_secs(30);
+const LIMITS: ShardLimits = ShardLimits { connections: 8, timeout: TIMEOUT, batches: 2, batch_size: 64 };
 
 /// Runs each function of the suite against a shard of each kind, each on a database of its own.
 macro_rules! suite {
@@ -21,7 +26,7 @@ macro_rules! suite {
             async fn $name() {
                 let server = crate::servers::postgres::Postgres::start();
                 let options = server.database("shard").parse().expect("a URL");
-                let shard = super::PgShard::new("shard", options, 8, super::TIMEOUT);
+                let shard = super::PgShard::new("shard", options, super::LIMITS);
                 shard.prepare(super::EPOCH).await.expect("a shard");
                 super::$name(&shard).await;
             })*
@@ -70,7 +75,7 @@ fn name(text: &str) -> LoginName {
     LoginName::parse(text).expect("a login name")
 }
 
-async fn user() -> User {
+pub(super) async fn user() -> User {
     let preferences = json!({"a": [1, "é\n\"", null, {}], "n": u64::MAX});
     User {
         user_id: UserId::generate(),
@@ -292,7 +297,7 @@ async fn a_file_of_another_shard_is_refused() {
 async fn an_insert_that_waits_while_the_epoch_rises_fails() {
     let server = crate::servers::postgres::Postgres::start();
     let url = server.database("shard");
-    let shard = PgShard::new("shard", url.parse().expect("a URL"), 8, TIMEOUT);
+    let shard = PgShard::new("shard", url.parse().expect("a URL"), LIMITS);
     shard.prepare(EPOCH).await.expect("a shard");
     let user = user().await;
     let coordinator = sqlx::PgPool::connect(&url).await.expect("a connection");

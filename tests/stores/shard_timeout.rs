@@ -5,7 +5,10 @@ use std::time::Duration;
 use sqlx::{Connection, PgConnection};
 use symbolon::{
     breaker::Circuit,
-    shards::{Claim, ShardStore, postgres::PgShard},
+    shards::{
+        Claim, ShardStore,
+        postgres::{PgShard, ShardLimits},
+    },
     store_error::StoreError,
     users::{LoginName, UserId},
 };
@@ -15,9 +18,10 @@ use crate::servers::{postgres::Postgres, proxy::Proxy};
 
 const EPOCH: i64 = 1;
 const TIMEOUT: Duration = Duration::from_secs(2);
+const LIMITS: ShardLimits = ShardLimits { connections: 1, timeout: TIMEOUT, batches: 2, batch_size: 64 };
 
 async fn shard(url: &str) -> PgShard {
-    let shard = PgShard::new("shard", url.parse().expect("a URL"), 1, TIMEOUT);
+    let shard = PgShard::new("shard", url.parse().expect("a URL"), LIMITS);
     shard.prepare(EPOCH).await.expect("a shard");
     shard
 }

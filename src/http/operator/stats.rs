@@ -1,11 +1,13 @@
 //! The seed's service statistics.
 
 mod admission;
+mod batching;
 
 use std::{collections::BTreeMap, time::Duration};
 
 use admission::AdmissionView;
 use axum::{Json, extract::State};
+use batching::BatchingView;
 use serde::Serialize;
 
 use super::partitions::PartitionStats;
@@ -35,6 +37,8 @@ pub struct ServiceStats {
     /// Whether requests of this instance to each store pass, by the shard's id or `shared`.
     #[schema(example = json!({"db-node-0": "closed", "db-node-1": "closed", "db-node-2": "open", "shared": "closed"}))]
     circuits: BTreeMap<String, Circuit>,
+    /// How this instance joined its lookups into batches, by the shard's id; nothing of shards whose lookups are not joined.
+    batching: BTreeMap<String, BatchingView>,
     /// When this was put together.
     #[schema(value_type = String, format = DateTime, example = "2026-11-22T12:00:00Z")]
     timestamp: Timestamp,
@@ -127,6 +131,12 @@ pub(in crate::http) async fn stats(State(app): State<App>, _: Operator) -> Resul
         },
         admission: AdmissionView::new(app.admission().stats()),
         circuits: app.circuits(),
+        batching: app
+            .shards()
+            .batching()
+            .into_iter()
+            .map(|(shard, batching)| (shard.to_owned(), BatchingView::new(batching)))
+            .collect(),
         timestamp: Timestamp::now(),
     }))
 }

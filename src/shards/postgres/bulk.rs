@@ -65,7 +65,7 @@ async fn claim_free_names(
 ) -> Result<Vec<StoredClaim>, sqlx::Error> {
     let (mut transaction, now) = begin_at(connection, epoch).await?;
     let names: Vec<&str> = wanted.iter().map(|claim| claim.login_name.as_str()).collect();
-    let there = claims::find_any(&names).fetch_all(&mut *transaction).await?;
+    let there = claims::find_any(names).fetch_all(&mut *transaction).await?;
     let there = there
         .iter()
         .map(|row| Ok((row.try_get::<String, _>("login_name")?, row)))
@@ -75,7 +75,7 @@ async fn claim_free_names(
     wanted.sort_unstable_by_key(|claim| &claim.login_name);
     for claim in wanted {
         match there.get(claim.login_name.as_str()) {
-            Some(row) => held.push(claims::decode(&claim.login_name, row)?),
+            Some(row) => held.push(claims::decode(row)?),
             None => claims::push(&mut rows, epoch, &now, claim),
         }
     }
@@ -94,7 +94,7 @@ impl PgShard {
             {
                 None
             }
-            Err(error) => Some(Err(self.insert_error(epoch, error))),
+            Err(error) => Some(Err(self.access.insert_error(epoch, error))),
         }
     }
 }
@@ -107,12 +107,12 @@ fn uuids(user_ids: impl Iterator<Item = UserId>) -> Vec<Uuid> {
 impl BulkStore for PgShard {
     async fn find_users(&self, user_ids: &[UserId]) -> Result<Vec<User>, StoreError> {
         let ids = uuids(user_ids.iter().copied());
-        let rows = self.run(async |connection| users::find_any(ids).fetch_all(connection).await).await?;
+        let rows = self.access.run(async |connection| users::find_any(ids).fetch_all(connection).await).await?;
         self.decode_users(&rows)
     }
 
     async fn list_users(&self, after: Option<UserId>, limit: u32) -> Result<Vec<User>, StoreError> {
-        let rows = self.run(async |connection| users::list(after, limit).fetch_all(connection).await).await?;
+        let rows = self.access.run(async |connection| users::list(after, limit).fetch_all(connection).await).await?;
         self.decode_users(&rows)
     }
 
@@ -120,7 +120,8 @@ impl BulkStore for PgShard {
         let mut attempt = 0;
         loop {
             attempt += 1;
-            let done = self.guarded(async |connection| insert_missing_users(connection, epoch, users).await).await?;
+            let done =
+                self.access.guarded(async |connection| insert_missing_users(connection, epoch, users).await).await?;
             if let Some(settled) = self.settle(epoch, attempt, done) {
                 return settled;
             }
@@ -131,7 +132,8 @@ impl BulkStore for PgShard {
         let mut attempt = 0;
         loop {
             attempt += 1;
-            let done = self.guarded(async |connection| claim_free_names(connection, epoch, claims).await).await?;
+            let done =
+                self.access.guarded(async |connection| claim_free_names(connection, epoch, claims).await).await?;
             if let Some(settled) = self.settle(epoch, attempt, done) {
                 return settled;
             }

@@ -4,28 +4,53 @@ use sqlx::{Row, postgres::PgRow};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{Query, copy::Rows};
+use super::{Query, copy::Rows, lookups::Table};
 use crate::{
     partitioner::position,
     shards::store::{Claim, StoredClaim},
     users::{LoginName, UserId},
 };
 
-pub(super) fn find(login_name: &LoginName) -> Query<'_> {
-    sqlx::query(
-        "SELECT user_id, claim_id, claimed_at, clock_timestamp() AS read_at, confirmed \
-         FROM login_names WHERE login_name = $1 AND state = 'live'",
-    )
-    .bind(login_name.as_str())
+/// Live rows for which a condition holds.
+macro_rules! select {
+    ($condition:literal) => {
+        concat!(
+            "SELECT login_name, user_id, claim_id, claimed_at, clock_timestamp() AS read_at, confirmed ",
+            "FROM login_names WHERE state = 'live' AND ",
+            $condition
+        )
+    };
+}
+
+/// The claims, by name.
+#[derive(Debug)]
+pub(super) struct Claims;
+
+impl Table for Claims {
+    type Key = LoginName;
+    type Row = StoredClaim;
+    const WHAT: &'static str = "login name";
+
+    fn find(login_name: &LoginName) -> Query<'_> {
+        sqlx::query(select!("login_name = $1")).bind(login_name.as_str())
+    }
+
+    fn find_any(login_names: &[LoginName]) -> Query<'_> {
+        find_any(login_names.iter().map(LoginName::as_str).collect())
+    }
+
+    fn key(row: &PgRow) -> Result<LoginName, sqlx::Error> {
+        Ok(LoginName::from_store(row.try_get("login_name")?))
+    }
+
+    fn decode(row: &PgRow) -> Result<StoredClaim, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(decode(row)?)
+    }
 }
 
 /// The claims on any of these names.
-pub(super) fn find_any<'q>(login_names: &'q [&'q str]) -> Query<'q> {
-    sqlx::query(
-        "SELECT login_name, user_id, claim_id, claimed_at, clock_timestamp() AS read_at, confirmed \
-         FROM login_names WHERE login_name = ANY($1) AND state = 'live'",
-    )
-    .bind(login_names)
+pub(super) fn find_any(login_names: Vec<&str>) -> Query<'_> {
+    sqlx::query(select!("login_name = ANY($1)")).bind(login_names)
 }
 
 /// The statement that takes what [`push`] makes.
@@ -39,10 +64,10 @@ pub(super) fn push(rows: &mut Rows, epoch: i64, now: &str, claim: &Claim) {
     rows.push([name, &position, "live", &epoch, "1", &user_id, &claim_id, now, "f"].map(Some));
 }
 
-pub(super) fn decode(login_name: &LoginName, row: &PgRow) -> Result<StoredClaim, sqlx::Error> {
+pub(super) fn decode(row: &PgRow) -> Result<StoredClaim, sqlx::Error> {
     Ok(StoredClaim {
         claim: Claim {
-            login_name: login_name.clone(),
+            login_name: Claims::key(row)?,
             user_id: UserId::from_bytes(row.try_get::<Uuid, _>("user_id")?.into_bytes()),
             claim_id: row.try_get("claim_id")?,
         },

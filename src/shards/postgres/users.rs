@@ -4,7 +4,7 @@ use sqlx::{Row, postgres::PgRow};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use uuid::Uuid;
 
-use super::{Query, copy::Rows};
+use super::{Query, copy::Rows, lookups::Table};
 use crate::{
     clock::Timestamp,
     partitioner::position,
@@ -24,8 +24,30 @@ macro_rules! select {
     };
 }
 
-pub(super) fn find<'q>(user_id: UserId) -> Query<'q> {
-    sqlx::query(select!("user_id = $1")).bind(user_id.uuid())
+/// The users, by id.
+#[derive(Debug)]
+pub(super) struct Users;
+
+impl Table for Users {
+    type Key = UserId;
+    type Row = User;
+    const WHAT: &'static str = "user";
+
+    fn find(user_id: &UserId) -> Query<'_> {
+        sqlx::query(select!("user_id = $1")).bind(user_id.uuid())
+    }
+
+    fn find_any(user_ids: &[UserId]) -> Query<'_> {
+        find_any(user_ids.iter().map(|user_id| user_id.uuid()).collect())
+    }
+
+    fn key(row: &PgRow) -> Result<UserId, sqlx::Error> {
+        Ok(UserId::from_bytes(row.try_get::<Uuid, _>("user_id")?.into_bytes()))
+    }
+
+    fn decode(row: &PgRow) -> Result<User, Box<dyn std::error::Error + Send + Sync>> {
+        decode(row)
+    }
 }
 
 pub(super) fn find_any<'q>(user_ids: Vec<Uuid>) -> Query<'q> {
@@ -89,7 +111,7 @@ pub(super) fn decode(row: &PgRow) -> Result<User, Box<dyn std::error::Error + Se
         _ => None,
     };
     Ok(User {
-        user_id: UserId::from_bytes(row.try_get::<Uuid, _>("user_id")?.into_bytes()),
+        user_id: Users::key(row)?,
         login_name: LoginName::from_store(row.try_get("login_name")?),
         password_hash: PasswordHash::from_store(row.try_get("password_hash")?),
         profile: Profile { name: row.try_get("name")?, email: row.try_get("email")? },

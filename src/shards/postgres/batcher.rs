@@ -1,0 +1,187 @@
+//! Joins lookups by key into batches: one query for many rows costs the server about as much as one query for one.
+//!
+//! A lookup leaves at once if fewer than `slots` batches are under way; otherwise it leaves with all that came meanwhile as
+//! soon as one of them ends. There is no timer, and nobody waits for company. Two lookups of one key share a row only in a
+//! batch that has not been sent: to join one under way could read behind a write that was acknowledged before the lookup began.
+//!
+//! A batch is a task of its own, so a caller that goes away leaves the others untouched. Keys that all of their callers
+//! have left before they were sent are left out, and a batch that all have left is given up: it lasts no longer than the
+//! callers' deadlines. `gathering` decides who leaves when, `slots` shares that between threads.
+
+mod gathering;
+mod slots;
+
+use std::{
+    hash::Hash,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use gathering::Batch;
+use slots::{Slot, Slots};
+use tokio::sync::oneshot;
+
+use crate::shards::BatchStats;
+
+/// How lookups leave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct BatchPolicy {
+    /// How many batches may be under way at a time; at least 1.
+    pub(super) slots: usize,
+    /// The most keys of one; at least 1.
+    pub(super) most: usize,
+}
+
+/// Joins lookups of `V` by `K`, which can fail as a whole of `E`.
+#[derive(Debug)]
+pub(super) struct Batcher<K, V, E> {
+    slots: Arc<Slots<K, Waiter<V, E>>>,
+    counters: Arc<Counters>,
+}
+
+/// What happened since the start.
+#[derive(Debug, Default)]
+struct Counters {
+    lookups: AtomicU64,
+    batches: AtomicU64,
+    keys: AtomicU64,
+    sent: AtomicU64,
+    waited_nanos: AtomicU64,
+}
+
+/// Whoever waits for a row.
+#[derive(Debug)]
+struct Waiter<V, E> {
+    since: Instant,
+    reply: oneshot::Sender<Result<Option<V>, E>>,
+}
+
+impl<K, V, E> Batcher<K, V, E>
+where
+    K: Clone + Eq + Hash + Send + 'static,
+    V: Clone + Send + 'static,
+    E: Clone + Send + 'static,
+{
+    pub(super) fn new(policy: BatchPolicy) -> Self {
+        Self { slots: Arc::new(Slots::new(policy)), counters: Arc::default() }
+    }
+
+    /// The row of `key`, by a batch that `fetch` gets. What `fetch` leaves out is not there. None if the batch's task has died.
+    ///
+    /// # Errors
+    /// What the batch failed of.
+    pub(super) async fn find<F>(
+        &self,
+        key: K,
+        fetch: impl Fn(Vec<K>) -> F + Send + 'static,
+    ) -> Option<Result<Option<V>, E>>
+    where
+        F: Future<Output = Result<Vec<(K, V)>, E>> + Send + 'static,
+    {
+        let (reply, row) = oneshot::channel();
+        self.counters.lookups.fetch_add(1, Ordering::Relaxed);
+        if let Some((slot, batch)) = self.slots.add(key, Waiter { since: Instant::now(), reply }) {
+            tokio::spawn(send(slot, batch, Arc::clone(&self.counters), fetch));
+        }
+        row.await.ok()
+    }
+
+    /// What batches there were.
+    pub(super) fn stats(&self) -> BatchStats {
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let (in_flight, waiting) = self.slots.taken();
+        BatchStats {
+            lookups: count(&self.counters.lookups),
+            batches: count(&self.counters.batches),
+            keys: count(&self.counters.keys),
+            sent: count(&self.counters.sent),
+            waited: Duration::from_nanos(count(&self.counters.waited_nanos)),
+            in_flight,
+            waiting,
+        }
+    }
+}
+
+/// Sends a batch, and then those that have gathered meanwhile.
+async fn send<K, V, E, F>(
+    mut slot: Slot<K, Waiter<V, E>>,
+    first: Batch<K, Waiter<V, E>>,
+    counters: Arc<Counters>,
+    fetch: impl Fn(Vec<K>) -> F,
+) where
+    K: Clone + Eq + Hash,
+    V: Clone,
+    E: Clone,
+    F: Future<Output = Result<Vec<(K, V)>, E>>,
+{
+    let mut next = Some(first);
+    while let Some(mut batch) = next {
+        batch.retain(|waiter| !waiter.reply.is_closed());
+        if !batch.is_empty() {
+            counters.count(&batch);
+            tokio::select! {
+                found = fetch(batch.keys()) => answer(batch, found),
+                () = all_left(&mut batch) => {}
+            }
+        }
+        next = slot.next();
+    }
+}
+
+/// Waits until nobody waits for any of it.
+async fn all_left<K: Clone + Eq + Hash, V, E>(batch: &mut Batch<K, Waiter<V, E>>) {
+    for waiter in batch.waiters_mut() {
+        waiter.reply.closed().await;
+    }
+}
+
+impl Counters {
+    fn count<K: Clone + Eq + Hash, V, E>(&self, batch: &Batch<K, Waiter<V, E>>) {
+        let now = Instant::now();
+        let waited: Duration = batch.waiters().map(|waiter| now.saturating_duration_since(waiter.since)).sum();
+        self.batches.fetch_add(1, Ordering::Relaxed);
+        self.keys.fetch_add(batch.len() as u64, Ordering::Relaxed);
+        self.sent.fetch_add(batch.waiters().count() as u64, Ordering::Relaxed);
+        self.waited_nanos.fetch_add(u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+}
+
+/// Tells everyone what was found.
+fn answer<K, V, E>(mut batch: Batch<K, Waiter<V, E>>, found: Result<Vec<(K, V)>, E>)
+where
+    K: Clone + Eq + Hash,
+    V: Clone,
+    E: Clone,
+{
+    let absent = match found {
+        Ok(rows) => {
+            for (key, row) in rows {
+                tell(batch.take(&key), Ok(Some(row)));
+            }
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    };
+    for waiters in batch.rest() {
+        tell(waiters, absent.clone());
+    }
+}
+
+fn tell<V: Clone, E: Clone>(mut waiters: Vec<Waiter<V, E>>, row: Result<Option<V>, E>) {
+    let last = waiters.pop();
+    // Who has gone away wants nothing.
+    for waiter in waiters {
+        let _ = waiter.reply.send(row.clone());
+    }
+    if let Some(waiter) = last {
+        let _ = waiter.reply.send(row);
+    }
+}
+
+#[cfg(all(test, feature = "loom"))]
+mod models;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,224 @@
+use std::sync::Mutex;
+
+use futures_util::future::{BoxFuture, FutureExt};
+use tokio::{
+    sync::{Notify, Semaphore},
+    task::{JoinSet, yield_now},
+};
+
+use super::*;
+
+type Versions = Vec<AtomicU64>;
+type Found = Result<Vec<(usize, (usize, u64))>, String>;
+
+/// Rows that are written meanwhile; of every five keys the last has none. It answers in any order, some time after it read.
+fn fetch(versions: &Arc<Versions>) -> impl Fn(Vec<usize>) -> BoxFuture<'static, Found> + Clone + Send + 'static {
+    let versions = Arc::clone(versions);
+    move |keys| {
+        let mut rows: Vec<_> = keys
+            .into_iter()
+            .filter(|key| key % 5 != 4)
+            .map(|key| (key, (key, versions[key].load(Ordering::SeqCst))))
+            .collect();
+        async move {
+            for _ in 0..fastrand::usize(..5) {
+                yield_now().await;
+            }
+            fastrand::shuffle(&mut rows);
+            Ok(rows)
+        }
+        .boxed()
+    }
+}
+
+fn policy(slots: usize, most: usize) -> BatchPolicy {
+    BatchPolicy { slots, most }
+}
+
+/// Lookups and writes of few keys at once, many of which are given up at some time.
+async fn storm(policy: BatchPolicy) {
+    let batcher = Arc::new(Batcher::new(policy));
+    let versions: Arc<Versions> = Arc::new((0..20).map(|_| AtomicU64::new(0)).collect());
+    let mut lookups = JoinSet::new();
+    for number in 0..6000_usize {
+        let (batcher, versions) = (Arc::clone(&batcher), Arc::clone(&versions));
+        let lookup = lookups.spawn(async move {
+            let key = fastrand::usize(..versions.len());
+            let acknowledged = versions[key].fetch_add(1, Ordering::SeqCst) + 1;
+            let row = batcher.find(key, fetch(&versions)).await.expect("a live task").expect("no failure");
+            assert_eq!(row.is_none(), key % 5 == 4, "a row that is not there, or none where there is one");
+            if let Some((whose, version)) = row {
+                assert_eq!(whose, key, "another reader's row");
+                assert!(version >= acknowledged, "older than a write that was acknowledged before");
+            }
+        });
+        if fastrand::u8(..3) == 0 {
+            lookup.abort();
+        }
+        if number % 50 == 0 {
+            yield_now().await;
+        }
+    }
+    while let Some(done) = lookups.join_next().await {
+        assert!(done.is_ok() || done.is_err_and(|error| error.is_cancelled()));
+    }
+    // A batch under way may have lost its callers just now.
+    while (batcher.stats().in_flight, batcher.stats().waiting) != (0, 0) {
+        yield_now().await;
+    }
+    let stats = batcher.stats();
+    assert!(stats.batches <= stats.keys && stats.keys <= stats.sent && stats.sent <= stats.lookups, "{stats:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn among_thousands_that_come_and_go_everyone_gets_their_own_row_and_none_from_before() {
+    for (slots, most) in [(1, 1), (1, 64), (2, 4), (3, 64)] {
+        storm(policy(slots, most)).await;
+    }
+}
+
+type Fetched = Result<Vec<(u8, u8)>, String>;
+
+/// A fetch that notes what it was asked for, and answers when it is let.
+#[derive(Clone)]
+struct Held {
+    asked: Arc<Mutex<Vec<Vec<u8>>>>,
+    let_go: Arc<Semaphore>,
+}
+
+impl Held {
+    fn new() -> Self {
+        Self { asked: Arc::default(), let_go: Arc::new(Semaphore::new(0)) }
+    }
+
+    fn fetch(&self) -> impl Fn(Vec<u8>) -> BoxFuture<'static, Fetched> + Send + 'static {
+        let held = self.clone();
+        move |mut keys| {
+            let held = held.clone();
+            keys.sort_unstable();
+            held.asked.lock().expect("no panic").push(keys.clone());
+            async move {
+                held.let_go.acquire().await.expect("it is open").forget();
+                if keys.contains(&0) { Err("no".to_owned()) } else { Ok(keys.iter().map(|&key| (key, key)).collect()) }
+            }
+            .boxed()
+        }
+    }
+
+    fn asked(&self) -> Vec<Vec<u8>> {
+        self.asked.lock().expect("no panic").clone()
+    }
+}
+
+struct Fixture {
+    batcher: Arc<Batcher<u8, u8, String>>,
+    held: Held,
+}
+
+impl Fixture {
+    fn new(slots: usize, most: usize) -> Self {
+        Self { batcher: Arc::new(Batcher::new(policy(slots, most))), held: Held::new() }
+    }
+
+    /// A lookup that is under way.
+    async fn find(&self, key: u8) -> tokio::task::JoinHandle<Option<Result<Option<u8>, String>>> {
+        let (batcher, fetch) = (Arc::clone(&self.batcher), self.held.fetch());
+        let before = self.batcher.stats().lookups;
+        let lookup = tokio::spawn(async move { batcher.find(key, fetch).await });
+        while self.batcher.stats().lookups == before {
+            yield_now().await;
+        }
+        // Its batch's task begins.
+        yield_now().await;
+        lookup
+    }
+
+    fn answer(&self, batches: usize) {
+        self.held.let_go.add_permits(batches);
+    }
+}
+
+#[tokio::test]
+async fn a_lookup_leaves_at_once_and_those_that_find_no_slot_leave_together() {
+    let fixture = Fixture::new(1, 3);
+    let mut lookups = Vec::new();
+    for key in [1, 5, 2, 5, 3, 4] {
+        lookups.push(fixture.find(key).await);
+    }
+    assert_eq!(fixture.held.asked(), [vec![1]]);
+    fixture.answer(3);
+    for (lookup, key) in lookups.into_iter().zip([1, 5, 2, 5, 3, 4]) {
+        assert_eq!(lookup.await.expect("no panic"), Some(Ok(Some(key))));
+    }
+    assert_eq!(fixture.held.asked(), [vec![1], vec![2, 3, 5], vec![4]]);
+    let stats = fixture.batcher.stats();
+    assert_eq!((stats.lookups, stats.batches, stats.keys, stats.sent), (6, 3, 5, 6));
+}
+
+#[tokio::test]
+async fn a_lookup_never_joins_a_batch_that_was_sent() {
+    let fixture = Fixture::new(1, 64);
+    let (first, second) = (fixture.find(1).await, fixture.find(1).await);
+    fixture.answer(2);
+    for lookup in [first, second] {
+        assert_eq!(lookup.await.expect("no panic"), Some(Ok(Some(1))));
+    }
+    assert_eq!(fixture.held.asked(), [[1], [1]]);
+}
+
+#[tokio::test]
+async fn a_failure_is_told_to_all_of_its_batch_and_to_nobody_else() {
+    let fixture = Fixture::new(1, 2);
+    let mut lookups = Vec::new();
+    for key in [1, 0, 2, 3] {
+        lookups.push(fixture.find(key).await);
+    }
+    fixture.answer(3);
+    let no = Some(Err("no".to_owned()));
+    let expected = [Some(Ok(Some(1))), no.clone(), no, Some(Ok(Some(3)))];
+    for (lookup, expected) in lookups.into_iter().zip(expected) {
+        assert_eq!(lookup.await.expect("no panic"), expected);
+    }
+}
+
+#[tokio::test]
+async fn a_batch_that_all_have_left_is_given_up_and_keys_that_all_have_left_are_not_asked_for() {
+    let fixture = Fixture::new(1, 64);
+    let first = fixture.find(1).await;
+    let (left, stays, last) = (fixture.find(2).await, fixture.find(3).await, fixture.find(3).await);
+    left.abort();
+    last.abort();
+    // Without an answer: its caller goes away, and the slot is free.
+    first.abort();
+    while fixture.held.asked().len() < 2 {
+        yield_now().await;
+    }
+    fixture.answer(1);
+    assert_eq!(stays.await.expect("no panic"), Some(Ok(Some(3))));
+    assert_eq!(fixture.held.asked(), [[1], [3]]);
+}
+
+#[tokio::test]
+async fn a_batch_that_panics_leaves_nobody_waiting_and_the_slot_free() {
+    let batcher: Arc<Batcher<u8, u8, String>> = Arc::new(Batcher::new(policy(1, 64)));
+    let falls = Arc::new(Notify::new());
+    let dying = {
+        let falls = Arc::clone(&falls);
+        move |_| {
+            let falls = Arc::clone(&falls);
+            async move {
+                falls.notified().await;
+                panic!("the batch dies")
+            }
+        }
+    };
+    let fine = async |key| {
+        batcher.find(key, |keys: Vec<u8>| async { Ok(keys.into_iter().map(|key| (key, key)).collect()) }).await
+    };
+    let (first, second, ()) = tokio::join!(batcher.find(1, dying), fine(2), async {
+        yield_now().await;
+        falls.notify_one();
+    });
+    assert_eq!((first, second), (None, None));
+    assert_eq!(fine(3).await, Some(Ok(Some(3))));
+}
