@@ -21,6 +21,7 @@ pub(crate) use stores::{Shared, open_shared};
 
 use crate::{
     admission::Admission,
+    batcher::BatchStats,
     config::{OperatorTokens, Settings},
     fleet::{Fleet, Leader, Scaling},
     load::LoadMeter,
@@ -78,6 +79,11 @@ impl App {
     /// What hashes passwords.
     pub fn passwords(&self) -> &Passwords {
         &self.0.passwords
+    }
+
+    /// How reads of sessions were joined into batches, if they are.
+    pub fn session_batching(&self) -> Option<BatchStats> {
+        self.0.shared.batching()
     }
 
     /// What makes, checks and ends sessions.

@@ -117,6 +117,10 @@ settings! {
     redis_ca_file: Option<PathBuf> = "";
     /// How many replicas of Redis must have the end of a session before it is acknowledged. 0: the primary is enough.
     redis_wait_replicas: u32 = "0";
+    /// How many batches of session reads may be under way at a time in Redis: while so many are, those that come wait, and leave together.
+    session_batches: u32 = "2";
+    /// The most sessions that are read by one command. 1: every request sends one of its own. In a Cluster all do.
+    session_batch_size: u32 = "64";
     /// The directory of embedded storage.
     data: PathBuf = "./symbolon-data";
     /// How keys are placed on new storage: consistent_hash, hash, range or directory. Storage keeps what it started with.
@@ -264,6 +268,11 @@ impl Settings {
         require(
             (1..=MOST_BATCH_SIZE).contains(&self.shard_batch_size),
             &format!("shard_batch_size: must be from 1 to {MOST_BATCH_SIZE}"),
+        );
+        require(self.session_batches >= 1, "session_batches: must be at least 1");
+        require(
+            (1..=MOST_BATCH_SIZE).contains(&self.session_batch_size),
+            &format!("session_batch_size: must be from 1 to {MOST_BATCH_SIZE}"),
         );
         require(!self.topology_poll.is_zero(), "topology_poll: must be more than 0");
         require(

@@ -30,7 +30,6 @@ use axum::{
 };
 use tower::ServiceBuilder;
 use tower_http::{
-    catch_panic::CatchPanicLayer,
     cors::{AllowOrigin, CorsLayer},
     request_id::{MakeRequestUuid, PropagateRequestIdLayer, RequestId, SetRequestIdLayer},
     trace::TraceLayer,
@@ -101,15 +100,11 @@ fn surround(routes: Router<App>, app: &App) -> Router {
     let layers = ServiceBuilder::new()
         .map_request(middleware::check_request_id)
         .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid))
-        .layer(from_fn_with_state(app.clone(), middleware::measure))
         .layer(TraceLayer::new_for_http().make_span_with(span).on_failure(()))
         .layer(PropagateRequestIdLayer::x_request_id())
         .map_response(middleware::add_default_headers)
-        .layer(CatchPanicLayer::custom(middleware::panicked))
         .option_layer((!origins.is_empty()).then(|| cors(origins)))
-        .layer(from_fn_with_state(app.clone(), middleware::admit))
-        .layer(from_fn_with_state(app.clone(), middleware::time_out))
-        .layer(from_fn_with_state(app.clone(), middleware::finish_changes));
+        .layer(from_fn_with_state(app.clone(), middleware::surround));
     routes
         .fallback(middleware::not_found)
         .method_not_allowed_fallback(middleware::method_not_allowed)

@@ -6,6 +6,7 @@ pub mod admission;
 pub mod app;
 pub mod audit;
 pub mod balancer;
+pub mod batcher;
 pub mod breaker;
 pub mod cli;
 pub mod clock;

@@ -20,7 +20,7 @@ use crate::{
     topology::Topology,
     users::{LoginName, UserId},
 };
-pub use batching::{BatchStats, Batching};
+pub use batching::Batching;
 pub use bulk::BulkStore;
 pub use store::{Claim, ShardStore, StoredClaim};
 

@@ -20,6 +20,7 @@ pub use self::{
     notes::NoteStore,
 };
 use crate::{
+    batcher::BatchStats,
     breaker::Circuit,
     clock::Timestamp,
     load::Load,
@@ -43,6 +44,11 @@ pub trait SharedStore:
     /// Whether requests to the store pass; a store without a network between has nothing to break.
     fn circuit(&self) -> Circuit {
         Circuit::Closed
+    }
+
+    /// How reads of sessions were joined into batches; none if each is read on its own.
+    fn batching(&self) -> Option<BatchStats> {
+        None
     }
 
     /// Closes connections.

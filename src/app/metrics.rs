@@ -7,11 +7,11 @@ use prometheus_client::{collector::Collector, encoding::DescriptorEncoder, regis
 use super::App;
 use crate::{
     admission::Counts,
+    batcher::BatchStats,
     breaker::Circuit,
     load::ByClass,
     metrics::{self, Sample},
     monitor::{ResourceMetrics, Stall},
-    shards::BatchStats,
 };
 
 const MIB: f64 = 1024.0 * 1024.0;
@@ -22,7 +22,7 @@ impl App {
     pub fn metrics_text(&self) -> String {
         let mut registry = Registry::with_prefix("symbolon");
         self.0.requests.register(&mut registry);
-        let systems = [about, demand, admission, hashing, circuits, lookups, resources, network, tuning];
+        let systems = [about, demand, admission, hashing, circuits, lookups, session_reads, resources, network, tuning];
         let samples = systems.into_iter().flat_map(|system| system(self)).collect();
         registry.register_collector(Box::new(Samples(samples)));
         metrics::text(&registry)
@@ -119,29 +119,49 @@ fn circuits(app: &App) -> Vec<Sample> {
 
 fn lookups(app: &App) -> Vec<Sample> {
     let shards = app.shards().batching();
-    let kinds: Vec<_> = shards
+    let kinds = shards
         .iter()
         .flat_map(|(shard, batching)| [(*shard, "user", batching.users), (*shard, "name", batching.names)])
+        .map(|(shard, kind, stats)| (vec![("shard", shard), ("kind", kind)], stats))
         .collect();
-    let each = |sample: Sample, value: fn(&BatchStats) -> f64| {
-        kinds.iter().fold(sample, |sample, (shard, kind, stats)| {
-            sample.labelled([("shard", shard), ("kind", kind)], value(stats))
-        })
+    let samples = [
+        Sample::counter("shard_lookups", "Lookups of users and login names"),
+        Sample::counter("shard_lookup_batches", "Queries made for them"),
+        Sample::counter("shard_lookup_batch_keys", "Rows that those asked for"),
+        Sample::counter("shard_lookup_wait_seconds", "How long lookups waited until they were sent"),
+        Sample::gauge("shard_lookup_batches_in_flight", "Queries for lookups that are under way"),
+        Sample::gauge("shard_lookup_keys_waiting", "Rows that wait to be asked for"),
+    ];
+    batches(samples, kinds)
+}
+
+fn session_reads(app: &App) -> Vec<Sample> {
+    let samples = [
+        Sample::counter("session_reads", "Reads of sessions that may be joined into batches"),
+        Sample::counter("session_read_batches", "Commands sent for them"),
+        Sample::counter("session_read_batch_sessions", "Sessions that those asked for"),
+        Sample::counter("session_read_wait_seconds", "How long reads waited until they were sent"),
+        Sample::gauge("session_read_batches_in_flight", "Commands for reads that are under way"),
+        Sample::gauge("session_reads_waiting", "Sessions that wait to be asked for"),
+    ];
+    batches(samples, app.session_batching().map(|stats| (Vec::new(), stats)).into_iter().collect())
+}
+
+/// What came of batches, each kind under its labels, in samples of lookups, batches, keys, wait, and how many batches are under
+/// way and keys wait.
+fn batches(samples: [Sample; 6], kinds: Vec<(Vec<(&'static str, &str)>, BatchStats)>) -> Vec<Sample> {
+    let values: [fn(&BatchStats) -> f64; 6] = [
+        |stats| stats.lookups as f64,
+        |stats| stats.batches as f64,
+        |stats| stats.keys as f64,
+        |stats| stats.waited.as_secs_f64(),
+        |stats| stats.in_flight as f64,
+        |stats| stats.waiting as f64,
+    ];
+    let filled = |(sample, value): (Sample, fn(&BatchStats) -> f64)| {
+        kinds.iter().fold(sample, |sample, (labels, stats)| sample.labelled(labels.iter().copied(), value(stats)))
     };
-    vec![
-        each(Sample::counter("shard_lookups", "Lookups of users and login names"), |stats| stats.lookups as f64),
-        each(Sample::counter("shard_lookup_batches", "Queries made for them"), |stats| stats.batches as f64),
-        each(Sample::counter("shard_lookup_batch_keys", "Rows that those asked for"), |stats| stats.keys as f64),
-        each(Sample::counter("shard_lookup_wait_seconds", "How long lookups waited until they were sent"), |stats| {
-            stats.waited.as_secs_f64()
-        }),
-        each(Sample::gauge("shard_lookup_batches_in_flight", "Queries for lookups that are under way"), |stats| {
-            stats.in_flight as f64
-        }),
-        each(Sample::gauge("shard_lookup_keys_waiting", "Rows that wait to be asked for"), |stats| {
-            stats.waiting as f64
-        }),
-    ]
+    samples.into_iter().zip(values).map(filled).collect()
 }
 
 fn resources(app: &App) -> Vec<Sample> {

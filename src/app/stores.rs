@@ -11,6 +11,7 @@ use std::{
 
 use super::catalog::{self, Catalog, RefreshError};
 use crate::{
+    batcher::BatchPolicy,
     config::{OperatorTokens, PgUrl, SettingValue, Settings, ShardUrl},
     secret,
     shards::{
@@ -166,6 +167,7 @@ pub(crate) async fn open_shared(settings: &Settings) -> Result<Shared, StartErro
                 url.reveal(),
                 settings.redis_ca_file.as_deref(),
                 settings.redis_wait_replicas,
+                BatchPolicy { slots: settings.session_batches as usize, most: settings.session_batch_size as usize },
             )?;
             if redis.answers_within(REDIS_PATIENCE).await {
                 redis.warn_of_risks().await;
@@ -239,8 +241,7 @@ fn pg_shards(settings: &Settings, timeout: Duration) -> Result<OpenShards, Start
     let limits = ShardLimits {
         connections: settings.shard_connections,
         timeout,
-        batches: settings.shard_batches as usize,
-        batch_size: settings.shard_batch_size as usize,
+        batches: BatchPolicy { slots: settings.shard_batches as usize, most: settings.shard_batch_size as usize },
     };
     let mut unprepared = Vec::new();
     for ShardUrl { id, primary, replicas, .. } in &settings.shards.0 {

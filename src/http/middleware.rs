@@ -1,14 +1,19 @@
 //! What happens to every request around its handler.
+//!
+//! It is one layer to the routes, and its parts call each other: each layer of its own would cost every request several
+//! allocations more.
 
 mod admit;
 
 use std::{
     any::Any,
+    panic::AssertUnwindSafe,
     pin::Pin,
     task::{Context, Poll},
     time::Instant,
 };
 
+use admit::admit;
 use axum::{
     body::{Body, Bytes},
     extract::{MatchedPath, Request, State},
@@ -16,10 +21,9 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
+use futures_util::FutureExt;
 use http_body::{Frame, SizeHint};
 use tracing::Instrument;
-
-pub use admit::admit;
 
 use super::problem::{Problem, ProblemKind};
 use crate::{
@@ -29,15 +33,29 @@ use crate::{
     metrics::Observed,
 };
 
-/// Measures a request from its arrival to the end of its response body on this instance's node.
-pub async fn measure(State(app): State<App>, request: Request, next: Next) -> Response {
+/// Measures a request, lets it in, bounds its time, and sees changes through, from the outside in.
+pub async fn surround(State(app): State<App>, request: Request, next: Next) -> Response {
+    let serve = async |request| {
+        let served = time_out(&app, AssertUnwindSafe(finish_changes(&app, request, next)).catch_unwind()).await;
+        served.unwrap_or_else(panicked)
+    };
+    measure(&app, request, async |request| admit(&app, request, serve).await).await
+}
+
+/// Measures a request from its arrival to the end of its response body on this instance's node. Until then it holds what comes
+/// with the response.
+async fn measure<T: Send + Unpin + 'static>(
+    app: &App,
+    request: Request,
+    next: impl AsyncFnOnce(Request) -> (Response, T),
+) -> Response {
     let now = Instant::now();
     let mut lease = app.fleet().own().lease(now);
     let route = request.extensions().get().map(MatchedPath::as_str);
     let mut observed = app.requests().observe(request.method(), route, now);
     let head = request.method() == Method::HEAD;
     let is_http1 = request.version() <= Version::HTTP_11;
-    let mut response = next.run(request).await;
+    let (mut response, held) = next(request).await;
     if is_http1 && app.is_draining() {
         // Whoever keeps connections opens the next one elsewhere, and no request meets one that is being closed.
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -48,18 +66,19 @@ pub async fn measure(State(app): State<App>, request: Request, next: Next) -> Re
         // Such a body is never read to its end, because there is none.
         lease.finish(outcome);
     }
-    response.map(|body| Body::new(Measured { body, lease, outcome, _observed: observed }))
+    response.map(|body| Body::new(Measured { body, lease, outcome, _observed: observed, _held: held }))
 }
 
 /// A body that holds its request's lease until it is sent or dropped.
-struct Measured {
+struct Measured<T> {
     body: Body,
     lease: Lease,
     outcome: Outcome,
     _observed: Observed,
+    _held: T,
 }
 
-impl http_body::Body for Measured {
+impl<T: Unpin> http_body::Body for Measured<T> {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -86,7 +105,7 @@ impl http_body::Body for Measured {
 
 /// Runs a request that may change something to its end even if the client goes away or the time is up: an operation
 /// that spans two stores must not stop in the middle because somebody closed a laptop. It has its place until then.
-pub async fn finish_changes(State(app): State<App>, request: Request, next: Next) -> Response {
+async fn finish_changes(app: &App, request: Request, next: Next) -> Response {
     if request.method().is_safe() {
         return next.run(request).await;
     }
@@ -106,15 +125,13 @@ pub async fn finish_changes(State(app): State<App>, request: Request, next: Next
 }
 
 /// Answers 503 once the time is up.
-pub async fn time_out(State(app): State<App>, request: Request, next: Next) -> Response {
-    match tokio::time::timeout(app.settings().request_timeout, next.run(request)).await {
-        Ok(response) => response,
-        Err(_) => ProblemKind::Timeout.into_response(),
-    }
+async fn time_out<E>(app: &App, work: impl Future<Output = Result<Response, E>>) -> Result<Response, E> {
+    let timeout = tokio::time::timeout(app.settings().request_timeout, work);
+    timeout.await.unwrap_or_else(|_| Ok(ProblemKind::Timeout.into_response()))
 }
 
 /// What a client gets when a handler panics.
-pub fn panicked(panic: Box<dyn Any + Send>) -> Response {
+fn panicked(panic: Box<dyn Any + Send>) -> Response {
     let message = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     tracing::error!(panic = message.unwrap_or("unknown"), "a request panicked");
     ProblemKind::Internal.into_response()

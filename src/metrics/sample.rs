@@ -32,17 +32,18 @@ impl Sample {
 
     /// With its value, unless that is not known.
     pub fn value(self, value: impl Into<Option<f64>>) -> Self {
-        self.labelled([], value)
+        self.labelled([] as [(&str, &str); 0], value)
     }
 
     /// With a value under labels, unless that is not known.
-    pub fn labelled<const N: usize>(
+    pub fn labelled<T: AsRef<str>>(
         mut self,
-        labels: [(&'static str, &str); N],
+        labels: impl IntoIterator<Item = (&'static str, T)>,
         value: impl Into<Option<f64>>,
     ) -> Self {
         if let Some(value) = value.into() {
-            self.values.push((labels.map(|(name, value)| (name, value.to_owned())).into(), value));
+            self.values
+                .push((labels.into_iter().map(|(name, value)| (name, value.as_ref().to_owned())).collect(), value));
         }
         self
     }

@@ -4,7 +4,6 @@
 //! gives up sooner: only one that does not answer runs into the timeout, and no statement goes on after its request.
 
 mod access;
-mod batcher;
 mod bulk;
 mod claims;
 mod connections;
@@ -30,6 +29,7 @@ use super::{
     store::{Claim, ShardStore, StoredClaim},
 };
 use crate::{
+    batcher::BatchPolicy,
     breaker::Circuit,
     migrations::{Source, migrator},
     passwords::PasswordHash,
@@ -62,10 +62,8 @@ pub struct ShardLimits {
     pub connections: u32,
     /// How long a request waits for an answer, all that it waits for together.
     pub timeout: Duration,
-    /// How many batches of lookups may be under way at a time, for users and for login names each; at least 1.
-    pub batches: usize,
-    /// The most keys of a batch; 1: each lookup is a query of its own, and none waits for another.
-    pub batch_size: usize,
+    /// How lookups of users and those of login names are joined; with one key at most each is a query of its own.
+    pub batches: BatchPolicy,
 }
 
 /// A database that can't serve as this shard.

@@ -6,16 +6,17 @@
 //! | key | type | what |
 //! |---|---|---|
 //! | `symbolon:{id}:gen` | string | the generation |
-//! | `symbolon:{id}:snap` | hash `v`, `d` | the snapshot and its version |
+//! | `symbolon:{id}:snapshot` | string | the snapshot's version, and the snapshot |
 //! | `symbolon:{id}:index` | sorted set | session ids by absolute expiry |
-//! | `symbolon:{id}:session:<id>` | hash | one session: `g`eneration, `d`igest, `c`reated, `i`dle end, `e`nd, `a`ddress, `u`ser agent |
+//! | `symbolon:{id}:session:<id>` | string | one session: generation, idle end, end, creation, digest, address, user agent |
 //! | `symbolon:throttle:{<digest>}` | string | when a bucket will be full |
 //! | `symbolon:{fleet}:seen`, `:records` | sorted set, hash | instances |
 //! | `symbolon:{fleet}:balancing` | hash `algorithm`, `node:<id>` | what operators tell the balancers |
 //! | `symbolon:lock:{<name>}` | hash | a lock |
 //!
 //! Every key but locks and the fleet's has a time to live: Redis removes what has expired, and nothing depends on when. No
-//! JSON is decoded in Lua, which would turn `[]` into `{}` and round integers. Whether a session is alive is decided by the times in it.
+//! JSON is decoded in Lua, which would turn `[]` into `{}` and round integers. What is read for every request is in strings: one
+//! `MGET` reads many sessions at a fifth of what a script takes. Whether a session is alive is decided by the times in it.
 
 mod address;
 mod balancing;
@@ -28,6 +29,7 @@ mod node;
 mod nodes;
 mod notes;
 mod scripts;
+mod session_reads;
 mod sessions;
 mod throttle;
 mod tls;
@@ -35,6 +37,7 @@ mod totals;
 
 use std::{
     path::Path,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -54,9 +57,15 @@ use self::{
     node::Care,
     nodes::Nodes,
     scripts::{Script, Scripts},
+    session_reads::SessionReads,
 };
 use super::SharedStore;
-use crate::{breaker::Circuit, clock::Timestamp, store_error::StoreError};
+use crate::{
+    batcher::{BatchPolicy, BatchStats},
+    breaker::Circuit,
+    clock::Timestamp,
+    store_error::StoreError,
+};
 
 /// What every key begins with.
 const PREFIX: &str = "symbolon:";
@@ -64,8 +73,9 @@ const PREFIX: &str = "symbolon:";
 /// The shared store in Redis.
 #[derive(Debug)]
 pub struct RedisSharedStore {
-    nodes: Nodes,
+    nodes: Arc<Nodes>,
     scripts: Scripts,
+    session_reads: SessionReads,
     replicas: u32,
     connector: Connector,
     server: ServerConfig,
@@ -85,16 +95,22 @@ pub enum ConnectError {
 impl RedisSharedStore {
     /// Connects in the background, and again whenever a connection breaks. Until then, and in between, commands fail within
     /// 200 ms. With TLS, certificates are of a CA in `ca_file`, or else of one that browsers trust. Endings of sessions and
-    /// new snapshots fail unless so many `replicas` have them in time.
+    /// new snapshots fail unless so many `replicas` have them in time. Sessions are read in batches, unless in a Cluster.
     ///
     /// # Errors
     /// [`ConnectError`] for a URL or CAs that can't be read; a server that can't be reached is no error here.
-    pub fn connect(url: &str, ca_file: Option<&Path>, replicas: u32) -> Result<Self, ConnectError> {
+    pub fn connect(
+        url: &str,
+        ca_file: Option<&Path>,
+        replicas: u32,
+        batches: BatchPolicy,
+    ) -> Result<Self, ConnectError> {
         let address = RedisAddress::parse(url)?;
         let connector = Connector::new(&address, ca_file)?;
         let server = address.config.server;
-        let nodes = Nodes::open(connector.clone(), server.clone(), replicas);
-        Ok(Self { nodes, scripts: Scripts::new(), replicas, connector, server })
+        let nodes = Arc::new(Nodes::open(connector.clone(), server.clone(), replicas));
+        let session_reads = SessionReads::new(Arc::clone(&nodes), batches);
+        Ok(Self { nodes, scripts: Scripts::new(), session_reads, replicas, connector, server })
     }
 
     /// Waits until Redis answers, but not longer than `patience`; false if it does not.
@@ -161,14 +177,8 @@ impl RedisSharedStore {
         keys: Vec<String>,
         arguments: Vec<impl Into<Value>>,
     ) -> Result<R, StoreError> {
-        let arguments: Vec<Value> = arguments.into_iter().map(Into::into).collect();
-        let key = keys.first().map(String::as_str).unwrap_or_default();
-        let deadline = Instant::now() + COMMAND_TIMEOUT;
-        let mut answer = self.nodes.send(key, script.call(&keys, &arguments), care, deadline).await;
-        if answer.as_ref().is_err_and(scripts::is_unknown) {
-            answer = self.nodes.send(key, script.teach(&keys, &arguments), care, deadline).await;
-        }
-        self.converted(answer)
+        let arguments = arguments.into_iter().map(Into::into).collect();
+        self.converted(script.run(&self.nodes, keys, arguments, care, Instant::now() + COMMAND_TIMEOUT).await)
     }
 }
 
@@ -186,6 +196,10 @@ impl SharedStore for RedisSharedStore {
 
     fn circuit(&self) -> Circuit {
         self.nodes.circuit()
+    }
+
+    fn batching(&self) -> Option<BatchStats> {
+        self.session_reads.stats()
     }
 
     async fn close(&self) {

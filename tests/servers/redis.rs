@@ -10,6 +10,7 @@ use std::{
     sync::Arc,
 };
 
+use symbolon::batcher::BatchPolicy;
 use tempfile::TempDir;
 
 use super::{Server, directory_of, free_port, installed, own, wait_until};
@@ -18,6 +19,9 @@ pub use cluster::RedisCluster;
 pub use replicated::{RedisPair, RedisSentinel};
 
 const USER: &str = "redis";
+
+/// How stores on them read sessions, as the settings have it by default.
+pub const BATCHES: BatchPolicy = BatchPolicy { slots: 2, most: 64 };
 
 /// A running server.
 #[derive(Debug)]

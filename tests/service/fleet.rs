@@ -12,7 +12,10 @@ use super::{
     harness::{Reply, Request, Service, until},
     real_stores::TOKEN,
 };
-use crate::servers::{DEADLINE, redis::Redis};
+use crate::servers::{
+    DEADLINE,
+    redis::{BATCHES, Redis},
+};
 
 /// The instances `a`, `b` and `c`.
 pub struct Trio {
@@ -45,7 +48,7 @@ impl Trio {
             let path = self.instances[0].data().join("shared.sqlite");
             return Box::new(SqliteSharedStore::open(&path).await.expect("a store"));
         };
-        let store = RedisSharedStore::connect(&redis.url(), None, 0).expect("a URL");
+        let store = RedisSharedStore::connect(&redis.url(), None, 0, BATCHES).expect("a URL");
         assert!(store.answers_within(DEADLINE).await, "Redis answers");
         Box::new(store)
     }

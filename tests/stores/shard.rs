@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use symbolon::{
+    batcher::BatchPolicy,
     clock::Timestamp,
     passwords::{PasswordHash, PasswordPolicy, Passwords},
     shards::{
@@ -16,7 +17,8 @@ use uuid::Uuid;
 
 const EPOCH: i64 = 7;
 const TIMEOUT: Duration = Duration::from_secs(30);
-const LIMITS: ShardLimits = ShardLimits { connections: 8, timeout: TIMEOUT, batches: 2, batch_size: 64 };
+const LIMITS: ShardLimits =
+    ShardLimits { connections: 8, timeout: TIMEOUT, batches: BatchPolicy { slots: 2, most: 64 } };
 
 /// Runs each function of the suite against a shard of each kind, each on a database of its own.
 macro_rules! suite {

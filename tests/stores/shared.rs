@@ -50,7 +50,7 @@ macro_rules! redis_suite {
             async fn $name() {
                 let server = $start;
                 let (url, ca) = (server.url(), server.ca());
-                let store = super::RedisSharedStore::connect(&url, ca.as_deref(), $replicas).expect("a URL");
+                let store = super::RedisSharedStore::connect(&url, ca.as_deref(), $replicas, crate::servers::redis::BATCHES).expect("a URL");
                 assert!(store.answers_within(crate::servers::DEADLINE).await, "Redis answers");
                 super::$name(&store).await;
             })*
@@ -60,6 +60,7 @@ macro_rules! redis_suite {
 
 suite! {
     a_session_is_used_as_it_was_created
+    of_sessions_used_at_once_each_shows_its_own_user
     a_first_generation_is_not_made_twice
     a_raised_generation_ends_every_session_and_every_login_under_way
     a_generation_raised_before_the_first_login_stops_it_too
@@ -145,6 +146,32 @@ async fn a_session_is_used_as_it_was_created(store: &dyn SharedStore) {
     assert_eq!(used, Some((session.clone(), snapshot(1))));
     assert!(store.use_session(UserId::generate(), session.session_id, IDLE, at(1)).await.expect("an answer").is_none());
     assert_eq!(store.list_sessions(session.user_id, at(1)).await.expect("an answer"), [session]);
+}
+
+async fn of_sessions_used_at_once_each_shows_its_own_user(store: &dyn SharedStore) {
+    let mut sessions = Vec::new();
+    for user in 0..10 {
+        let user_id = UserId::generate();
+        for second in 0..4 {
+            sessions.push((create(store, user_id, at(second)).await, snapshot(user + 1)));
+        }
+        store.put_snapshot(user_id, &snapshot(user + 1), later()).await.expect("an answer");
+    }
+    for (session, _) in sessions.iter().step_by(3) {
+        assert!(store.end_session(session.user_id, session.session_id).await.expect("an answer"));
+    }
+    let twice: Vec<_> = (0..2 * sessions.len()).map(|index| index % sessions.len()).collect();
+    let uses = twice.iter().map(|&index| {
+        let (session, _) = &sessions[index];
+        store.use_session(session.user_id, session.session_id, IDLE, at(5))
+    });
+    let used = futures_util::future::join_all(uses).await;
+    for (index, used) in twice.into_iter().zip(used) {
+        let used = used.expect("an answer").map(|(session, shown)| (session.session_id, session.user_id, shown));
+        let (session, shown) = &sessions[index];
+        let own = (session.session_id, session.user_id, shown.clone());
+        assert_eq!(used, (index % 3 != 0).then_some(own), "the session with index {index}");
+    }
 }
 
 async fn a_first_generation_is_not_made_twice(store: &dyn SharedStore) {

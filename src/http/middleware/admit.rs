@@ -10,9 +10,8 @@ use std::{
 
 use axum::{
     body::{Body, Bytes},
-    extract::{MatchedPath, Request, State},
+    extract::{MatchedPath, Request},
     http::{HeaderMap, StatusCode},
-    middleware::Next,
     response::{IntoResponse, Response},
 };
 use http_body::{Frame, SizeHint};
@@ -30,11 +29,16 @@ use crate::{
     users::UserId,
 };
 
-/// Takes a place for a request until all work on it has ended and its response is sent; 503 if there is none.
-pub async fn admit(State(app): State<App>, mut request: Request, next: Next) -> Response {
+/// Takes a place for a request until all work on it has ended and its response is sent; 503 if there is none. The permit is to
+/// be held until then.
+pub(super) async fn admit(
+    app: &App,
+    mut request: Request,
+    next: impl AsyncFnOnce(Request) -> Response,
+) -> (Response, Option<Permit>) {
     let route = request.extensions().get().map(MatchedPath::as_str);
     let Some(class) = route.and_then(|route| traffic::class(request.method(), route)) else {
-        return next.run(request).await;
+        return (next(request).await, None);
     };
     app.load().offer(class);
     let (class, kind) = gate(class);
@@ -42,7 +46,7 @@ pub async fn admit(State(app): State<App>, mut request: Request, next: Next) -> 
     let shard = placement.as_ref().and_then(|placement| shard(class, &request, placement));
     let Ok(permit) = app.admission().admit(class, shard, kind).await else {
         app.load().refuse();
-        return Problem::from(ProblemKind::Overloaded).unlogged().into_response();
+        return (Problem::from(ProblemKind::Overloaded).unlogged().into_response(), None);
     };
     request.extensions_mut().insert(permit.clone());
     let request = if http_body::Body::is_end_stream(request.body()) {
@@ -50,13 +54,13 @@ pub async fn admit(State(app): State<App>, mut request: Request, next: Next) -> 
     } else {
         request.map(|body| Body::new(Incoming { body, permit: permit.clone() }))
     };
-    let response = next.run(request).await;
+    let response = next(request).await;
     if is_served(response.status()) {
         permit.served();
     } else if response.extensions().get() == Some(&ProblemKind::Overloaded) {
         permit.refused();
     }
-    response.map(|body| Body::new(Outgoing { body, _permit: permit }))
+    (response, Some(permit))
 }
 
 /// The gate of a class, and what kind of request it is there.
@@ -91,12 +95,6 @@ struct Incoming {
     permit: Permit,
 }
 
-/// The body of a response, which holds the place until it is sent or dropped.
-struct Outgoing {
-    body: Body,
-    _permit: Permit,
-}
-
 impl http_body::Body for Incoming {
     type Data = Bytes;
     type Error = axum::Error;
@@ -109,23 +107,6 @@ impl http_body::Body for Incoming {
             self.permit.resume()
         }
         frame
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
-impl http_body::Body for Outgoing {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
     }
 
     fn is_end_stream(&self) -> bool {

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use admission::AdmissionView;
 use axum::{Json, extract::State};
-use batching::BatchingView;
+use batching::{BatchesView, BatchingView};
 use serde::Serialize;
 
 use super::partitions::PartitionStats;
@@ -39,6 +39,8 @@ pub struct ServiceStats {
     circuits: BTreeMap<String, Circuit>,
     /// How this instance joined its lookups into batches, by the shard's id; nothing of shards whose lookups are not joined.
     batching: BTreeMap<String, BatchingView>,
+    /// How this instance joined its reads of sessions into batches; none where each is read on its own.
+    session_batching: Option<BatchesView>,
     /// When this was put together.
     #[schema(value_type = String, format = DateTime, example = "2026-11-22T12:00:00Z")]
     timestamp: Timestamp,
@@ -137,6 +139,7 @@ pub(in crate::http) async fn stats(State(app): State<App>, _: Operator) -> Resul
             .into_iter()
             .map(|(shard, batching)| (shard.to_owned(), BatchingView::new(batching)))
             .collect(),
+        session_batching: app.session_batching().map(BatchesView::new),
         timestamp: Timestamp::now(),
     }))
 }

@@ -12,9 +12,11 @@ use sqlx::postgres::PgRow;
 use super::{
     Query, ShardLimits,
     access::{Access, is_down},
-    batcher::{BatchPolicy, Batcher},
 };
-use crate::{shards::BatchStats, store_error::StoreError};
+use crate::{
+    batcher::{BatchStats, Batcher},
+    store_error::StoreError,
+};
 
 /// The code of a statement that took too long for the server: there is no time for another.
 const CANCELED: &str = "57014";
@@ -57,8 +59,7 @@ pub(super) struct Lookups<T: Table> {
 
 impl<T: Table> Lookups<T> {
     pub(super) fn new(access: Arc<Access>, limits: &ShardLimits) -> Self {
-        let policy = BatchPolicy { slots: limits.batches, most: limits.batch_size };
-        Self { access, batcher: (policy.most > 1).then(|| Batcher::new(policy)) }
+        Self { access, batcher: (limits.batches.most > 1).then(|| Batcher::new(limits.batches)) }
     }
 
     /// The row of `key`.

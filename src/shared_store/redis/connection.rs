@@ -104,7 +104,8 @@ impl Connection {
 
     /// Sends a command and returns its answer. One that was given up before it was sent is never sent.
     pub(super) async fn send(&self, command: Command) -> Result<Value, Error> {
-        self.client.custom(command.custom(), command.arguments).await
+        // In a box, as fred's future is large, and would be moved by each that is around it.
+        Box::pin(self.client.custom(command.custom(), command.arguments)).await
     }
 
     /// Says goodbye.

@@ -129,7 +129,8 @@ async fn guarded<T>(
     result
 }
 
-async fn within<T>(deadline: Instant, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+/// Does `work` until the deadline.
+pub(super) async fn within<T>(deadline: Instant, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
     let late = |_| Err(Error::new(ErrorKind::Timeout, "no answer in time"));
     tokio::time::timeout_at(deadline.into(), work).await.unwrap_or_else(late)
 }

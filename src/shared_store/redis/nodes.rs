@@ -80,6 +80,11 @@ impl Nodes {
         }
     }
 
+    /// Whether keys are spread over several servers.
+    pub(super) fn is_cluster(&self) -> bool {
+        matches!(self, Self::Many(..))
+    }
+
     /// All servers that hold keys.
     pub(super) fn all(&self) -> Vec<Arc<Node>> {
         match self {

@@ -1,8 +1,10 @@
 //! The scripts: whatever needs a condition together with a write.
 
+use std::time::Instant;
+
 use fred::{error::Error, types::Value, util::sha1_hash};
 
-use super::connection::Command;
+use super::{connection::Command, node::Care, nodes::Nodes};
 
 /// A script, called by its digest; its text is sent only to a server that does not know it.
 #[derive(Debug)]
@@ -16,26 +18,28 @@ impl Script {
         Self { text, digest: sha1_hash(text) }
     }
 
-    /// Calls it by its digest.
-    pub(super) fn call(&self, keys: &[String], arguments: &[Value]) -> Command {
-        command("EVALSHA", &self.digest, keys, arguments)
+    /// Runs it where its first key is: by its digest, or by its text, which the server keeps from then on.
+    pub(super) async fn run(
+        &self,
+        nodes: &Nodes,
+        keys: Vec<String>,
+        arguments: Vec<Value>,
+        care: Care,
+        deadline: Instant,
+    ) -> Result<Value, Error> {
+        let key = keys.first().cloned().unwrap_or_default();
+        let count = Value::from(keys.len() as i64);
+        let rest: Vec<Value> = keys.into_iter().map(Value::from).chain(arguments).collect();
+        let command = |name, script: &str| {
+            Command::new(name, [Value::from(script), count.clone()].into_iter().chain(rest.iter().cloned()))
+        };
+        match nodes.send(&key, command("EVALSHA", &self.digest), care, deadline).await {
+            Err(error) if error.details().starts_with("NOSCRIPT") => {
+                nodes.send(&key, command("EVAL", self.text), care, deadline).await
+            }
+            answer => answer,
+        }
     }
-
-    /// Calls it by its text, which the server keeps.
-    pub(super) fn teach(&self, keys: &[String], arguments: &[Value]) -> Command {
-        command("EVAL", self.text, keys, arguments)
-    }
-}
-
-fn command(name: &'static str, script: &str, keys: &[String], arguments: &[Value]) -> Command {
-    let head = [Value::from(script), Value::from(keys.len() as i64)];
-    let keys = keys.iter().map(|key| Value::from(key.as_str()));
-    Command::new(name, head.into_iter().chain(keys).chain(arguments.iter().cloned()))
-}
-
-/// Whether a server does not know a script.
-pub(super) fn is_unknown(error: &Error) -> bool {
-    error.details().starts_with("NOSCRIPT")
 }
 
 macro_rules! scripts {
@@ -56,7 +60,7 @@ macro_rules! scripts {
 
 scripts! {
     create_session
-    use_session
+    slide_session
     list_sessions
     end_session
     raise_generation

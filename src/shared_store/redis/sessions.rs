@@ -1,11 +1,10 @@
 //! Sessions, generations and snapshots.
 
-use std::{str::FromStr, time::Duration};
+use std::time::Duration;
 
 use async_trait::async_trait;
-use fred::types::Value;
 
-use super::{PREFIX, RedisSharedStore, totals};
+use super::{PREFIX, RedisSharedStore, session_reads::Texts, totals};
 use crate::{
     clock::Timestamp,
     secret,
@@ -15,11 +14,11 @@ use crate::{
     users::UserId,
 };
 
-fn key(user_id: UserId, of: &str) -> String {
+pub(super) fn key(user_id: UserId, of: &str) -> String {
     format!("{PREFIX}{{{user_id}}}:{of}")
 }
 
-fn session_key(user_id: UserId, session_id: SessionId) -> String {
+pub(super) fn session_key(user_id: UserId, session_id: SessionId) -> String {
     format!("{}{session_id}", key(user_id, "session:"))
 }
 
@@ -36,30 +35,62 @@ fn remaining(until: Timestamp) -> i64 {
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-/// One field of a script's answer.
-fn field<T: FromStr>(value: Option<&Value>, name: &str) -> Result<T, Failure>
-where
-    T::Err: Into<Failure>,
-{
-    let text = value.and_then(Value::as_string).ok_or_else(|| format!("no {name}"))?;
-    text.parse().map_err(Into::into)
+/// An idle expiry is written again only once it has moved by this part of the idle timeout.
+const SLIDE_FRACTION: u32 = 100;
+
+/// What stands for an address that is not known.
+const UNKNOWN: &str = "-";
+
+/// What never changes of a session, and comes behind its generation, idle end and end.
+fn encode_rest(session: &StoredSession) -> String {
+    let digest = hex::encode(session.digest.as_bytes());
+    let address = session.client.address.as_deref().unwrap_or(UNKNOWN);
+    let user_agent = session.client.user_agent.as_deref().unwrap_or_default();
+    format!("{} {digest} {address} {user_agent}", session.created_at.millis())
 }
 
-/// A session from the fields digest, created, idle end, end, address, user agent.
-fn decode(user_id: UserId, values: &[Value]) -> Result<StoredSession, Failure> {
-    let time = |at: usize, name| field(values.get(at), name).map(Timestamp::from_millis);
-    let optional = |at: usize| values.get(at).and_then(Value::as_string).filter(|text| !text.is_empty());
-    let digest: String = field(values.first(), "digest")?;
+/// A session and the generation that it was made under.
+fn decode(user_id: UserId, text: &str) -> Result<(&str, StoredSession), Failure> {
+    let mut fields = text.splitn(7, ' ');
+    let mut field = |name: &str| fields.next().ok_or_else(|| format!("no {name}"));
+    let time = |text: &str| text.parse().map(Timestamp::from_millis);
+    let generation = field("generation")?;
+    let (idle_ends, ends, created) = (field("idle end")?, field("end")?, field("creation")?);
+    let (digest, address, user_agent) = (field("digest")?, field("address")?, field("user agent")?);
     let digest = TokenDigest::from_store(hex::decode(digest)?)?;
-    Ok(StoredSession {
+    let known = |text: &str, unknown| (text != unknown).then(|| text.to_owned());
+    let session = StoredSession {
         session_id: digest.session_id(),
         user_id,
         digest,
-        created_at: time(1, "created_at")?,
-        idle_expires_at: time(2, "idle_expires_at")?,
-        expires_at: time(3, "expires_at")?,
-        client: Client { address: optional(4), user_agent: optional(5) },
-    })
+        created_at: time(created)?,
+        idle_expires_at: time(idle_ends)?,
+        expires_at: time(ends)?,
+        client: Client { address: known(address, UNKNOWN), user_agent: known(user_agent, "") },
+    };
+    Ok((generation, session))
+}
+
+fn decode_snapshot(text: &str) -> Result<UserSnapshot, Failure> {
+    let (version, document) = text.split_once(' ').ok_or("no version")?;
+    let mut snapshot: UserSnapshot = serde_json::from_str(document)?;
+    snapshot.version = version.parse()?;
+    Ok(snapshot)
+}
+
+/// A session that is alive at `now` by what there is of it, and its user.
+fn decode_live(
+    user_id: UserId,
+    [generation, snapshot, session]: &Texts,
+    now: Timestamp,
+) -> Result<Option<(StoredSession, UserSnapshot)>, Failure> {
+    let texts = generation.as_bytes_str().zip(snapshot.as_bytes_str()).zip(session.as_bytes_str());
+    let Some(((current, snapshot), session)) = texts else { return Ok(None) };
+    let (generation, session) = decode(user_id, &session)?;
+    if generation != &*current || session.idle_expires_at <= now || session.expires_at <= now {
+        return Ok(None);
+    }
+    Ok(Some((session, decode_snapshot(&snapshot)?)))
 }
 
 #[async_trait]
@@ -79,7 +110,7 @@ impl SessionStore for RedisSharedStore {
         let user_id = session.user_id;
         let keys = [
             key(user_id, "gen"),
-            key(user_id, "snap"),
+            key(user_id, "snapshot"),
             key(user_id, "index"),
             session_key(user_id, session.session_id),
         ];
@@ -93,12 +124,9 @@ impl SessionStore for RedisSharedStore {
             document,
             key(user_id, "session:"),
             session.session_id.to_string(),
-            hex::encode(session.digest.as_bytes()),
-            session.created_at.millis().to_string(),
             session.idle_expires_at.millis().to_string(),
             session.expires_at.millis().to_string(),
-            session.client.address.clone().unwrap_or_default(),
-            session.client.user_agent.clone().unwrap_or_default(),
+            encode_rest(session),
             i64::MAX.to_string(),
         ];
         self.run(&self.scripts.create_session, keys.to_vec(), arguments.to_vec()).await
@@ -111,25 +139,27 @@ impl SessionStore for RedisSharedStore {
         idle: Duration,
         now: Timestamp,
     ) -> Result<Option<(StoredSession, UserSnapshot)>, StoreError> {
-        let keys = vec![key(user_id, "gen"), key(user_id, "snap"), session_key(user_id, session_id)];
-        let arguments = vec![now.millis().to_string(), idle.as_millis().to_string()];
-        let values: Option<Vec<Value>> = self.run(&self.scripts.use_session, keys, arguments).await?;
-        let Some(values) = values.filter(|values| !values.is_empty()) else { return Ok(None) };
-        let read = || -> Result<_, Failure> {
-            let document: String = field(values.get(7), "snapshot")?;
-            let mut snapshot: UserSnapshot = serde_json::from_str(&document)?;
-            snapshot.version = field(values.get(6), "version")?;
-            Ok((decode(user_id, &values)?, snapshot))
-        };
-        read().map(Some).map_err(|source| self.corrupt("session", source))
+        let texts = self.session_reads.read((user_id, session_id)).await.map_err(|source| self.unavailable(source))?;
+        let live = decode_live(user_id, &texts, now).map_err(|source| self.corrupt("session", source))?;
+        let Some((mut session, snapshot)) = live else { return Ok(None) };
+        let slid = (now + idle).min(session.expires_at);
+        if slid.since(session.idle_expires_at) > idle / SLIDE_FRACTION {
+            match self.slide(&session, idle, now).await {
+                Ok(Some(idle_ends)) => session.idle_expires_at = Timestamp::from_millis(idle_ends),
+                Ok(None) => return Ok(None),
+                // The session is alive all the same; it slides when it is used again.
+                Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "a session was not prolonged"),
+            }
+        }
+        Ok(Some((session, snapshot)))
     }
 
     async fn list_sessions(&self, user_id: UserId, now: Timestamp) -> Result<Vec<StoredSession>, StoreError> {
         let keys = vec![key(user_id, "gen"), key(user_id, "index")];
         let arguments = vec![now.millis().to_string(), key(user_id, "session:")];
-        let values: Vec<Value> = self.run(&self.scripts.list_sessions, keys, arguments).await?;
-        let decoded = values.chunks(6).map(|values| decode(user_id, values)).collect::<Result<_, _>>();
-        decoded.map_err(|source| self.corrupt("session", source))
+        let texts: Vec<String> = self.run(&self.scripts.list_sessions, keys, arguments).await?;
+        let decode = |text: &String| decode(user_id, text).map(|(_, session)| session);
+        texts.iter().map(decode).collect::<Result<_, _>>().map_err(|source| self.corrupt("session", source))
     }
 
     async fn end_session(&self, user_id: UserId, session_id: SessionId) -> Result<bool, StoreError> {
@@ -150,7 +180,7 @@ impl SessionStore for RedisSharedStore {
     }
 
     async fn forget_user(&self, user_id: UserId, keep_until: Timestamp) -> Result<(), StoreError> {
-        let keys = vec![key(user_id, "gen"), key(user_id, "snap"), key(user_id, "index")];
+        let keys = vec![key(user_id, "gen"), key(user_id, "snapshot"), key(user_id, "index")];
         let arguments = vec![
             random_generation().to_string(),
             remaining(keep_until).to_string(),
@@ -173,10 +203,19 @@ impl SessionStore for RedisSharedStore {
             snapshot.version.to_string(),
             document,
         ];
-        self.run_kept(&self.scripts.put_snapshot, vec![key(user_id, "gen"), key(user_id, "snap")], arguments).await
+        self.run_kept(&self.scripts.put_snapshot, vec![key(user_id, "gen"), key(user_id, "snapshot")], arguments).await
     }
 
     async fn session_totals(&self) -> Result<SessionTotals, StoreError> {
         totals::of(&self.nodes).await.map_err(|source| self.unavailable(source))
+    }
+}
+
+impl RedisSharedStore {
+    /// Moves the idle expiry of a session; when it ends then, in milliseconds, or none if it is gone.
+    async fn slide(&self, session: &StoredSession, idle: Duration, now: Timestamp) -> Result<Option<i64>, StoreError> {
+        let keys = vec![session_key(session.user_id, session.session_id)];
+        let arguments = vec![now.millis().to_string(), idle.as_millis().to_string()];
+        self.run(&self.scripts.slide_session, keys, arguments).await
     }
 }

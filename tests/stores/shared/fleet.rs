@@ -10,7 +10,10 @@ use symbolon::{
 };
 
 use super::at;
-use crate::servers::{DEADLINE, redis::Redis};
+use crate::servers::{
+    DEADLINE,
+    redis::{BATCHES, Redis},
+};
 
 pub async fn instances_are_there_while_they_are_heard_of(store: &dyn SharedStore) {
     let record = |id: &str, connections| InstanceRecord {
@@ -136,7 +139,7 @@ async fn in_sqlite_an_unknown_algorithm_is_none() {
 #[tokio::test]
 async fn in_redis_an_unknown_algorithm_is_none() {
     let redis = Redis::start();
-    let store = RedisSharedStore::connect(&redis.url(), None, 0).expect("a URL");
+    let store = RedisSharedStore::connect(&redis.url(), None, 0, BATCHES).expect("a URL");
     assert!(store.answers_within(DEADLINE).await, "Redis answers");
     redis.command(&["hset", "symbolon:{fleet}:balancing", "algorithm", "clairvoyant"]);
     an_unknown_algorithm_is_none(&store).await;

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::milliseconds;
-use crate::shards::{BatchStats, Batching};
+use crate::{batcher::BatchStats, shards::Batching};
 
 /// How an instance joined its lookups at a shard into batches.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -20,10 +20,10 @@ pub struct BatchesView {
     /// How many lookups there were since the start.
     #[schema(example = 48211)]
     lookups: u64,
-    /// How many queries were made for them.
+    /// How many queries or commands were made for them.
     #[schema(example = 9120)]
     batches: u64,
-    /// How many rows those asked for; lookups of the same may share one.
+    /// How many rows or sessions those asked for; lookups of the same may share one.
     #[schema(example = 48190)]
     keys: u64,
     /// How long a lookup waited until it was sent, on average since the start, in milliseconds.
@@ -32,21 +32,26 @@ pub struct BatchesView {
     /// How many batches are under way.
     #[schema(example = 2)]
     in_flight: usize,
-    /// How many rows wait to be asked for.
+    /// How many rows or sessions wait to be asked for.
     #[schema(example = 5)]
     waiting: usize,
 }
 
 impl BatchingView {
     pub(super) fn new(batching: Batching) -> Self {
-        let view = |stats: BatchStats| BatchesView {
+        Self { users: BatchesView::new(batching.users), names: BatchesView::new(batching.names) }
+    }
+}
+
+impl BatchesView {
+    pub(super) fn new(stats: BatchStats) -> Self {
+        Self {
             lookups: stats.lookups,
             batches: stats.batches,
             keys: stats.keys,
             mean_wait_milliseconds: milliseconds(stats.mean_wait()),
             in_flight: stats.in_flight,
             waiting: stats.waiting,
-        };
-        Self { users: view(batching.users), names: view(batching.names) }
+        }
     }
 }

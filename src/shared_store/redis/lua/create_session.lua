@@ -1,9 +1,9 @@
 -- Adds a session if the user's generation is the expected one, or if none was expected and there is none.
 -- KEYS: generation, snapshot, index, the new session
 -- ARGV: expected generation or '', random generation, now, limit, version, snapshot, session key prefix, session id,
---       digest, created_at, idle_expires_at, expires_at, address or '', user agent or '', the highest version
+--       idle_expires_at, expires_at, the rest of the session, the highest version
 local current = redis.call('GET', KEYS[1])
-local now, ending = tonumber(ARGV[3]), tonumber(ARGV[12])
+local now, ending = tonumber(ARGV[3]), tonumber(ARGV[10])
 if ARGV[1] == '' then
     if current then return 0 end
     current = ARGV[2]
@@ -11,10 +11,10 @@ if ARGV[1] == '' then
 elseif current ~= ARGV[1] then
     return 0
 end
-local known = redis.call('HGET', KEYS[2], 'v')
+local known = string.match(redis.call('GET', KEYS[2]) or '', '^%S+')
 -- What was left of a forgotten user gives way: the generation says that this one was read after it.
-if not known or known == ARGV[15] or tonumber(known) < tonumber(ARGV[5]) then
-    redis.call('HSET', KEYS[2], 'v', ARGV[5], 'd', ARGV[6])
+if not known or known == ARGV[12] or tonumber(known) < tonumber(ARGV[5]) then
+    redis.call('SET', KEYS[2], ARGV[5] .. ' ' .. ARGV[6], 'KEEPTTL')
 end
 local left = ending - now
 for _, key in ipairs({KEYS[1], KEYS[2]}) do
@@ -23,8 +23,8 @@ end
 -- Oldest first: the index is in the order of absolute expiry, which all sessions have equally far from their making.
 local alive = {}
 for _, id in ipairs(redis.call('ZRANGE', KEYS[3], 0, -1)) do
-    local session = redis.call('HMGET', ARGV[7] .. id, 'g', 'i', 'e')
-    if session[1] == current and tonumber(session[2]) > now and tonumber(session[3]) > now then
+    local generation, idle_ends, ends = string.match(redis.call('GET', ARGV[7] .. id) or '', '^(%S+) (%S+) (%S+) ')
+    if generation == current and tonumber(idle_ends) > now and tonumber(ends) > now then
         alive[#alive + 1] = id
     else
         redis.call('DEL', ARGV[7] .. id)
@@ -35,8 +35,8 @@ for place = 1, #alive - tonumber(ARGV[4]) + 1 do
     redis.call('DEL', ARGV[7] .. alive[place])
     redis.call('ZREM', KEYS[3], alive[place])
 end
-redis.call('HSET', KEYS[4], 'g', current, 'd', ARGV[9], 'c', ARGV[10], 'i', ARGV[11], 'e', ARGV[12], 'a', ARGV[13], 'u', ARGV[14])
-redis.call('PEXPIRE', KEYS[4], string.format('%.0f', tonumber(ARGV[11]) - now))
-redis.call('ZADD', KEYS[3], ARGV[12], ARGV[8])
+local session = table.concat({current, ARGV[9], ARGV[10], ARGV[11]}, ' ')
+redis.call('SET', KEYS[4], session, 'PX', string.format('%.0f', tonumber(ARGV[9]) - now))
+redis.call('ZADD', KEYS[3], ARGV[10], ARGV[8])
 redis.call('PEXPIRE', KEYS[3], string.format('%.0f', left))
 return 1

@@ -4,8 +4,9 @@
 local before = redis.call('GET', KEYS[1])
 if before then
     redis.call('INCR', KEYS[1])
-    if KEYS[2] ~= KEYS[1] and redis.call('HGET', KEYS[2], 'g') == before then
-        redis.call('HSET', KEYS[2], 'g', redis.call('GET', KEYS[1]))
+    local generation, rest = string.match(KEYS[2] ~= KEYS[1] and redis.call('GET', KEYS[2]) or '', '^(%S+)( .*)$')
+    if generation == before then
+        redis.call('SET', KEYS[2], redis.call('GET', KEYS[1]) .. rest, 'KEEPTTL')
     end
 else
     redis.call('SET', KEYS[1], ARGV[1])

@@ -24,20 +24,44 @@ use gathering::Batch;
 use slots::{Slot, Slots};
 use tokio::sync::oneshot;
 
-use crate::shards::BatchStats;
-
 /// How lookups leave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct BatchPolicy {
+pub struct BatchPolicy {
     /// How many batches may be under way at a time; at least 1.
-    pub(super) slots: usize,
+    pub slots: usize,
     /// The most keys of one; at least 1.
-    pub(super) most: usize,
+    pub most: usize,
+}
+
+/// What batches there were since the start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct BatchStats {
+    /// How many lookups there were.
+    pub lookups: u64,
+    /// How many batches were sent.
+    pub batches: u64,
+    /// How many keys were in them.
+    pub keys: u64,
+    /// How many lookups were in them: those of one key share it, and who left before is not in any.
+    pub sent: u64,
+    /// How long those waited until they were sent, all of them together.
+    pub waited: Duration,
+    /// How many batches are under way.
+    pub in_flight: usize,
+    /// How many keys wait.
+    pub waiting: usize,
+}
+
+impl BatchStats {
+    /// How long a lookup waited until it was sent, on average.
+    pub fn mean_wait(&self) -> Duration {
+        self.waited.div_f64(self.sent.max(1) as f64)
+    }
 }
 
 /// Joins lookups of `V` by `K`, which can fail as a whole of `E`.
 #[derive(Debug)]
-pub(super) struct Batcher<K, V, E> {
+pub struct Batcher<K, V, E> {
     slots: Arc<Slots<K, Waiter<V, E>>>,
     counters: Arc<Counters>,
 }
@@ -65,7 +89,8 @@ where
     V: Clone + Send + 'static,
     E: Clone + Send + 'static,
 {
-    pub(super) fn new(policy: BatchPolicy) -> Self {
+    /// Without lookups yet.
+    pub fn new(policy: BatchPolicy) -> Self {
         Self { slots: Arc::new(Slots::new(policy)), counters: Arc::default() }
     }
 
@@ -73,11 +98,7 @@ where
     ///
     /// # Errors
     /// What the batch failed of.
-    pub(super) async fn find<F>(
-        &self,
-        key: K,
-        fetch: impl Fn(Vec<K>) -> F + Send + 'static,
-    ) -> Option<Result<Option<V>, E>>
+    pub async fn find<F>(&self, key: K, fetch: impl Fn(Vec<K>) -> F + Send + 'static) -> Option<Result<Option<V>, E>>
     where
         F: Future<Output = Result<Vec<(K, V)>, E>> + Send + 'static,
     {
@@ -90,7 +111,7 @@ where
     }
 
     /// What batches there were.
-    pub(super) fn stats(&self) -> BatchStats {
+    pub fn stats(&self) -> BatchStats {
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let (in_flight, waiting) = self.slots.taken();
         BatchStats {
