@@ -19,7 +19,7 @@
 //!
 //! Only what was served counts: failures are fast, or as slow as some timeout.
 //!
-//! **The queue** (`queue`) is short in time and in length, serves the last one first, and gives up the first one first.
+//! **The queue** (`queue`) is short in time and in length, and serves the last one first. Who finds it full is refused.
 //!
 //! Everything but this file and `permit` is without I/O or a clock, and simulated in `gate/simulation`.
 
@@ -151,9 +151,7 @@ async fn enter(gate: &Arc<SharedGate>, shard: Option<&str>, kind: Kind) -> Resul
     };
     match (decision, receiver) {
         (Decision::Admitted, _) => Ok(Permit::new(Arc::clone(gate), group)),
-        (Decision::Waits { ticket, instead_of }, Some(mut receiver)) => {
-            // That refuses it.
-            drop(instead_of);
+        (Decision::Waits(ticket), Some(mut receiver)) => {
             let place = Place { gate, ticket };
             let in_time = tokio::time::timeout(QUEUE_DEADLINE, &mut receiver).await;
             if in_time.is_err() && lock(gate).expire(ticket) {

@@ -8,6 +8,10 @@
 //! `{address}` in one becomes an address of its own each time. Each answer is a line: kind, status, when it was asked for and how
 //! long it took, in milliseconds. Where none comes within PATIENCE seconds the connection is closed; the status is 0. Other
 //! failures are 0 too, and told on standard error.
+//!
+//! `storm reads-own-writes ADDRESS,ADDRESS… COUNT FILE` changes the preferences of the users whose tokens are in the file, line by
+//! line, at one address, and reads them at another one, so many times in all, each user's one after the other and all users' at
+//! once; prints how many reads there were and how many did not show what was acknowledged before.
 
 use std::{
     cell::RefCell,
@@ -43,6 +47,13 @@ fn main() -> Result<(), Failure> {
             let [time, patience] = [seconds, patience].map(|seconds| seconds.parse().map(Duration::from_secs_f64));
             let load = load(address, time?, patience?, loads);
             tokio::task::LocalSet::new().block_on(&runtime, load)
+        }
+        ["reads-own-writes", addresses, count, file] => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let tokens = std::fs::read_to_string(file)?;
+            let addresses: Vec<String> = addresses.split(',').map(str::to_owned).collect();
+            let work = read_own_writes(addresses, count.parse()?, tokens.lines().map(str::to_owned).collect());
+            tokio::task::LocalSet::new().block_on(&runtime, work)
         }
         _ => Err("see the head of main.rs".into()),
     }
@@ -139,6 +150,47 @@ async fn load(address: &str, time: Duration, patience: Duration, loads: &[&str])
     Ok(())
 }
 
+async fn read_own_writes(addresses: Vec<String>, count: usize, tokens: Vec<String>) -> Result<(), Failure> {
+    let addresses = Rc::new(addresses);
+    let turns = count / tokens.len();
+    let users = tokens.into_iter().enumerate().map(|(user, token)| {
+        let addresses = Rc::clone(&addresses);
+        tokio::task::spawn_local(async move {
+            let idle: Vec<RefCell<VecDeque<TcpStream>>> = addresses.iter().map(|_| RefCell::default()).collect();
+            let (mut reads, mut stale) = (0, 0);
+            for turn in 0..turns {
+                let body = format!("{{\"turn\":{turn}}}");
+                let change = format!(
+                    "PATCH /v1/users/me/preferences HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\
+                     Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+                    body.len()
+                );
+                let read = format!("GET /v1/users/me HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n");
+                let (here, there) = ((user + turn) % addresses.len(), (user + turn + 1) % addresses.len());
+                let (status, answer) = converse(&idle[here], &addresses[here], &change).await?;
+                if status != 200 {
+                    return Err(format!("a change was answered with {status}: {answer}").into());
+                }
+                let (status, answer) = converse(&idle[there], &addresses[there], &read).await?;
+                if status != 200 {
+                    return Err(format!("a read was answered with {status}: {answer}").into());
+                }
+                reads += 1;
+                stale += usize::from(!answer.contains(&format!("\"turn\":{turn}}}")));
+            }
+            Ok::<_, Failure>((reads, stale))
+        })
+    });
+    let users: Vec<_> = users.collect();
+    let (mut reads, mut stale) = (0, 0);
+    for user in users {
+        let (own_reads, own_stale) = user.await??;
+        (reads, stale) = (reads + own_reads, stale + own_stale);
+    }
+    println!("{reads} {stale}");
+    Ok(())
+}
+
 fn milliseconds(time: Duration) -> f64 {
     time.as_secs_f64() * 1000.0
 }
@@ -150,6 +202,15 @@ fn is_open(stream: &TcpStream) -> bool {
 
 /// Sends a request on an idle connection or a new one; returns the status of the answer, once it is all there.
 async fn exchange(idle: &RefCell<VecDeque<TcpStream>>, address: &str, request: &str) -> Result<u16, Failure> {
+    Ok(converse(idle, address, request).await?.0)
+}
+
+/// As [`exchange`]; the body of the answer too.
+async fn converse(
+    idle: &RefCell<VecDeque<TcpStream>>,
+    address: &str,
+    request: &str,
+) -> Result<(u16, String), Failure> {
     let kept = std::iter::from_fn(|| idle.borrow_mut().pop_front()).find(is_open);
     let mut stream = match kept {
         Some(stream) => stream,
@@ -168,7 +229,8 @@ async fn exchange(idle: &RefCell<VecDeque<TcpStream>>, address: &str, request: &
         let length: usize = length.map_or(Ok(0), |length| length.trim().parse())?;
         if answer.len() >= end + 4 + length {
             idle.borrow_mut().push_front(stream);
-            return Ok(head.get(9..12).ok_or("no status")?.parse()?);
+            let body = String::from_utf8_lossy(&answer[end + 4..]).into_owned();
+            return Ok((head.get(9..12).ok_or("no status")?.parse()?, body));
         }
     }
 }

@@ -24,11 +24,13 @@ const TELL: Duration = Duration::from_secs(10);
 
 /// What becomes of a request that has come.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Decision<W> {
+pub(super) enum Decision {
     /// It is under way.
     Admitted,
-    /// It waits, and the one that has waited longest is refused if there are too many.
-    Waits { ticket: Ticket, instead_of: Option<W> },
+    /// It waits.
+    Waits(Ticket),
+    /// Too many wait already.
+    Refused,
 }
 
 /// How a request ended.
@@ -83,7 +85,7 @@ impl<W> Gate<W> {
     }
 
     /// Decides on a request that comes now; `waiter` makes whom to tell if it has to wait.
-    pub(super) fn offer(&mut self, lane: usize, waiter: impl FnOnce() -> W) -> Decision<W> {
+    pub(super) fn offer(&mut self, lane: usize, waiter: impl FnOnce() -> W) -> Decision {
         self.counts.offered += 1;
         let limit = self.limit.get();
         if self.in_flight < limit && self.lanes.has_room(lane, limit) {
@@ -94,16 +96,12 @@ impl<W> Gate<W> {
         // A shard that is slow can't do more with more requests, and whoever is held up by it is no reason to take more.
         self.pressed |= self.in_flight >= limit || !self.lanes.is_slow(lane);
         let length = limit.max(QUEUE_LEAST);
-        let instead_of = if self.queue.of_lane(lane) >= self.lanes.part(lane, length) {
-            self.queue.pop_oldest(|other| other == lane)
-        } else if self.queue.len() >= length {
-            self.queue.pop_oldest(|_| true)
-        } else {
-            None
-        };
-        self.counts.shed += u64::from(instead_of.is_some());
+        if self.queue.len() >= length || self.queue.of_lane(lane) >= self.lanes.part(lane, length) {
+            self.counts.shed += 1;
+            return Decision::Refused;
+        }
         self.counts.queued += 1;
-        Decision::Waits { ticket: self.queue.push(lane, waiter()), instead_of }
+        Decision::Waits(self.queue.push(lane, waiter()))
     }
 
     /// Refuses one whose time to wait is up, unless it was let in meanwhile; whether it did.

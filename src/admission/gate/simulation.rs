@@ -158,13 +158,14 @@ impl Simulation {
                 self.requests.insert(id, request);
                 self.take_core(Some(id));
             }
-            Decision::Waits { ticket, instead_of } => {
+            Decision::Waits(ticket) => {
                 request.ticket = Some(ticket);
                 self.requests.insert(id, request);
                 self.at(QUEUE_DEADLINE, What::Expire(id));
-                if let Some(oldest) = instead_of {
-                    self.refuse(oldest);
-                }
+            }
+            Decision::Refused => {
+                self.requests.insert(id, request);
+                self.refuse(id);
             }
         }
     }

@@ -1,0 +1,93 @@
+"""What a user would run instead, started on the same PostgreSQL and Redis as the service.
+
+A directory of peers has `services.sh up|down` (PostgreSQL with the databases shard0 to shard2 on port 55432, Redis on port
+56379, their files under PEERS_STATE), `load.py N` (users u0 to uN-1, each with a session s<i>), `handmade_axum` (a Cargo
+package; port 8102; `/v1/users/<user>` and `/session`) and `seed_fastapi` (a FastAPI application; `/v1/users/<user>`).
+"""
+
+import contextlib
+import os
+import subprocess
+import tempfile
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from measuring import ROOT, tied, until
+
+SHARDS = {f"db-node-{index}": f"postgres://postgres@127.0.0.1:55432/shard{index}" for index in range(3)}
+REDIS = "redis://127.0.0.1:56379"
+PACKAGES = ["asyncpg", "redis", "fastapi", "uvicorn[standard]", "orjson"]
+# Port, and which requests it answers.
+PEERS = {"handmade_axum": (8102, ["session", "user"]), "seed_fastapi": (8101, ["user"])}
+
+
+def python():
+    """An interpreter that has what the peers import."""
+    home = ROOT / "target/peers/python"
+    if not (home / "bin/python").exists():
+        subprocess.run(["python3", "-m", "venv", home], check=True)
+        subprocess.run([home / "bin/pip", "install", "--quiet", *PACKAGES], check=True)
+    return home / "bin/python"
+
+
+def command_of(name, directory):
+    if name == "seed_fastapi":
+        return [python(), "-m", "uvicorn", "app:app", "--port", PEERS[name][0], "--workers", "2", "--log-level", "error"]
+    target = ROOT / "target/peers/handmade_axum"
+    build = ["cargo", "build", "--quiet", "--release", "--manifest-path", directory / name / "Cargo.toml"]
+    # Its lock file is not ours to write into the directory: build a copy.
+    with tempfile.TemporaryDirectory() as copy:
+        subprocess.run(["cp", "-r", directory / name, copy], check=True)
+        build[-1] = f"{copy}/{name}/Cargo.toml"
+        subprocess.run(list(map(str, build)), env=os.environ | {"CARGO_TARGET_DIR": str(target)}, check=True)
+    return [target / "release/handmade_axum"]
+
+
+def answers(port):
+    try:
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5)
+    except urllib.error.HTTPError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def stores(directory):
+    """PostgreSQL and Redis of the peers, with their files in a new directory."""
+    with tempfile.TemporaryDirectory() as state:
+        os.chmod(state, 0o755)
+        environment = os.environ | {"PEERS_STATE": f"{state}/peers"}
+        services = lambda verb: subprocess.run(
+            [str(directory / "services.sh"), verb], env=environment, check=True, stdout=subprocess.DEVNULL
+        )
+        services("up")
+        try:
+            yield
+        finally:
+            services("down")
+
+
+@contextlib.contextmanager
+def running_peers(directory, users, names):
+    """Fills the peers' tables and starts them; a process by its name."""
+    subprocess.run(
+        [python(), "-W", "ignore", directory / "load.py", str(users)], check=True, stdout=subprocess.DEVNULL
+    )
+    with contextlib.ExitStack() as stack:
+        processes = {}
+        for name in names:
+            process = subprocess.Popen(tied(command_of(name, directory)), cwd=directory / "seed_fastapi")
+            stack.callback(process.wait)
+            stack.callback(process.terminate)
+            until(f"{name} answers", lambda: answers(PEERS[name][0]))
+            processes[name] = process
+        yield processes
+
+
+def requests(kind, users):
+    """Lines of requests as the generator reads them."""
+    path = {"session": "/session", "user": "/v1/users/u{}"}[kind]
+    return "".join(f"GET {path.format(index)} s{index}\n" for index in range(users))
