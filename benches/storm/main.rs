@@ -7,7 +7,7 @@
 //! before were answered, on kept connections. A file holds requests as they go over the wire, separated by NUL, sent in turn;
 //! `{address}` in one becomes an address of its own each time. Each answer is a line: kind, status, when it was asked for and how
 //! long it took, in milliseconds. Where none comes within PATIENCE seconds the connection is closed; the status is 0. Other
-//! failures are 0 too, and told on standard error.
+//! failures are 0 too, and how many there were of each is told on standard error.
 //!
 //! `storm reads-own-writes ADDRESS,ADDRESS… COUNT FILE` changes the preferences of the users whose tokens are in the file, line by
 //! line, at one address, and reads them at another one, so many times in all, each user's one after the other and all users' at
@@ -15,7 +15,7 @@
 
 use std::{
     cell::RefCell,
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     error::Error,
     io::Write,
     rc::Rc,
@@ -118,6 +118,7 @@ async fn load(address: &str, time: Duration, patience: Duration, loads: &[&str])
     let mut loads = loads.iter().map(|load| Load::read(load)).collect::<Result<Vec<_>, _>>()?;
     let idle: Rc<RefCell<VecDeque<TcpStream>>> = Rc::default();
     let answers: Rc<RefCell<Vec<String>>> = Rc::default();
+    let failures: Rc<RefCell<BTreeMap<String, usize>>> = Rc::default();
     let begun = Instant::now();
     let mut tick = tokio::time::interval(Duration::from_millis(1));
     let mut under_way = Vec::new();
@@ -126,12 +127,15 @@ async fn load(address: &str, time: Duration, patience: Duration, loads: &[&str])
         for load in &mut loads {
             while (load.sent as f64) < begun.elapsed().as_secs_f64() * load.rate {
                 let (request, kind, address) = (load.next(), load.kind.clone(), address.to_owned());
-                let (idle, answers) = (Rc::clone(&idle), Rc::clone(&answers));
+                let (idle, answers, failures) = (Rc::clone(&idle), Rc::clone(&answers), Rc::clone(&failures));
                 under_way.push(tokio::task::spawn_local(async move {
                     let sent = Instant::now();
                     let answer = tokio::time::timeout(patience, exchange(&idle, &address, &request)).await;
                     let status = answer.map_or(0, |status| {
-                        status.inspect_err(|error| eprintln!("{:.3}: {error}", milliseconds(sent - begun))).unwrap_or(0)
+                        status.unwrap_or_else(|error| {
+                            *failures.borrow_mut().entry(error.to_string()).or_default() += 1;
+                            0
+                        })
                     });
                     let (at, took) = (sent - begun, sent.elapsed());
                     let line = format!("{kind} {status} {:.3} {:.3}", milliseconds(at), milliseconds(took));
@@ -142,6 +146,9 @@ async fn load(address: &str, time: Duration, patience: Duration, loads: &[&str])
     }
     for request in under_way {
         request.await?;
+    }
+    for (failure, count) in failures.borrow().iter() {
+        eprintln!("{count} failed: {failure}");
     }
     let mut out = std::io::stdout().lock();
     for line in answers.borrow().iter() {
@@ -206,11 +213,7 @@ async fn exchange(idle: &RefCell<VecDeque<TcpStream>>, address: &str, request: &
 }
 
 /// As [`exchange`]; the body of the answer too.
-async fn converse(
-    idle: &RefCell<VecDeque<TcpStream>>,
-    address: &str,
-    request: &str,
-) -> Result<(u16, String), Failure> {
+async fn converse(idle: &RefCell<VecDeque<TcpStream>>, address: &str, request: &str) -> Result<(u16, String), Failure> {
     let kept = std::iter::from_fn(|| idle.borrow_mut().pop_front()).find(is_open);
     let mut stream = match kept {
         Some(stream) => stream,
