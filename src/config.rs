@@ -104,7 +104,7 @@ settings! {
     /// How long a request may wait for a shard's answer; after that it is told that the shard is unavailable.
     shard_timeout: Duration = "800ms";
     /// How many batches of lookups may be under way at a time at each shard: while so many are, those that come wait, and leave together.
-    shard_batches: u32 = "2";
+    shard_batches: u32 = "1";
     /// The most users or login names that are looked up by one query. 1: every request makes a query of its own.
     shard_batch_size: u32 = "64";
     /// The database that holds the topology. Unset: the first shard's.

@@ -159,7 +159,7 @@ async fn load(address: &str, time: Duration, patience: Duration, loads: &[&str])
 
 async fn read_own_writes(addresses: Vec<String>, count: usize, tokens: Vec<String>) -> Result<(), Failure> {
     let addresses = Rc::new(addresses);
-    let turns = count / tokens.len();
+    let turns = count.div_ceil(tokens.len());
     let users = tokens.into_iter().enumerate().map(|(user, token)| {
         let addresses = Rc::clone(&addresses);
         tokio::task::spawn_local(async move {
