@@ -17,6 +17,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PASSWORD = "correct horse battery"
+SHARDS = ["db-node-0", "db-node-1", "db-node-2"]
 TOKEN = "operator-token-of-the-scripts"
 DEADLINE = 60
 CHEAP = {"SYMBOLON_HASH_MEMORY_KIB": "64", "SYMBOLON_HASH_PASSES": "1"}

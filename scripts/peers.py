@@ -7,6 +7,7 @@ package; port 8102; `/v1/users/<user>` and `/session`) and `seed_fastapi` (a Fas
 
 import contextlib
 import os
+import shutil
 import subprocess
 import tempfile
 import urllib.error
@@ -35,12 +36,11 @@ def command_of(name, directory):
     if name == "seed_fastapi":
         return [python(), "-m", "uvicorn", "app:app", "--port", PEERS[name][0], "--workers", "2", "--log-level", "error"]
     target = ROOT / "target/peers/handmade_axum"
-    build = ["cargo", "build", "--quiet", "--release", "--manifest-path", directory / name / "Cargo.toml"]
-    # Its lock file is not ours to write into the directory: build a copy.
-    with tempfile.TemporaryDirectory() as copy:
-        subprocess.run(["cp", "-r", directory / name, copy], check=True)
-        build[-1] = f"{copy}/{name}/Cargo.toml"
-        subprocess.run(list(map(str, build)), env=os.environ | {"CARGO_TARGET_DIR": str(target)}, check=True)
+    # Building writes a lock file, and the directory is not ours: build a copy.
+    with tempfile.TemporaryDirectory() as work:
+        copy = shutil.copytree(directory / name, Path(work) / name)
+        environment = os.environ | {"CARGO_TARGET_DIR": str(target)}
+        subprocess.run(["cargo", "build", "--quiet", "--release"], cwd=copy, env=environment, check=True)
     return [target / "release/handmade_axum"]
 
 
@@ -71,14 +71,14 @@ def stores(directory):
 
 
 @contextlib.contextmanager
-def running_peers(directory, users, names):
+def running_peers(directory, users):
     """Fills the peers' tables and starts them; a process by its name."""
     subprocess.run(
         [python(), "-W", "ignore", directory / "load.py", str(users)], check=True, stdout=subprocess.DEVNULL
     )
     with contextlib.ExitStack() as stack:
         processes = {}
-        for name in names:
+        for name in PEERS:
             process = subprocess.Popen(tied(command_of(name, directory)), cwd=directory / "seed_fastapi")
             stack.callback(process.wait)
             stack.callback(process.terminate)

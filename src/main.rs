@@ -2,8 +2,7 @@
 
 use std::process::ExitCode;
 
-/// A request makes some hundred small allocations, often freed by another thread than made them: glibc's allocator spends
-/// twice the time on them (`make bench`).
+/// A request makes many small allocations, often freed by another thread than made them, which is what this allocator is for.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -4,7 +4,6 @@
 //! costs one shard, and a login two. A key's store and the epoch that an insert there must name come from one snapshot of
 //! the topology: an insert placed by an older topology can't name a newer epoch.
 
-pub mod batching;
 pub mod bulk;
 pub mod postgres;
 pub mod sqlite;
@@ -20,9 +19,8 @@ use crate::{
     topology::Topology,
     users::{LoginName, UserId},
 };
-pub use batching::Batching;
 pub use bulk::BulkStore;
-pub use store::{Claim, ShardStore, StoredClaim};
+pub use store::{Batching, Claim, ShardStore, StoredClaim};
 
 /// How long an insert that named a passed epoch waits for the topology that follows.
 const NEXT_EPOCH_WITHIN: Duration = Duration::from_secs(2);

@@ -29,6 +29,9 @@ use crate::{
     users::{LoginName, Permissions, UserId},
 };
 
+/// An idle expiry is written again only once it has moved by this part of the idle timeout.
+const SLIDE_FRACTION: u32 = 100;
+
 /// Everything that instances share besides the shards.
 #[async_trait]
 pub trait SharedStore:
@@ -72,6 +75,14 @@ pub struct StoredSession {
     pub expires_at: Timestamp,
     /// Where it was made.
     pub client: Client,
+}
+
+impl StoredSession {
+    /// When it ends unless it is used before, if it is used at `now`; none if that is too little later to be written.
+    fn slid(&self, idle: Duration, now: Timestamp) -> Option<Timestamp> {
+        let slid = (now + idle).min(self.expires_at);
+        (slid.since(self.idle_expires_at) > idle / SLIDE_FRACTION).then_some(slid)
+    }
 }
 
 /// Where a session was made, for its owner to recognise it by.

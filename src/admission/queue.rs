@@ -3,7 +3,7 @@
 //! In a burst that the process can work off, everybody gets through before the time is up, whatever the order. In
 //! an overload somebody is refused in any case: whoever got in last is served as fast as ever, and those before it are
 //! refused when their time is up. Meanwhile they keep the queue full, so most of what comes is refused at once, which costs
-//! a fraction of what it does to wait and be told. First come, first served, everyone would wait for as long as anyone is
+//! less than to wait and be told. First come, first served, everyone would wait for as long as anyone is
 //! allowed to, and clients that have given up would be served before those that still wait.
 
 use std::collections::VecDeque;

@@ -110,6 +110,11 @@ impl Scaling {
 
     /// Decides while this instance leads, until stopped.
     pub async fn run(self, stop: CancellationToken) {
+        // Until it is in the registry itself, this instance does not see the whole fleet.
+        let mut views = self.watch.subscribe();
+        let registered =
+            async { views.wait_for(|view| view.instances.contains_key(&self.instance_id)).await.map(drop) };
+        let Some(Ok(())) = stop.run_until_cancelled(registered).await else { return };
         let mut ticks = tokio::time::interval(DECIDE_EVERY);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let (mut led, mut counted): (Option<u64>, Option<Instant>) = (None, None);

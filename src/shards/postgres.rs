@@ -24,10 +24,7 @@ use sqlx::{
 use users::Users;
 use uuid::Uuid;
 
-use super::{
-    Batching,
-    store::{Claim, ShardStore, StoredClaim},
-};
+use super::store::{Batching, Claim, ShardStore, StoredClaim};
 use crate::{
     batcher::BatchPolicy,
     breaker::Circuit,

@@ -3,8 +3,9 @@
 use async_trait::async_trait;
 use uuid::Uuid;
 
-use super::{Batching, BulkStore};
+use super::BulkStore;
 use crate::{
+    batcher::BatchStats,
     breaker::Circuit,
     clock::Timestamp,
     passwords::PasswordHash,
@@ -90,4 +91,13 @@ pub trait ShardStore: BulkStore + std::fmt::Debug {
 
     /// Ends background work and closes connections.
     async fn close(&self);
+}
+
+/// What came of joining lookups into batches.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Batching {
+    /// Those for users.
+    pub users: BatchStats,
+    /// Those for login names.
+    pub names: BatchStats,
 }

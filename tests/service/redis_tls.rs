@@ -16,6 +16,7 @@ fn settings<'a>(redis: &'a str, ca: &'a Path) -> [(&'static str, &'a str); 2] {
 async fn sessions_work(redis: &str, ca: &Path) {
     assert!(redis.starts_with("rediss"), "{redis}");
     let service = Service::with(&settings(redis, ca)).await;
+    until("it is connected", async || service.get("/v1/health/ready").send().await.status == 200).await;
     let token = service.member("ada").await;
     assert_eq!(service.session_status(&token).await, 200);
     assert_eq!(service.delete("/v1/sessions").bearer(&token).send().await.status, 204);

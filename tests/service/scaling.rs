@@ -91,9 +91,8 @@ async fn a_decision_says_why_and_from_which_numbers() {
     until("the demand was known to it", async || scaling(&service).await["last"]["numbers"]["demand"] == 0.0).await;
     let all = decisions(&service).await;
     let decision = all.last().expect("the first decision");
-    assert_eq!((&decision["outcome"], &decision["to"]), (&json!("scaled_up"), &json!(3)), "{decision}");
-    // It may be made before the instance itself is in the registry.
-    assert_eq!(&decision["from"], &decision["numbers"]["ready"], "{decision}");
+    assert_eq!((&decision["outcome"], &decision["numbers"]["ready"]), (&json!("scaled_up"), &json!(1)), "{decision}");
+    assert_eq!((&decision["from"], &decision["to"]), (&json!(1), &json!(3)), "{decision}");
     assert!(decision["reasons"].as_array().is_some_and(|reasons| !reasons.is_empty()), "{decision}");
     let status = scaling(&service).await;
     assert_eq!((&status["desired"], &status["policy"]), (&json!(3), &json!("demand")), "{status}");

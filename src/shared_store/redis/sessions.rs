@@ -35,9 +35,6 @@ fn remaining(until: Timestamp) -> i64 {
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-/// An idle expiry is written again only once it has moved by this part of the idle timeout.
-const SLIDE_FRACTION: u32 = 100;
-
 /// What stands for an address that is not known.
 const UNKNOWN: &str = "-";
 
@@ -142,8 +139,7 @@ impl SessionStore for RedisSharedStore {
         let texts = self.session_reads.read((user_id, session_id)).await.map_err(|source| self.unavailable(source))?;
         let live = decode_live(user_id, &texts, now).map_err(|source| self.corrupt("session", source))?;
         let Some((mut session, snapshot)) = live else { return Ok(None) };
-        let slid = (now + idle).min(session.expires_at);
-        if slid.since(session.idle_expires_at) > idle / SLIDE_FRACTION {
+        if session.slid(idle, now).is_some() {
             match self.slide(&session, idle, now).await {
                 Ok(Some(idle_ends)) => session.idle_expires_at = Timestamp::from_millis(idle_ends),
                 Ok(None) => return Ok(None),

@@ -21,9 +21,6 @@ pub(super) const REAP: &str = "DELETE FROM sessions WHERE (user_id, session_id) 
 pub(super) const REAP_USERS: &str = "DELETE FROM session_users WHERE user_id IN \
     (SELECT user_id FROM session_users WHERE expires_at <= ? LIMIT ?)";
 
-/// An idle expiry is written again only once it has moved by this part of the idle timeout.
-const SLIDE_FRACTION: u32 = 100;
-
 #[async_trait]
 impl SessionStore for SqliteSharedStore {
     async fn generation(&self, user_id: UserId) -> Result<Option<Generation>, StoreError> {
@@ -124,8 +121,7 @@ impl SessionStore for SqliteSharedStore {
         let mut snapshot: UserSnapshot = serde_json::from_str(row.get("snapshot"))
             .map_err(|source| self.database.corrupt("user snapshot", source))?;
         snapshot.version = row.get("version");
-        let slid = (now + idle).min(session.expires_at);
-        if slid.since(session.idle_expires_at) > idle / SLIDE_FRACTION {
+        if let Some(slid) = session.slid(idle, now) {
             match self.slide(&session, slid).await {
                 Ok(()) => session.idle_expires_at = slid,
                 // The session is alive all the same; it slides when it is used again.
