@@ -1,8 +1,12 @@
 //! Joins lookups by key into batches: one query for many rows costs the server about as much as one query for one.
 //!
 //! A lookup leaves at once if fewer than `slots` batches are under way; otherwise it leaves with all that came meanwhile as
-//! soon as one of them ends. There is no timer, and nobody waits for company. Two lookups of one key share a row only in a
-//! batch that has not been sent: to join one under way could read behind a write that was acknowledged before the lookup began.
+//! soon as one of them ends. There is no timer. But where lookups have been coming together, a batch leaves only after the
+//! tasks that can run already: a worker that found ten requests on its sockets sends one query for ten, instead of one for the
+//! first and one for the rest. That was worth a third more requests; one that is alone waits for nobody.
+//!
+//! Two lookups of one key share a row only in a batch that has not been sent: to join one under way could read behind a write
+//! that was acknowledged before the lookup began.
 //!
 //! A batch is a task of its own, so a caller that goes away leaves the others untouched. Keys that all of their callers
 //! have left before they were sent are left out, and a batch that all have left is given up: it lasts no longer than the
@@ -22,7 +26,7 @@ use std::{
 
 use gathering::Batch;
 use slots::{Slot, Slots};
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, task::yield_now};
 
 /// How lookups leave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,8 +108,8 @@ where
     {
         let (reply, row) = oneshot::channel();
         self.counters.lookups.fetch_add(1, Ordering::Relaxed);
-        if let Some((slot, batch)) = self.slots.add(key, Waiter { since: Instant::now(), reply }) {
-            tokio::spawn(send(slot, batch, Arc::clone(&self.counters), fetch));
+        if let Some(slot) = self.slots.add(key, Waiter { since: Instant::now(), reply }) {
+            tokio::spawn(send(slot, Arc::clone(&self.counters), fetch));
         }
         row.await.ok()
     }
@@ -126,20 +130,20 @@ where
     }
 }
 
-/// Sends a batch, and then those that have gathered meanwhile.
-async fn send<K, V, E, F>(
-    mut slot: Slot<K, Waiter<V, E>>,
-    first: Batch<K, Waiter<V, E>>,
-    counters: Arc<Counters>,
-    fetch: impl Fn(Vec<K>) -> F,
-) where
+/// Sends batches while there are any. Where lookups come together, each leaves after the tasks that can run already, so that
+/// what they look up is in it.
+async fn send<K, V, E, F>(mut slot: Slot<K, Waiter<V, E>>, counters: Arc<Counters>, fetch: impl Fn(Vec<K>) -> F)
+where
     K: Clone + Eq + Hash,
     V: Clone,
     E: Clone,
     F: Future<Output = Result<Vec<(K, V)>, E>>,
 {
-    let mut next = Some(first);
-    while let Some(mut batch) = next {
+    loop {
+        if slot.joins() {
+            yield_now().await;
+        }
+        let Some(mut batch) = slot.leave() else { return };
         batch.retain(|waiter| !waiter.reply.is_closed());
         if !batch.is_empty() {
             counters.count(&batch);
@@ -148,7 +152,6 @@ async fn send<K, V, E, F>(
                 () = all_left(&mut batch) => {}
             }
         }
-        next = slot.next();
     }
 }
 

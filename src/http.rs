@@ -24,16 +24,11 @@ mod views;
 
 use axum::{
     Router,
-    extract::MatchedPath,
-    http::{HeaderName, HeaderValue, Method, Request, header},
+    http::{HeaderName, HeaderValue, Method, header},
     middleware::from_fn_with_state,
 };
 use tower::ServiceBuilder;
-use tower_http::{
-    cors::{AllowOrigin, CorsLayer},
-    request_id::{MakeRequestUuid, PropagateRequestIdLayer, RequestId, SetRequestIdLayer},
-    trace::TraceLayer,
-};
+use tower_http::cors::{AllowOrigin, CorsLayer};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::app::App;
@@ -93,30 +88,19 @@ fn public_routes() -> OpenApiRouter<App> {
         .routes(routes!(password::reset))
 }
 
-/// Puts around the routes what every request passes, outermost first. It is one layer to the routes, as they keep each layer
-/// in a box that every request clones: with one, refusing a request costs a good deal less.
+/// Puts around the routes what every request passes. It is one layer to the routes, as they keep each layer in a box that
+/// every request clones: with one, refusing a request costs a good deal less.
 fn surround(routes: Router<App>, app: &App) -> Router {
     let origins = &app.settings().cors_origins.0;
-    let layers = ServiceBuilder::new()
-        .map_request(middleware::check_request_id)
-        .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid))
-        .layer(TraceLayer::new_for_http().make_span_with(span).on_failure(()))
-        .layer(PropagateRequestIdLayer::x_request_id())
-        .map_response(middleware::add_default_headers)
-        .option_layer((!origins.is_empty()).then(|| cors(origins)))
-        .layer(from_fn_with_state(app.clone(), middleware::surround));
+    // Preflights end there.
+    let cors = (!origins.is_empty())
+        .then(|| ServiceBuilder::new().map_response(middleware::complete).layer(cors(origins)).into_inner());
+    let layers = ServiceBuilder::new().option_layer(cors).layer(from_fn_with_state(app.clone(), middleware::surround));
     routes
         .fallback(middleware::not_found)
         .method_not_allowed_fallback(middleware::method_not_allowed)
         .layer(layers)
         .with_state(app.clone())
-}
-
-/// The span of a request. Paths and queries may hold login names: it shows the route.
-fn span<B>(request: &Request<B>) -> tracing::Span {
-    let id = request.extensions().get::<RequestId>().and_then(|id| id.header_value().to_str().ok()).unwrap_or_default();
-    let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str);
-    tracing::info_span!("request", method = %request.method(), route, request_id = id)
 }
 
 fn cors(origins: &[String]) -> CorsLayer {

@@ -1,7 +1,7 @@
 //! Which keys wait, and which leave together: the decision alone.
 //!
-//! Invariants: at most `slots` batches are under way; while fewer are, nothing waits; a key that waits has one entry,
-//! however many wait for it; those that came first leave first.
+//! Invariants: at most `slots` slots are taken; whatever waits has a slot that will ask for it, or all are taken; a key that
+//! waits has one entry, however many wait for it; those that came first leave first.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -13,7 +13,12 @@ use super::BatchPolicy;
 #[derive(Debug)]
 pub(super) struct Gathering<K, W> {
     policy: BatchPolicy,
-    in_flight: usize,
+    /// Slots that are taken,
+    taken: usize,
+    /// and those of them that board: their batch is about to leave, with all that have come until then.
+    boarding: usize,
+    /// Whether lookups were joined in the batch that left last.
+    joined: bool,
     order: VecDeque<K>,
     waiting: HashMap<K, Vec<W>>,
 }
@@ -24,12 +29,12 @@ pub(super) struct Batch<K, W>(HashMap<K, Vec<W>>);
 
 impl<K, W> Gathering<K, W> {
     pub(super) fn new(policy: BatchPolicy) -> Self {
-        Self { policy, in_flight: 0, order: VecDeque::new(), waiting: HashMap::new() }
+        Self { policy, taken: 0, boarding: 0, joined: false, order: VecDeque::new(), waiting: HashMap::new() }
     }
 
-    /// How many batches are under way.
-    pub(super) fn in_flight(&self) -> usize {
-        self.in_flight
+    /// How many slots are taken.
+    pub(super) fn taken(&self) -> usize {
+        self.taken
     }
 
     /// How many keys wait.
@@ -37,38 +42,53 @@ impl<K, W> Gathering<K, W> {
         self.order.len()
     }
 
-    /// A batch's slot is given up: all who wait, to be told so. As nobody waits then, the slot can be free.
-    pub(super) fn abandon(&mut self) -> Vec<W> {
-        self.in_flight = self.in_flight.saturating_sub(1);
+    /// Whether a batch that waits a moment can expect company.
+    pub(super) fn joins(&self) -> bool {
+        self.joined
+    }
+
+    /// The batch of a slot that boards has come back.
+    pub(super) fn board(&mut self) {
+        self.boarding += 1;
+    }
+
+    /// A slot is given up: all who wait, to be told so. As nobody waits then, the slot can be free.
+    pub(super) fn abandon(&mut self, boards: bool) -> Vec<W> {
+        self.taken -= 1;
+        self.boarding -= usize::from(boards);
         self.order.clear();
         std::mem::take(&mut self.waiting).into_values().flatten().collect()
     }
 }
 
 impl<K: Clone + Eq + Hash, W> Gathering<K, W> {
-    /// Adds one who waits for a key; the batch to send if there is a slot for it.
-    pub(super) fn add(&mut self, key: K, waiter: W) -> Option<Batch<K, W>> {
-        if self.in_flight < self.policy.slots {
-            self.in_flight += 1;
-            return Some(Batch(HashMap::from([(key, vec![waiter])])));
-        }
+    /// Adds one who waits for a key; whether a slot is to be taken, which boards.
+    pub(super) fn add(&mut self, key: K, waiter: W) -> bool {
         let waiters = self.waiting.entry(key.clone()).or_default();
         if waiters.is_empty() {
             self.order.push_back(key);
         }
         waiters.push(waiter);
-        None
+        let needs_slot = self.order.len() > self.boarding * self.policy.most && self.taken < self.policy.slots;
+        if needs_slot {
+            self.taken += 1;
+            self.boarding += 1;
+        }
+        needs_slot
     }
 
-    /// A batch ended: the next one in its slot, or none, and then the slot is free.
-    pub(super) fn next(&mut self) -> Option<Batch<K, W>> {
+    /// The batch of a slot that boards leaves; if there is none, the slot is free.
+    pub(super) fn leave(&mut self) -> Option<Batch<K, W>> {
+        self.boarding -= 1;
         let count = self.order.len().min(self.policy.most);
         if count == 0 {
-            self.in_flight = self.in_flight.saturating_sub(1);
+            self.taken -= 1;
             return None;
         }
         let keys = self.order.drain(..count);
-        Some(Batch(keys.filter_map(|key| self.waiting.remove_entry(&key)).collect()))
+        let batch = Batch(keys.filter_map(|key| self.waiting.remove_entry(&key)).collect());
+        self.joined = batch.waiters().nth(1).is_some();
+        Some(batch)
     }
 }
 

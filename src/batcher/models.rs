@@ -43,12 +43,9 @@ impl Drop for Asker {
 /// Looks `key` up as [`Batcher::find`] does; a key of `dies` kills whoever sends it.
 fn look_up(slots: &Arc<Slots<u8, Asker>>, key: u8, dies: Option<u8>) -> Arc<Fate> {
     let fate = Arc::new(Fate::default());
-    let Some((mut slot, first)) = slots.add(key, Asker { key, told: false, fate: Arc::clone(&fate) }) else {
-        return fate;
-    };
+    let Some(mut slot) = slots.add(key, Asker { key, told: false, fate: Arc::clone(&fate) }) else { return fate };
     let sending = move || {
-        let mut next = Some(first);
-        while let Some(mut batch) = next {
+        while let Some(mut batch) = slot.leave() {
             for key in batch.keys() {
                 if Some(key) == dies {
                     // A panic, but for the message.
@@ -56,7 +53,6 @@ fn look_up(slots: &Arc<Slots<u8, Asker>>, key: u8, dies: Option<u8>) -> Arc<Fate
                 }
                 batch.take(&key).into_iter().for_each(|asker| asker.tell(key));
             }
-            next = slot.next();
         }
     };
     if catch_unwind(AssertUnwindSafe(sending)).is_err() {

@@ -1,4 +1,4 @@
-//! The gathering, shared by threads: whoever is given a slot sends the batch that comes with it, and asks for the next one.
+//! The gathering, shared by threads: whoever is given a slot sends a batch in it, and then the next one, while there is one.
 //!
 //! Invariant: each slot that is taken has an owner. One that is dropped before it ran out of batches (its task died, or the
 //! runtime ends) lets go of all who wait: nobody waits for a batch that nobody would send.
@@ -23,17 +23,28 @@ pub(super) struct Slots<K, W>(Mutex<Gathering<K, W>>);
 
 /// A slot that is taken.
 #[derive(Debug)]
-pub(super) struct Slot<K, W>(Option<Arc<Slots<K, W>>>);
+pub(super) struct Slot<K, W> {
+    slots: Arc<Slots<K, W>>,
+    state: State,
+    joins: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Boards,
+    UnderWay,
+    Free,
+}
 
 impl<K, W> Slots<K, W> {
     pub(super) fn new(policy: BatchPolicy) -> Self {
         Self(Mutex::new(Gathering::new(policy)))
     }
 
-    /// How many batches are under way, and how many keys wait.
+    /// How many slots are taken, and how many keys wait.
     pub(super) fn taken(&self) -> (usize, usize) {
         let gathering = self.lock();
-        (gathering.in_flight(), gathering.waiting())
+        (gathering.taken(), gathering.waiting())
     }
 
     fn lock(&self) -> MutexGuard<'_, Gathering<K, W>> {
@@ -43,28 +54,39 @@ impl<K, W> Slots<K, W> {
 }
 
 impl<K: Clone + Eq + Hash, W> Slots<K, W> {
-    /// Adds one who waits for a key; a slot and the batch to send in it, if one is free.
-    pub(super) fn add(self: &Arc<Self>, key: K, waiter: W) -> Option<(Slot<K, W>, Batch<K, W>)> {
-        let batch = self.lock().add(key, waiter)?;
-        Some((Slot(Some(Arc::clone(self))), batch))
+    /// Adds one who waits for a key; a slot to send a batch in, if one is needed and free.
+    pub(super) fn add(self: &Arc<Self>, key: K, waiter: W) -> Option<Slot<K, W>> {
+        let mut gathering = self.lock();
+        let needs_slot = gathering.add(key, waiter);
+        needs_slot.then(|| Slot { slots: Arc::clone(self), state: State::Boards, joins: gathering.joins() })
     }
 }
 
 impl<K: Clone + Eq + Hash, W> Slot<K, W> {
-    /// The next batch, or none, and then the slot is free.
-    pub(super) fn next(&mut self) -> Option<Batch<K, W>> {
-        let next = self.0.as_ref()?.lock().next();
-        if next.is_none() {
-            self.0 = None;
+    /// Whether the next batch can expect company if it waits a moment.
+    pub(super) fn joins(&self) -> bool {
+        self.joins
+    }
+
+    /// The next batch, once the one before has come back; or none, and then the slot is free.
+    pub(super) fn leave(&mut self) -> Option<Batch<K, W>> {
+        let mut gathering = self.slots.lock();
+        match self.state {
+            State::Boards => {}
+            State::UnderWay => gathering.board(),
+            State::Free => return None,
         }
-        next
+        let batch = gathering.leave();
+        self.joins = gathering.joins();
+        self.state = if batch.is_some() { State::UnderWay } else { State::Free };
+        batch
     }
 }
 
 impl<K, W> Drop for Slot<K, W> {
     fn drop(&mut self) {
-        if let Some(slots) = &self.0 {
-            let let_go = slots.lock().abandon();
+        if self.state != State::Free {
+            let let_go = self.slots.lock().abandon(self.state == State::Boards);
             drop(let_go);
         }
     }

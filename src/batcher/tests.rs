@@ -128,8 +128,10 @@ impl Fixture {
         while self.batcher.stats().lookups == before {
             yield_now().await;
         }
-        // Its batch's task begins.
-        yield_now().await;
+        // Its batch leaves, if there is a slot.
+        for _ in 0..5 {
+            yield_now().await;
+        }
         lookup
     }
 
@@ -153,6 +155,27 @@ async fn a_lookup_leaves_at_once_and_those_that_find_no_slot_leave_together() {
     assert_eq!(fixture.held.asked(), [vec![1], vec![2, 3, 5], vec![4]]);
     let stats = fixture.batcher.stats();
     assert_eq!((stats.lookups, stats.batches, stats.keys, stats.sent), (6, 3, 5, 6));
+}
+
+/// Those that come together.
+async fn together(fixture: &Fixture, keys: &[u8]) {
+    let lookups = keys.iter().map(|&key| fixture.batcher.find(key, fixture.held.fetch()));
+    for (found, key) in futures_util::future::join_all(lookups).await.into_iter().zip(keys) {
+        assert_eq!(found, Some(Ok(Some(*key))));
+    }
+}
+
+#[tokio::test]
+async fn lookups_that_come_together_leave_together_even_if_a_slot_is_free() {
+    let fixture = Fixture::new(2, 3);
+    fixture.answer(100);
+    together(&fixture, &[1, 2, 3, 4, 4, 5]).await;
+    assert_eq!(fixture.held.asked(), [vec![1, 2, 3], vec![4, 5]]);
+    // One that comes alone does so soon: it waits for company once, and then no more.
+    for key in [6, 7] {
+        together(&fixture, &[key]).await;
+    }
+    assert_eq!(fixture.held.asked()[2..], [[6], [7]]);
 }
 
 #[tokio::test]
@@ -215,10 +238,13 @@ async fn a_batch_that_panics_leaves_nobody_waiting_and_the_slot_free() {
     let fine = async |key| {
         batcher.find(key, |keys: Vec<u8>| async { Ok(keys.into_iter().map(|key| (key, key)).collect()) }).await
     };
-    let (first, second, ()) = tokio::join!(batcher.find(1, dying), fine(2), async {
-        yield_now().await;
-        falls.notify_one();
-    });
+    let late = async {
+        while batcher.stats().batches == 0 {
+            yield_now().await;
+        }
+        tokio::join!(fine(2), async { falls.notify_one() }).0
+    };
+    let (first, second) = tokio::join!(batcher.find(1, dying), late);
     assert_eq!((first, second), (None, None));
     assert_eq!(fine(3).await, Some(Ok(Some(3))));
 }

@@ -17,13 +17,13 @@ use admit::admit;
 use axum::{
     body::{Body, Bytes},
     extract::{MatchedPath, Request, State},
-    http::{HeaderValue, Method, Version, header},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
 use futures_util::FutureExt;
 use http_body::{Frame, SizeHint};
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 
 use super::problem::{Problem, ProblemKind};
 use crate::{
@@ -33,13 +33,66 @@ use crate::{
     metrics::Observed,
 };
 
-/// Measures a request, lets it in, bounds its time, and sees changes through, from the outside in.
+/// The header of request ids.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Names a request, measures it, lets it in, bounds its time, and sees changes through, from the outside in.
 pub async fn surround(State(app): State<App>, request: Request, next: Next) -> Response {
+    let request_id = request_id(request.headers());
+    let span = span(&request, &request_id);
     let serve = async |request| {
         let served = time_out(&app, AssertUnwindSafe(finish_changes(&app, request, next)).catch_unwind()).await;
         served.unwrap_or_else(panicked)
     };
-    measure(&app, request, async |request| admit(&app, request, serve).await).await
+    let measured = measure(&app, request, async |request| admit(&app, request, serve).await);
+    completed(measured.instrument(span).await, request_id)
+}
+
+/// The id of a request: its own, if it is fit to be repeated in logs and responses, or else a new one.
+fn request_id(headers: &HeaderMap) -> HeaderValue {
+    let given = headers.get(REQUEST_ID).filter(|value| is_fit_request_id(value.as_bytes()));
+    given.cloned().unwrap_or_else(new_request_id)
+}
+
+fn new_request_id() -> HeaderValue {
+    let mut text = uuid::Uuid::encode_buffer();
+    let id = uuid::Uuid::new_v4().hyphenated().encode_lower(&mut text);
+    HeaderValue::from_str(id).unwrap_or(HeaderValue::from_static("none"))
+}
+
+/// Whether a request id may be repeated in logs and responses.
+pub fn is_fit_request_id(value: &[u8]) -> bool {
+    (1..=128).contains(&value.len()) && value.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(byte))
+}
+
+/// The span of a request. Paths and queries may hold login names: it shows the route.
+fn span(request: &Request, request_id: &HeaderValue) -> Span {
+    let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str);
+    let request_id = request_id.to_str().unwrap_or_default();
+    tracing::info_span!("request", method = %request.method(), route, request_id)
+}
+
+/// A response with the headers that every response has, unless it has its own.
+fn completed(mut response: Response, request_id: HeaderValue) -> Response {
+    let defaults = [
+        (header::CACHE_CONTROL, "no-store"),
+        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+    ];
+    let headers = response.headers_mut();
+    headers.reserve(defaults.len() + 1);
+    for (name, value) in defaults {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    }
+    headers.entry(REQUEST_ID).or_insert(request_id);
+    response
+}
+
+/// A response with the headers that every response has, if it has not been through [`surround`].
+pub fn complete(response: Response) -> Response {
+    if response.headers().contains_key(REQUEST_ID) { response } else { completed(response, new_request_id()) }
 }
 
 /// Measures a request from its arrival to the end of its response body on this instance's node. Until then it holds what comes
@@ -61,6 +114,7 @@ async fn measure<T: Send + Unpin + 'static>(
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     observed.answered(response.status());
+    tracing::debug!(status = response.status().as_u16(), took = ?now.elapsed(), "answered");
     let outcome = if response.status().is_server_error() { Outcome::Failure } else { Outcome::Success };
     if head || http_body::Body::is_end_stream(response.body()) {
         // Such a body is never read to its end, because there is none.
@@ -135,35 +189,6 @@ fn panicked(panic: Box<dyn Any + Send>) -> Response {
     let message = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     tracing::error!(panic = message.unwrap_or("unknown"), "a request panicked");
     ProblemKind::Internal.into_response()
-}
-
-/// Drops request ids that are not fit to be repeated in logs and responses; one is made in their place.
-pub fn check_request_id(mut request: Request) -> Request {
-    const NAME: &str = "x-request-id";
-    if request.headers().get(NAME).is_some_and(|value| !is_fit_request_id(value.as_bytes())) {
-        request.headers_mut().remove(NAME);
-    }
-    request
-}
-
-/// Adds the headers that every response has which has none of its own.
-pub fn add_default_headers<B>(mut response: Response<B>) -> Response<B> {
-    let defaults = [
-        (header::CACHE_CONTROL, "no-store"),
-        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
-        (header::REFERRER_POLICY, "no-referrer"),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::X_FRAME_OPTIONS, "DENY"),
-    ];
-    for (name, value) in defaults {
-        response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
-    }
-    response
-}
-
-/// Whether a request id may be repeated in logs and responses.
-pub fn is_fit_request_id(value: &[u8]) -> bool {
-    (1..=128).contains(&value.len()) && value.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(byte))
 }
 
 impl IntoResponse for ProblemKind {

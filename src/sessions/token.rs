@@ -78,8 +78,8 @@ impl fmt::Debug for Token {
 
 impl TokenDigest {
     /// A digest that a store has kept.
-    pub(crate) fn from_store(bytes: Vec<u8>) -> Result<Self, String> {
-        bytes.try_into().map(Self).map_err(|bytes: Vec<u8>| format!("{} bytes instead of 32", bytes.len()))
+    pub(crate) fn from_store(bytes: &[u8]) -> Result<Self, String> {
+        bytes.try_into().map(Self).map_err(|_| format!("{} bytes instead of 32", bytes.len()))
     }
 
     /// Its bytes.

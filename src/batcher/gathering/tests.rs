@@ -7,11 +7,13 @@ use super::*;
 #[derive(Debug, Clone)]
 enum Step {
     Add(u8),
-    End,
+    Leave,
+    Return,
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    vec(prop_oneof![3 => (0..6_u8).prop_map(Step::Add), 2 => Just(Step::End)], 0..200)
+    let step = prop_oneof![4 => (0..6_u8).prop_map(Step::Add), 2 => Just(Step::Leave), 2 => Just(Step::Return)];
+    vec(step, 0..200)
 }
 
 /// Everything that left, and what it left behind.
@@ -23,35 +25,58 @@ struct Run {
     /// Who left, with which key, in which batch.
     left: Vec<(usize, u8, usize)>,
     batches: usize,
+    /// Slots whose batch is about to leave.
+    boarding: usize,
+    /// Slots whose batch has left.
+    under_way: usize,
 }
 
 impl Run {
     fn new(policy: BatchPolicy) -> Self {
-        Self { gathering: Gathering::new(policy), policy, came: Vec::new(), left: Vec::new(), batches: 0 }
+        let gathering = Gathering::new(policy);
+        Self { gathering, policy, came: Vec::new(), left: Vec::new(), batches: 0, boarding: 0, under_way: 0 }
     }
 
     fn step(&mut self, step: &Step) {
-        let batch = match step {
+        match step {
             Step::Add(key) => {
                 self.came.push(*key);
-                self.gathering.add(*key, self.came.len() - 1)
+                self.boarding += usize::from(self.gathering.add(*key, self.came.len() - 1));
             }
-            Step::End if self.gathering.in_flight() > 0 => self.gathering.next(),
-            Step::End => None,
-        };
-        if let Some(batch) = batch {
-            assert!((1..=self.policy.most).contains(&batch.len()));
-            self.left.extend(
-                batch
-                    .0
-                    .into_iter()
-                    .flat_map(|(key, waiters)| waiters.into_iter().map(move |waiter| (waiter, key)))
-                    .map(|(waiter, key)| (waiter, key, self.batches)),
-            );
-            self.batches += 1;
+            Step::Leave if self.boarding > 0 => {
+                self.boarding -= 1;
+                if let Some(batch) = self.gathering.leave() {
+                    self.under_way += 1;
+                    self.note(batch);
+                }
+            }
+            Step::Return if self.under_way > 0 => {
+                self.under_way -= 1;
+                self.boarding += 1;
+                self.gathering.board();
+            }
+            Step::Leave | Step::Return => {}
         }
-        assert!(self.gathering.in_flight() <= self.policy.slots);
-        assert!(self.gathering.waiting() == 0 || self.gathering.in_flight() == self.policy.slots, "a slot is free");
+        let (taken, waiting) = (self.gathering.taken(), self.gathering.waiting());
+        assert_eq!(taken, self.boarding + self.under_way);
+        assert!(taken <= self.policy.slots);
+        assert!(waiting <= self.boarding * self.policy.most || taken == self.policy.slots, "a slot is free");
+    }
+
+    fn note(&mut self, batch: Batch<u8, usize>) {
+        assert!((1..=self.policy.most).contains(&batch.len()));
+        let waiters =
+            batch.0.into_iter().flat_map(|(key, waiters)| waiters.into_iter().map(move |waiter| (waiter, key)));
+        self.left.extend(waiters.map(|(waiter, key)| (waiter, key, self.batches)));
+        self.batches += 1;
+    }
+
+    /// Until nothing is left to do.
+    fn end(&mut self) {
+        while self.gathering.taken() > 0 {
+            self.step(&Step::Return);
+            self.step(&Step::Leave);
+        }
     }
 }
 
@@ -60,9 +85,7 @@ proptest! {
     fn everyone_leaves_once_with_the_key_they_asked_for(steps in steps(), slots in 1..4_usize, most in 1..4_usize) {
         let mut run = Run::new(BatchPolicy { slots, most });
         steps.iter().for_each(|step| run.step(step));
-        while run.gathering.in_flight() > 0 {
-            run.step(&Step::End);
-        }
+        run.end();
         let who: HashSet<usize> = run.left.iter().map(|&(waiter, ..)| waiter).collect();
         prop_assert_eq!((who.len(), run.left.len()), (run.came.len(), run.came.len()));
         for (waiter, key, _) in run.left {
@@ -91,11 +114,12 @@ proptest! {
     #[test]
     fn a_slot_that_is_given_up_leaves_nobody_waiting(steps in steps(), slots in 1..4_usize, most in 1..4_usize) {
         let mut run = Run::new(BatchPolicy { slots, most });
-        run.step(&Step::Add(0));
         steps.iter().for_each(|step| run.step(step));
-        let let_go = run.gathering.abandon();
+        run.step(&Step::Add(0));
+        let let_go = run.gathering.abandon(run.boarding > 0);
         let who: HashSet<usize> = run.left.iter().map(|&(waiter, ..)| waiter).chain(let_go).collect();
         prop_assert_eq!(who.len(), run.came.len());
         prop_assert_eq!(run.gathering.waiting(), 0);
+        prop_assert_eq!(run.gathering.taken(), run.boarding + run.under_way - 1);
     }
 }

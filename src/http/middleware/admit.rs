@@ -48,7 +48,9 @@ pub(super) async fn admit(
         app.load().refuse();
         return (Problem::from(ProblemKind::Overloaded).unlogged().into_response(), None);
     };
-    request.extensions_mut().insert(permit.clone());
+    if !request.method().is_safe() {
+        request.extensions_mut().insert(permit.clone());
+    }
     let request = if http_body::Body::is_end_stream(request.body()) {
         request
     } else {

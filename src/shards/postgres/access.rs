@@ -32,7 +32,10 @@ impl Access {
     pub(super) fn new(shard_id: &str, options: PgConnectOptions, limits: &ShardLimits) -> Self {
         // The server gives up before the request does.
         let milliseconds = |share: f64| limits.timeout.mul_f64(share).as_millis().max(1);
-        let limited = options.options([("statement_timeout", milliseconds(0.75)), ("lock_timeout", milliseconds(0.5))]);
+        let limited = options
+            .options([("statement_timeout", milliseconds(0.75)), ("lock_timeout", milliseconds(0.5))])
+            // All statements find rows by unique keys: there is one plan, whatever the values.
+            .options([("plan_cache_mode", "force_generic_plan")]);
         Self {
             shard_id: shard_id.to_owned(),
             connections: Connections::new(limited, limits.connections),

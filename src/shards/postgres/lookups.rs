@@ -80,7 +80,8 @@ impl<T: Table> Lookups<T> {
     }
 
     async fn alone(&self, key: &T::Key) -> Result<Option<Decoded<T::Row>>, Arc<sqlx::Error>> {
-        Ok(fetch::<T>(&self.access, slice::from_ref(key)).await?.pop().map(|(_, row)| row))
+        // In a box, as sqlx's future is large, and would be moved by each that is around it.
+        Ok(Box::pin(fetch::<T>(&self.access, slice::from_ref(key))).await?.pop().map(|(_, row)| row))
     }
 
     async fn by_batch(

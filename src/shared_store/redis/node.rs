@@ -58,15 +58,18 @@ impl Node {
         deadline: Instant,
     ) -> Result<Value, Error> {
         match (&self.keeper, care) {
-            (Some(keeper), Care::Replicas) => self.keep(keeper, command, asking, deadline).await,
-            _ => self.write(command, asking, deadline).await,
+            // In boxes, as they are large, and most commands need neither.
+            (Some(keeper), Care::Replicas) => Box::pin(self.keep(keeper, command, asking, deadline)).await,
+            _ if asking => Box::pin(self.write_asking(command, deadline)).await,
+            _ => self.write(command, deadline).await,
         }
     }
 
-    async fn write(&self, command: Command, asking: bool, deadline: Instant) -> Result<Value, Error> {
-        if !asking {
-            return guarded(&self.breaker, deadline, self.connection.send(command)).await;
-        }
+    async fn write(&self, command: Command, deadline: Instant) -> Result<Value, Error> {
+        guarded(&self.breaker, deadline, self.connection.send(command)).await
+    }
+
+    async fn write_asking(&self, command: Command, deadline: Instant) -> Result<Value, Error> {
         let commands = vec![Command::bare("ASKING"), command];
         let mut answers = guarded(&self.breaker, deadline, self.connection.send_all(commands)).await?;
         Ok(answers.pop().unwrap_or(Value::Null))
@@ -81,7 +84,11 @@ impl Node {
     async fn keep(&self, keeper: &Keeper, command: Command, asking: bool, deadline: Instant) -> Result<Value, Error> {
         let Some(permit) = keeper.breaker.permit(Instant::now()) else {
             // Not acknowledged, but sessions end at the primary without having to wait for a replica to return.
-            self.write(command, asking, deadline).await?;
+            if asking {
+                self.write_asking(command, deadline).await?
+            } else {
+                self.write(command, deadline).await?
+            };
             return Err(too_few(keeper.replicas));
         };
         let wait = Command::new("WAIT", [i64::from(keeper.replicas), REPLICAS_HAVE.as_millis() as i64]);

@@ -46,7 +46,7 @@ impl SessionReads {
     pub(super) async fn read(&self, id: Id) -> Result<Texts, Error> {
         let deadline = Instant::now() + COMMAND_TIMEOUT;
         let found = match &self.batcher {
-            None => fetch(&self.nodes, vec![id], deadline).await?.pop().map(|(_, texts)| texts),
+            None => Box::pin(fetch(&self.nodes, vec![id], deadline)).await?.pop().map(|(_, texts)| texts),
             Some(batcher) => {
                 let nodes = Arc::clone(&self.nodes);
                 let fetched = batcher.find(id, move |ids| {

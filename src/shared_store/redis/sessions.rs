@@ -54,7 +54,9 @@ fn decode(user_id: UserId, text: &str) -> Result<(&str, StoredSession), Failure>
     let generation = field("generation")?;
     let (idle_ends, ends, created) = (field("idle end")?, field("end")?, field("creation")?);
     let (digest, address, user_agent) = (field("digest")?, field("address")?, field("user agent")?);
-    let digest = TokenDigest::from_store(hex::decode(digest)?)?;
+    let mut bytes = [0; 32];
+    hex::decode_to_slice(digest, &mut bytes)?;
+    let digest = TokenDigest::from_store(&bytes)?;
     let known = |text: &str, unknown| (text != unknown).then(|| text.to_owned());
     let session = StoredSession {
         session_id: digest.session_id(),
@@ -140,7 +142,8 @@ impl SessionStore for RedisSharedStore {
         let live = decode_live(user_id, &texts, now).map_err(|source| self.corrupt("session", source))?;
         let Some((mut session, snapshot)) = live else { return Ok(None) };
         if session.slid(idle, now).is_some() {
-            match self.slide(&session, idle, now).await {
+            // In a box, as it is large and seldom needed.
+            match Box::pin(self.slide(&session, idle, now)).await {
                 Ok(Some(idle_ends)) => session.idle_expires_at = Timestamp::from_millis(idle_ends),
                 Ok(None) => return Ok(None),
                 // The session is alive all the same; it slides when it is used again.
