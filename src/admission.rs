@@ -19,7 +19,8 @@
 //!
 //! Only what was served counts: failures are fast, or as slow as some timeout.
 //!
-//! **The queue** (`queue`) is short in time and in length, and serves the last one first. Who finds it full is refused.
+//! **The queue** (`queue`) is short in time and in length, and serves the first one first, as long as that is in good time.
+//! Who finds it full is refused.
 //!
 //! Everything but this file and `permit` is without I/O or a clock, and simulated in `gate/simulation`.
 
@@ -142,7 +143,7 @@ async fn enter(gate: &Arc<SharedGate>, shard: Option<&str>, kind: Kind) -> Resul
     let (group, decision) = {
         let mut gate = lock(gate);
         let group = Group { lane: gate.lane(shard), kind };
-        let decision = gate.offer(group.lane, || {
+        let decision = gate.offer(group.lane, Instant::now(), || {
             let (sender, waiting) = oneshot::channel();
             receiver = Some(waiting);
             Waiter { group, sender }

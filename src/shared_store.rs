@@ -13,7 +13,6 @@ use std::{collections::BTreeMap, fmt::Debug, time::Duration};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 
 pub use self::{
     balancing::{BalancerControl, Balancing, NodeRecord},
@@ -26,7 +25,7 @@ use crate::{
     load::Load,
     sessions::{SessionId, TokenDigest},
     store_error::StoreError,
-    users::{LoginName, Permissions, UserId},
+    users::{LoginName, Permissions, Preferences, UserId},
 };
 
 /// An idle expiry is written again only once it has moved by this part of the idle timeout.
@@ -105,7 +104,7 @@ pub struct UserSnapshot {
     /// What the user may do.
     pub permissions: Permissions,
     /// The preferences document.
-    pub preferences: Map<String, Value>,
+    pub preferences: Preferences,
 }
 
 /// The counter that all of a user's sessions must agree with; raising it ends them all.

@@ -60,7 +60,7 @@ async fn a_rename_beside_another_change_of_the_row_succeeds() {
         others.change_preferences(user_id, &Precondition::None, &patch).await.expect("a change");
     });
     let renamed = users.change(user_id, &Precondition::None, rename_to("lovelace")).await.expect("a rename");
-    assert_eq!((renamed.version, renamed.preferences["theme"].as_str()), (3, Some("dark")));
+    assert_eq!((renamed.version, renamed.preferences.as_str()), (3, r#"{"theme":"dark"}"#));
     stage.login("lovelace", PASSWORD).await.expect("the new name works");
     users.register(staged::registration("ada")).await.expect("the former name is free");
 }

@@ -85,7 +85,7 @@ impl<W> Gate<W> {
     }
 
     /// Decides on a request that comes now; `waiter` makes whom to tell if it has to wait.
-    pub(super) fn offer(&mut self, lane: usize, waiter: impl FnOnce() -> W) -> Decision {
+    pub(super) fn offer(&mut self, lane: usize, now: Instant, waiter: impl FnOnce() -> W) -> Decision {
         self.counts.offered += 1;
         let limit = self.limit.get();
         if self.in_flight < limit && self.lanes.has_room(lane, limit) {
@@ -101,7 +101,7 @@ impl<W> Gate<W> {
             return Decision::Refused;
         }
         self.counts.queued += 1;
-        Decision::Waits(self.queue.push(lane, waiter()))
+        Decision::Waits(self.queue.push(lane, waiter(), now))
     }
 
     /// Refuses one whose time to wait is up, unless it was let in meanwhile; whether it did.
@@ -117,9 +117,9 @@ impl<W> Gate<W> {
     }
 
     /// Gives a place back for as long as a request waits for its client, and returns who gets in.
-    pub(super) fn pause(&mut self, lane: usize) -> Vec<W> {
+    pub(super) fn pause(&mut self, lane: usize, now: Instant) -> Vec<W> {
         self.exit(lane);
-        self.let_in()
+        self.let_in(now)
     }
 
     /// Takes a place for a request that goes on, whether or not there is one: it was let in before.
@@ -140,7 +140,7 @@ impl<W> Gate<W> {
         if self.samples >= WINDOW_SAMPLES && now.saturating_duration_since(self.window_since) >= WINDOW {
             self.close_window(now);
         }
-        self.let_in()
+        self.let_in(now)
     }
 
     /// What is to be told of a refusal, unless that was done not long ago.
@@ -173,12 +173,12 @@ impl<W> Gate<W> {
         self.lanes.exit(lane);
     }
 
-    fn let_in(&mut self) -> Vec<W> {
+    fn let_in(&mut self, now: Instant) -> Vec<W> {
         let mut entered = Vec::new();
         let limit = self.limit.get();
         while self.in_flight < limit {
             let lanes = &self.lanes;
-            let next = self.queue.pop(|lane| lanes.has_room(lane, limit));
+            let next = self.queue.pop(now, |lane| lanes.has_room(lane, limit));
             let Some((lane, waiter)) = next else { break };
             self.counts.admitted += 1;
             self.enter(lane);

@@ -71,7 +71,7 @@ impl Permit {
     pub fn pause(&self) {
         if !self.0.paused.swap(true, Ordering::Relaxed) {
             self.0.paused_at.store(self.0.elapsed(), Ordering::Relaxed);
-            let waiters = lock(&self.0.gate).pause(self.0.group.lane);
+            let waiters = lock(&self.0.gate).pause(self.0.group.lane, Instant::now());
             self.0.let_in(waiters);
         }
     }

@@ -1,12 +1,20 @@
-//! Requests that wait for room, the last one first.
+//! Requests that wait for room: the first one first, unless it has waited for long; then the last one.
 //!
-//! In a burst that the process can work off, everybody gets through before the time is up, whatever the order. In
-//! an overload somebody is refused in any case: whoever got in last is served as fast as ever, and those before it are
+//! As long as everybody gets in after a short wait, first come is first served, and nobody is refused for having been
+//! overtaken. Where that would keep everyone waiting for nearly as long as anyone is allowed to, there is more than can be
+//! done, and somebody is refused in any case: then whoever came last is served as fast as ever, and those before it are
 //! refused when their time is up. Meanwhile they keep the queue full, so most of what comes is refused at once, which costs
-//! less than to wait and be told. First come, first served, everyone would wait for as long as anyone is
-//! allowed to, and clients that have given up would be served before those that still wait.
+//! less than to wait and be told.
 
-use std::collections::VecDeque;
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+use super::QUEUE_DEADLINE;
+
+/// Who has waited for longer gives way to the last one.
+const LONG: Duration = Duration::from_millis(QUEUE_DEADLINE.as_millis() as u64 / 10);
 
 /// The line. Its length is for whoever adds to it to mind.
 #[derive(Debug)]
@@ -19,6 +27,7 @@ pub(super) struct Queue<W> {
 struct Entry<W> {
     ticket: Ticket,
     lane: usize,
+    since: Instant,
     waiter: W,
 }
 
@@ -40,16 +49,19 @@ impl<W> Queue<W> {
         self.waiting.iter().filter(|entry| entry.lane == lane).count()
     }
 
-    pub(super) fn push(&mut self, lane: usize, waiter: W) -> Ticket {
+    pub(super) fn push(&mut self, lane: usize, waiter: W, now: Instant) -> Ticket {
         let ticket = Ticket(self.next);
         self.next += 1;
-        self.waiting.push_back(Entry { ticket, lane, waiter });
+        self.waiting.push_back(Entry { ticket, lane, since: now, waiter });
         ticket
     }
 
-    /// Takes out the last one whose lane `has_room`.
-    pub(super) fn pop(&mut self, has_room: impl Fn(usize) -> bool) -> Option<(usize, W)> {
-        let index = self.waiting.iter().rposition(|entry| has_room(entry.lane))?;
+    /// Takes out the next one whose lane `has_room`.
+    pub(super) fn pop(&mut self, now: Instant, has_room: impl Fn(usize) -> bool) -> Option<(usize, W)> {
+        let fits = |entry: &Entry<W>| has_room(entry.lane);
+        let first = self.waiting.iter().position(fits)?;
+        let is_late = now.saturating_duration_since(self.waiting[first].since) > LONG;
+        let index = if is_late { self.waiting.iter().rposition(fits)? } else { first };
         self.waiting.remove(index).map(|entry| (entry.lane, entry.waiter))
     }
 
@@ -65,14 +77,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_one_whose_lane_has_room_is_first() {
-        let mut queue = Queue::new();
-        let tickets = [(0, 'a'), (1, 'b'), (0, 'c'), (1, 'd')].map(|(lane, waiter)| queue.push(lane, waiter));
-        assert_eq!(queue.pop(|lane| lane == 0), Some((0, 'c')));
-        assert_eq!((queue.len(), queue.of_lane(1)), (3, 2));
-        assert!(queue.remove(tickets[3]) && !queue.remove(tickets[3]) && !queue.remove(tickets[2]));
-        assert_eq!(queue.pop(|_| true), Some((1, 'b')));
-        assert_eq!(queue.pop(|lane| lane == 1), None);
-        assert_eq!(queue.pop(|_| true), Some((0, 'a')));
+    fn the_first_one_whose_lane_has_room_is_first_and_once_it_has_waited_long_the_last() {
+        let (mut queue, now) = (Queue::new(), Instant::now());
+        let waiters = [(0, 'a'), (1, 'b'), (0, 'c'), (1, 'd'), (0, 'e')];
+        let tickets = waiters.map(|(lane, waiter)| queue.push(lane, waiter, now));
+        assert_eq!(queue.pop(now + LONG, |lane| lane == 1), Some((1, 'b')));
+        assert_eq!((queue.len(), queue.of_lane(1)), (4, 1));
+        assert!(queue.remove(tickets[3]) && !queue.remove(tickets[3]) && !queue.remove(tickets[1]));
+        let late = now + LONG + Duration::from_millis(1);
+        assert_eq!(queue.pop(late, |_| true), Some((0, 'e')));
+        assert_eq!(queue.pop(late, |lane| lane == 1), None);
+        assert_eq!(queue.pop(now, |_| true), Some((0, 'a')));
+        queue.push(1, 'f', late);
+        queue.push(1, 'g', late);
+        assert_eq!(
+            queue.pop(late, |lane| lane == 1),
+            Some((1, 'f')),
+            "who of the lane comes first has not waited long"
+        );
     }
 }

@@ -8,6 +8,8 @@ use std::{
     hash::Hash,
 };
 
+use foldhash::fast::RandomState;
+
 use super::BatchPolicy;
 
 #[derive(Debug)]
@@ -20,16 +22,19 @@ pub(super) struct Gathering<K, W> {
     /// Whether lookups were joined in the batch that left last.
     joined: bool,
     order: VecDeque<K>,
-    waiting: HashMap<K, Vec<W>>,
+    waiting: ByKey<K, W>,
 }
 
 /// Keys that leave together, and who waits for each.
 #[derive(Debug)]
-pub(super) struct Batch<K, W>(HashMap<K, Vec<W>>);
+pub(super) struct Batch<K, W>(ByKey<K, W>);
+
+/// Those who wait, by key. Batches are too small for keys that somebody chose to do harm.
+type ByKey<K, W> = HashMap<K, Vec<W>, RandomState>;
 
 impl<K, W> Gathering<K, W> {
     pub(super) fn new(policy: BatchPolicy) -> Self {
-        Self { policy, taken: 0, boarding: 0, joined: false, order: VecDeque::new(), waiting: HashMap::new() }
+        Self { policy, taken: 0, boarding: 0, joined: false, order: VecDeque::new(), waiting: HashMap::default() }
     }
 
     /// How many slots are taken.

@@ -9,14 +9,13 @@ use axum::{
     extract::ConnectInfo,
     http::{Request, Response},
 };
-use hyper::body::Incoming;
+use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::{
         conn::auto::Builder,
         graceful::{GracefulShutdown, Watcher},
     },
-    service::TowerToHyperService,
 };
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -24,7 +23,7 @@ use tokio::{
 };
 use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
-use tower::{Service, ServiceExt, service_fn};
+use tower::Service;
 
 /// How long to wait after a failed accept: it fails when descriptors run out, and would fail again at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -121,12 +120,13 @@ async fn converse<S, B>(
     let service = service_fn(move |mut request: Request<Incoming>| {
         heard.notify_one();
         request.extensions_mut().insert(ConnectInfo(peer));
-        service.clone().oneshot(request)
+        // Which is ready at any time, as it holds nothing back.
+        service.clone().call(request)
     });
     // hyper would wait for ever, and whatever the response holds with it.
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(limits.send_timeout));
-    let connection = builder.serve_connection(TokioIo::new(Box::pin(stream)), TowerToHyperService::new(service));
+    let connection = builder.serve_connection(TokioIo::new(Box::pin(stream)), service);
     let mut connection = std::pin::pin!(watcher.watch(connection));
     // hyper times the head of a request, but not the wait for its first byte, nor that for HTTP/2's preface.
     let first_request = tokio::time::timeout(limits.header_timeout, spoken.notified());

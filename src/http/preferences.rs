@@ -1,7 +1,7 @@
 //! The preferences document.
 
 use axum::{extract::State, response::Response};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::{
     auth::{Access, Caller},
@@ -11,7 +11,7 @@ use super::{
     problem::Problem,
     views::PreferencesSchema,
 };
-use crate::{app::App, json::DocumentObject};
+use crate::{app::App, json::DocumentObject, users::Preferences};
 
 /// Shows the preferences: the bare document.
 #[utoipa::path(
@@ -59,7 +59,7 @@ pub(super) async fn change(
     Segment(user_id): Segment,
     IfMatch(precondition): IfMatch,
     MergePatch(patch): MergePatch<DocumentObject>,
-) -> Result<Versioned<Map<String, Value>>, Problem> {
+) -> Result<Versioned<Preferences>, Problem> {
     let user_id = caller.target(&user_id, Access::Write)?;
     let user = app.users().change_preferences(user_id, &precondition, &Value::Object(patch.0)).await?;
     Ok(Versioned { version: user.version, body: user.preferences })

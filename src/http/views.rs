@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 
 use serde::Serialize;
-use serde_json::{Map, Value};
 use utoipa::{
     PartialSchema, ToSchema,
     openapi::{ArrayBuilder, ObjectBuilder, Ref, RefOr, Schema, Type, schema::AnyOfBuilder},
@@ -16,7 +15,7 @@ use crate::{
     sessions::LiveSession,
     shared_store::StoredSession,
     store_error::StoreError,
-    users::{Permission, Profile, User},
+    users::{Permission, Preferences, Profile, User},
 };
 
 /// A user.
@@ -33,7 +32,7 @@ pub struct UserView {
     pub profile: Profile,
     /// The preferences document.
     #[schema(value_type = PreferencesSchema)]
-    pub preferences: Map<String, Value>,
+    pub preferences: Preferences,
     /// What the user may do.
     #[schema(example = json!(["read", "write"]))]
     pub permissions: Vec<Permission>,
@@ -151,7 +150,7 @@ pub struct SessionView {
     pub permissions: Vec<Permission>,
     /// The user's preferences.
     #[schema(value_type = PreferencesSchema)]
-    pub preferences: Map<String, Value>,
+    pub preferences: Preferences,
     /// The session itself.
     #[serde(flatten)]
     pub times: SessionTimes,

@@ -21,6 +21,7 @@
 mod address;
 mod balancing;
 mod cluster;
+pub mod codec;
 mod connection;
 mod durability;
 mod fleet;

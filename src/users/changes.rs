@@ -139,8 +139,8 @@ impl Users {
         patch: &Value,
     ) -> Result<User, UserError> {
         self.edit(user_id, precondition, |user| {
-            user.preferences =
-                merge_preferences(std::mem::take(&mut user.preferences), patch).map_err(UserError::Invalid)?;
+            let document = user.preferences.to_map().map_err(damaged)?;
+            user.preferences = (&merge_preferences(document, patch).map_err(UserError::Invalid)?).into();
             Ok(())
         })
         .await
@@ -346,4 +346,9 @@ impl Users {
         let common = || Violation::new(field, "must not be one of those that are guessed first");
         hash.ok_or_else(|| UserError::Invalid(vec![common()]))
     }
+}
+
+/// What a document failed of that no change can have written.
+fn damaged(source: serde_json::Error) -> StoreError {
+    StoreError::Corrupt { store: "shards".to_owned(), what: "preferences document", source: source.into() }
 }

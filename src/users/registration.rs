@@ -47,7 +47,7 @@ impl Users {
             login_name: login_name.clone(),
             password_hash: self.hash_new(place, "password", &registration.password, &login_name).await?,
             profile: registration.profile.clone(),
-            preferences: registration.preferences.clone(),
+            preferences: (&registration.preferences).into(),
             permissions: Permissions::default(),
             suspended: false,
             idempotency_hash: registration.idempotency_key.as_ref().map(|key| secret::digest(key.as_bytes())),

@@ -3,9 +3,8 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 
-use super::{LoginName, UserId};
+use super::{LoginName, Preferences, UserId};
 use crate::{clock::Timestamp, passwords::PasswordHash};
 
 /// A user's row. `version` rises with every change that a client can see, and is the `ETag`.
@@ -20,7 +19,7 @@ pub struct User {
     /// Name and e-mail address.
     pub profile: Profile,
     /// A JSON object of the client's own making.
-    pub preferences: Map<String, Value>,
+    pub preferences: Preferences,
     /// What it may do.
     pub permissions: Permissions,
     /// Whether logging in is refused.

@@ -11,7 +11,7 @@ use symbolon::{
         sqlite::SqliteShard,
     },
     store_error::StoreError,
-    users::{LoginName, PasswordReset, Permissions, Profile, User, UserId},
+    users::{LoginName, PasswordReset, Permissions, Preferences, Profile, User, UserId},
 };
 use uuid::Uuid;
 
@@ -84,7 +84,7 @@ pub(super) async fn user() -> User {
         login_name: name("ada"),
         password_hash: hash("correct horse").await,
         profile: Profile { name: "Ada".into(), email: "ada@example.com".into() },
-        preferences: preferences.as_object().expect("an object").clone(),
+        preferences: preferences.as_object().expect("an object").into(),
         permissions: Permissions { read: true, write: false, admin: true },
         suspended: true,
         idempotency_hash: Some([7; 32]),
@@ -130,7 +130,7 @@ async fn an_update_needs_the_version_before_it(shard: &dyn ShardStore) {
     shard.insert_user(EPOCH, &user).await.expect("an answer");
     let changed = User {
         login_name: name("eve"),
-        preferences: serde_json::Map::new(),
+        preferences: Preferences::default(),
         permissions: Permissions::default(),
         suspended: false,
         reset: None,

@@ -62,7 +62,7 @@ async fn lookups_that_come_at_once_share_a_query_and_each_gets_its_own_row() {
     }
     assert_eq!(missing.expect("an answer"), None);
     let batching = shard.batching().expect("batches");
-    assert_eq!((counts(batching.users), counts(batching.names)), ((7, 2, 6), (0, 0, 0)));
+    assert_eq!((counts(batching.users), counts(batching.names)), ((7, 1, 6), (0, 0, 0)));
 }
 
 #[tokio::test]
@@ -91,7 +91,7 @@ async fn a_row_that_cannot_be_read_is_the_failure_of_those_alone_who_ask_for_it(
         [first.expect("an answer"), third.expect("an answer")],
         [Some(users[0].clone()), Some(users[2].clone())]
     );
-    assert_eq!(shard.batching().expect("batches").users.batches, 2);
+    assert_eq!(shard.batching().expect("batches").users.batches, 1);
 }
 
 #[tokio::test]

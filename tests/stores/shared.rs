@@ -124,7 +124,7 @@ fn snapshot(version: i64) -> UserSnapshot {
         version,
         login_name: "ada".into(),
         permissions: Permissions::default(),
-        preferences: json!({"version": version, "empty": []}).as_object().expect("an object").clone(),
+        preferences: json!({"version": version, "empty": []}).as_object().expect("an object").into(),
     }
 }
 

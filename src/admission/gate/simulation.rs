@@ -153,7 +153,7 @@ impl Simulation {
         self.outcomes[phase].offered[shard] += 1;
         let lane = self.gate.lane(Some(SHARDS[shard]));
         let mut request = Request { phase, shard, arrived: self.now, admitted: self.now, step: 0, ticket: None };
-        match self.gate.offer(lane, || id) {
+        match self.gate.offer(lane, self.begun + self.now, || id) {
             Decision::Admitted => {
                 self.requests.insert(id, request);
                 self.take_core(Some(id));

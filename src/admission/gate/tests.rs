@@ -3,8 +3,12 @@ use crate::admission::lanes::Kind;
 
 const MS: Duration = Duration::from_millis(1);
 
+fn now() -> Instant {
+    Instant::now()
+}
+
 fn gate(limit: f64) -> Gate<u32> {
-    Gate::new(limit, Bounds { least: limit, most: 1000.0, patience: Duration::ZERO }, Instant::now())
+    Gate::new(limit, Bounds { least: limit, most: 1000.0, patience: Duration::ZERO }, now())
 }
 
 fn served(took: Duration) -> Ending {
@@ -18,12 +22,14 @@ fn group(lane: usize) -> Group {
 #[test]
 fn who_comes_when_the_gate_is_full_waits_and_is_let_in_when_one_ends() {
     let mut gate = gate(2.0);
-    let now = Instant::now();
-    assert_eq!([gate.offer(0, || 1), gate.offer(0, || 2)], [Decision::Admitted, Decision::Admitted]);
-    assert!(matches!(gate.offer(0, || 3), Decision::Waits(_)) && matches!(gate.offer(0, || 4), Decision::Waits(_)));
-    assert_eq!(gate.finish(group(0), served(MS), now), [4]);
-    assert_eq!(gate.finish(group(0), served(MS), now), [3]);
-    assert!(gate.finish(group(0), served(MS), now).is_empty());
+    assert_eq!([gate.offer(0, now(), || 1), gate.offer(0, now(), || 2)], [Decision::Admitted, Decision::Admitted]);
+    assert!(
+        matches!(gate.offer(0, now(), || 3), Decision::Waits(_))
+            && matches!(gate.offer(0, now(), || 4), Decision::Waits(_))
+    );
+    assert_eq!(gate.finish(group(0), served(MS), now()), [3]);
+    assert_eq!(gate.finish(group(0), served(MS), now()), [4]);
+    assert!(gate.finish(group(0), served(MS), now()).is_empty());
     let counts = gate.counts();
     assert_eq!((counts.offered, counts.admitted, counts.queued, counts.in_flight), (4, 4, 2, 1));
 }
@@ -31,13 +37,13 @@ fn who_comes_when_the_gate_is_full_waits_and_is_let_in_when_one_ends() {
 #[test]
 fn the_queue_is_bounded_and_whoever_is_not_served_is_counted() {
     let mut gate = gate(1.0);
-    assert_eq!(gate.offer(0, || 0), Decision::Admitted);
+    assert_eq!(gate.offer(0, now(), || 0), Decision::Admitted);
     let mut tickets = Vec::new();
     for number in 0..QUEUE_LEAST as u32 {
-        let Decision::Waits(ticket) = gate.offer(0, || number) else { panic!("the queue has room") };
+        let Decision::Waits(ticket) = gate.offer(0, now(), || number) else { panic!("the queue has room") };
         tickets.push(ticket);
     }
-    assert_eq!([gate.offer(0, || 1000), gate.offer(0, || 1001)], [Decision::Refused, Decision::Refused]);
+    assert_eq!([gate.offer(0, now(), || 1000), gate.offer(0, now(), || 1001)], [Decision::Refused, Decision::Refused]);
     assert_eq!((gate.counts().shed, gate.counts().waiting), (2, QUEUE_LEAST));
     assert!(gate.expire(tickets[0]) && !gate.expire(tickets[0]));
     gate.abandon(tickets[1]);
@@ -52,31 +58,30 @@ fn a_shard_that_hangs_leaves_places_for_the_others() {
     let mut gate = gate(8.0);
     let [first, second, third] = ["a", "b", "c"].map(|shard| gate.lane(Some(shard)));
     assert_eq!(gate.lane(Some("b")), second);
-    let hung = (0..100).filter(|&number| gate.offer(third, || number) == Decision::Admitted).count();
+    let hung = (0..100).filter(|&number| gate.offer(third, now(), || number) == Decision::Admitted).count();
     assert_eq!((hung, gate.counts().waiting), (4, QUEUE_LEAST / 2));
     for lane in [first, second, 0, first] {
-        assert_eq!(gate.offer(lane, || 0), Decision::Admitted);
+        assert_eq!(gate.offer(lane, now(), || 0), Decision::Admitted);
     }
-    assert!(matches!(gate.offer(first, || 200), Decision::Waits(_)));
-    assert_eq!(gate.finish(group(first), served(MS), Instant::now()), [200], "not one of the shard that hangs");
+    assert!(matches!(gate.offer(first, now(), || 200), Decision::Waits(_)));
+    assert_eq!(gate.finish(group(first), served(MS), now()), [200], "not one of the shard that hangs");
 }
 
 #[test]
 fn the_only_shard_may_have_all_places() {
     let mut gate = gate(8.0);
     let only = gate.lane(Some("a"));
-    assert!((0..8).all(|number| gate.offer(only, || number) == Decision::Admitted));
+    assert!((0..8).all(|number| gate.offer(only, now(), || number) == Decision::Admitted));
 }
 
 #[test]
 fn what_was_not_served_says_nothing_and_what_was_refused_behind_lowers_the_limit() {
-    let mut gate: Gate<u32> =
-        Gate::new(100.0, Bounds { least: 8.0, most: 100.0, patience: Duration::ZERO }, Instant::now());
-    let mut now = Instant::now();
+    let mut gate: Gate<u32> = Gate::new(100.0, Bounds { least: 8.0, most: 100.0, patience: Duration::ZERO }, now());
+    let mut at = now();
     let mut round = |gate: &mut Gate<u32>, ending: Ending| {
-        now += WINDOW;
-        (0..60).for_each(|number| assert_eq!(gate.offer(0, || number), Decision::Admitted));
-        (0..60).for_each(|_| drop(gate.finish(group(0), ending, now)));
+        at += WINDOW;
+        (0..60).for_each(|number| assert_eq!(gate.offer(0, now(), || number), Decision::Admitted));
+        (0..60).for_each(|_| drop(gate.finish(group(0), ending, at)));
         gate.counts().limit
     };
     round(&mut gate, served(MS));
@@ -87,20 +92,20 @@ fn what_was_not_served_says_nothing_and_what_was_refused_behind_lowers_the_limit
 #[test]
 fn a_pause_gives_the_place_away_and_going_on_needs_none() {
     let mut gate = gate(1.0);
-    assert_eq!(gate.offer(0, || 1), Decision::Admitted);
-    assert!(matches!(gate.offer(0, || 2), Decision::Waits(_)));
-    assert_eq!(gate.pause(0), [2]);
+    assert_eq!(gate.offer(0, now(), || 1), Decision::Admitted);
+    assert!(matches!(gate.offer(0, now(), || 2), Decision::Waits(_)));
+    assert_eq!(gate.pause(0, now()), [2]);
     gate.resume(0);
     assert_eq!(gate.counts().in_flight, 2);
-    gate.pause(0);
+    gate.pause(0, now());
     let paused = Ending { paused: true, ..Ending::default() };
-    assert!(gate.finish(group(0), paused, Instant::now()).is_empty());
-    assert!(gate.finish(group(0), served(MS), Instant::now()).is_empty());
+    assert!(gate.finish(group(0), paused, now()).is_empty());
+    assert!(gate.finish(group(0), served(MS), now()).is_empty());
     assert_eq!(gate.counts().in_flight, 0);
 }
 
 #[test]
 fn refusals_are_told_of_once_in_a_while() {
-    let (mut gate, now) = (gate(1.0), Instant::now());
+    let (mut gate, now) = (gate(1.0), now());
     assert!(gate.tell(now).is_some() && gate.tell(now + TELL / 2).is_none() && gate.tell(now + TELL).is_some());
 }

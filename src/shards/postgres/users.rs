@@ -103,7 +103,7 @@ pub(super) fn push(rows: &mut Rows, epoch: i64, user: &User) {
         user.password_hash.as_str().to_owned(),
         user.profile.name.clone(),
         user.profile.email.clone(),
-        preferences(user),
+        user.preferences.as_str().to_owned(),
         permissions(user),
         user.suspended.to_string(),
         moment(user.created_at),
@@ -115,10 +115,6 @@ pub(super) fn push(rows: &mut Rows, epoch: i64, user: &User) {
         user.reset.as_ref().map(|reset| moment(reset.expires_at)),
     ];
     rows.push(always.iter().map(|field| Some(field.as_str())).chain(sometimes.iter().map(Option::as_deref)));
-}
-
-fn preferences(user: &User) -> String {
-    serde_json::json!(user.preferences).to_string()
 }
 
 fn permissions(user: &User) -> String {
@@ -179,7 +175,7 @@ fn bind_changeable<'q>(query: Query<'q>, user: &'q User) -> Query<'q> {
         .bind(user.password_hash.as_str())
         .bind(&user.profile.name)
         .bind(&user.profile.email)
-        .bind(preferences(user))
+        .bind(user.preferences.as_str())
         .bind(permissions(user))
         .bind(user.suspended)
         .bind(user.idempotency_hash.as_ref().map(|hash| hash.as_slice()))

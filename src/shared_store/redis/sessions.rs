@@ -3,23 +3,25 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use fred::types::Value;
 
-use super::{PREFIX, RedisSharedStore, session_reads::Texts, totals};
+use super::{PREFIX, RedisSharedStore, codec, totals};
 use crate::{
     clock::Timestamp,
     secret,
-    sessions::{SessionId, TokenDigest},
-    shared_store::{Client, Generation, SessionStore, SessionTotals, StoredSession, UserSnapshot},
+    sessions::SessionId,
+    shared_store::{Generation, SessionStore, SessionTotals, StoredSession, UserSnapshot},
     store_error::StoreError,
     users::UserId,
 };
 
 pub(super) fn key(user_id: UserId, of: &str) -> String {
-    format!("{PREFIX}{{{user_id}}}:{of}")
+    let mut uuid = uuid::Uuid::encode_buffer();
+    [PREFIX, "{", user_id.uuid().hyphenated().encode_lower(&mut uuid), "}:", of].concat()
 }
 
 pub(super) fn session_key(user_id: UserId, session_id: SessionId) -> String {
-    format!("{}{session_id}", key(user_id, "session:"))
+    key(user_id, &format!("session:{session_id}"))
 }
 
 /// Where a first generation starts: positive, with room to rise.
@@ -31,65 +33,6 @@ fn random_generation() -> i64 {
 
 fn remaining(until: Timestamp) -> i64 {
     (until.millis() - Timestamp::now().millis()).max(1)
-}
-
-type Failure = Box<dyn std::error::Error + Send + Sync>;
-
-/// What stands for an address that is not known.
-const UNKNOWN: &str = "-";
-
-/// What never changes of a session, and comes behind its generation, idle end and end.
-fn encode_rest(session: &StoredSession) -> String {
-    let digest = hex::encode(session.digest.as_bytes());
-    let address = session.client.address.as_deref().unwrap_or(UNKNOWN);
-    let user_agent = session.client.user_agent.as_deref().unwrap_or_default();
-    format!("{} {digest} {address} {user_agent}", session.created_at.millis())
-}
-
-/// A session and the generation that it was made under.
-fn decode(user_id: UserId, text: &str) -> Result<(&str, StoredSession), Failure> {
-    let mut fields = text.splitn(7, ' ');
-    let mut field = |name: &str| fields.next().ok_or_else(|| format!("no {name}"));
-    let time = |text: &str| text.parse().map(Timestamp::from_millis);
-    let generation = field("generation")?;
-    let (idle_ends, ends, created) = (field("idle end")?, field("end")?, field("creation")?);
-    let (digest, address, user_agent) = (field("digest")?, field("address")?, field("user agent")?);
-    let mut bytes = [0; 32];
-    hex::decode_to_slice(digest, &mut bytes)?;
-    let digest = TokenDigest::from_store(&bytes)?;
-    let known = |text: &str, unknown| (text != unknown).then(|| text.to_owned());
-    let session = StoredSession {
-        session_id: digest.session_id(),
-        user_id,
-        digest,
-        created_at: time(created)?,
-        idle_expires_at: time(idle_ends)?,
-        expires_at: time(ends)?,
-        client: Client { address: known(address, UNKNOWN), user_agent: known(user_agent, "") },
-    };
-    Ok((generation, session))
-}
-
-fn decode_snapshot(text: &str) -> Result<UserSnapshot, Failure> {
-    let (version, document) = text.split_once(' ').ok_or("no version")?;
-    let mut snapshot: UserSnapshot = serde_json::from_str(document)?;
-    snapshot.version = version.parse()?;
-    Ok(snapshot)
-}
-
-/// A session that is alive at `now` by what there is of it, and its user.
-fn decode_live(
-    user_id: UserId,
-    [generation, snapshot, session]: &Texts,
-    now: Timestamp,
-) -> Result<Option<(StoredSession, UserSnapshot)>, Failure> {
-    let texts = generation.as_bytes_str().zip(snapshot.as_bytes_str()).zip(session.as_bytes_str());
-    let Some(((current, snapshot), session)) = texts else { return Ok(None) };
-    let (generation, session) = decode(user_id, &session)?;
-    if generation != &*current || session.idle_expires_at <= now || session.expires_at <= now {
-        return Ok(None);
-    }
-    Ok(Some((session, decode_snapshot(&snapshot)?)))
 }
 
 #[async_trait]
@@ -125,7 +68,7 @@ impl SessionStore for RedisSharedStore {
             session.session_id.to_string(),
             session.idle_expires_at.millis().to_string(),
             session.expires_at.millis().to_string(),
-            encode_rest(session),
+            codec::encode_rest(session),
             i64::MAX.to_string(),
         ];
         self.run(&self.scripts.create_session, keys.to_vec(), arguments.to_vec()).await
@@ -139,8 +82,13 @@ impl SessionStore for RedisSharedStore {
         now: Timestamp,
     ) -> Result<Option<(StoredSession, UserSnapshot)>, StoreError> {
         let texts = self.session_reads.read((user_id, session_id)).await.map_err(|source| self.unavailable(source))?;
-        let live = decode_live(user_id, &texts, now).map_err(|source| self.corrupt("session", source))?;
-        let Some((mut session, snapshot)) = live else { return Ok(None) };
+        let [Some(generation), Some(snapshot), Some(session)] = texts.each_ref().map(Value::as_bytes_str) else {
+            return Ok(None);
+        };
+        let live = codec::decode_live(user_id, [&generation, &snapshot, &session], now);
+        let Some((mut session, snapshot)) = live.map_err(|source| self.corrupt("session", source))? else {
+            return Ok(None);
+        };
         if session.slid(idle, now).is_some() {
             // In a box, as it is large and seldom needed.
             match Box::pin(self.slide(&session, idle, now)).await {
@@ -157,7 +105,7 @@ impl SessionStore for RedisSharedStore {
         let keys = vec![key(user_id, "gen"), key(user_id, "index")];
         let arguments = vec![now.millis().to_string(), key(user_id, "session:")];
         let texts: Vec<String> = self.run(&self.scripts.list_sessions, keys, arguments).await?;
-        let decode = |text: &String| decode(user_id, text).map(|(_, session)| session);
+        let decode = |text: &String| codec::decode(user_id, text).map(|(_, session)| session);
         texts.iter().map(decode).collect::<Result<_, _>>().map_err(|source| self.corrupt("session", source))
     }
 

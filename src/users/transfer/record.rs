@@ -3,13 +3,12 @@
 use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 
 use crate::{
     clock::Timestamp,
     json::{self, DocumentObject, object},
     passwords::PasswordHash,
-    users::{Permission, Permissions, Profile, Rules, User, UserId, Violation},
+    users::{Permission, Permissions, Preferences, Profile, Rules, User, UserId, Violation},
 };
 
 /// How far ahead the clock may be of a machine that exported users.
@@ -41,7 +40,7 @@ struct Line {
 pub struct Record<'a> {
     login_name: &'a str,
     profile: &'a Profile,
-    preferences: &'a Map<String, Value>,
+    preferences: &'a Preferences,
     #[serde(skip_serializing_if = "Option::is_none")]
     password_hash: Option<&'a str>,
     user_id: UserId,
@@ -156,7 +155,7 @@ impl Line {
             login_name,
             password_hash,
             profile: self.profile,
-            preferences: self.preferences.0,
+            preferences: (&self.preferences.0).into(),
             permissions: self.permissions.map_or_else(Permissions::default, |list| Permissions::from_list(&list)),
             suspended: self.suspended,
             idempotency_hash: None,
