@@ -158,7 +158,8 @@ def cpu_seconds(which):
             before, _, after = stat.read_text().rpartition(")")
             fields, name = after.split(), before.partition("(")[2]
             if which(int(stat.parent.name), name, int(fields[1])):
-                total += int(fields[11]) + int(fields[12])
+                # With that of its children that have ended: a server's connections come and go.
+                total += sum(map(int, fields[11:15]))
     return total / os.sysconf("SC_CLK_TCK")
 
 

@@ -5,12 +5,17 @@
 //! queue beyond what clients wait for only does work that nobody collects. The place in the queue is asked for before
 //! anything else is done for a request, so that what is refused costs next to nothing.
 //!
+//! A burst may queue for up to half of the deadline. A queue that stands, because more comes than can be hashed, would keep
+//! everyone waiting as long and serve nobody more: once it has stood for a quarter of the deadline, there are places for
+//! little more than keeps the threads busy (`standing`).
+//!
 //! Invariants: at most as many jobs are with the threads as there are slots; all others wait for one. No hash is begun
 //! after the deadline of its place. The memory that hashes are computed in is kept (`buffers`), and there is never more of
 //! it than there are slots.
 
 mod buffers;
 mod slots;
+mod standing;
 
 use std::{
     sync::{
@@ -24,6 +29,7 @@ use std::{
 use buffers::Buffers;
 pub(super) use buffers::Memory;
 use slots::{Slot, Slots};
+use standing::Standing;
 use tokio::sync::oneshot;
 
 /// Added to the nice value of the hashing threads.
@@ -31,6 +37,9 @@ const NICE: i32 = 5;
 
 /// The weight of the newest duration in the running mean: 1/8.
 const MEAN_SHIFT: u32 = 3;
+
+/// So many hashes for each thread, running and waiting, keep it busy until more come.
+const ENOUGH: usize = 3;
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -42,6 +51,7 @@ pub(super) struct HashPool {
     buffers: Arc<Buffers>,
     deadline: Duration,
     places: Arc<AtomicUsize>,
+    standing: Standing,
     record: Arc<Record>,
 }
 
@@ -115,7 +125,8 @@ impl HashPool {
             }
         }
         let (slots, buffers) = (Arc::new(Slots::new(threads)), Arc::new(Buffers::new(threads)));
-        Self { jobs, slots, buffers, deadline, places: Arc::default(), record: Arc::default() }
+        let standing = Standing::new(deadline / 4);
+        Self { jobs, slots, buffers, deadline, places: Arc::default(), standing, record: Arc::default() }
     }
 
     /// From now on at most `concurrency` hashes are computed at a time, in at most `buffers` pieces of memory; what is being
@@ -125,12 +136,14 @@ impl HashPool {
         self.buffers.keep(buffers);
     }
 
-    /// A place in the queue, unless it is so long that the deadline would pass.
+    /// A place in the queue, unless it is so long that the deadline would pass, or stands and is long enough.
     pub(super) fn place(&self) -> Result<Place, Saturated> {
         let ahead = self.places.fetch_add(1, Ordering::Relaxed);
         let place = Place { places: Arc::clone(&self.places), since: Instant::now() };
+        let is_long = ahead >= ENOUGH * self.slots.count();
+        let is_enough = self.standing.find(ahead, is_long, place.since) && is_long;
         // Half is left for what the estimate can't know: who was let in is not to be refused after all.
-        if self.wait_behind(ahead) > self.deadline / 2 { Err(self.saturated()) } else { Ok(place) }
+        if is_enough || self.wait_behind(ahead) > self.deadline / 2 { Err(self.saturated()) } else { Ok(place) }
     }
 
     /// Runs `task` on a hashing thread once its turn comes, or refuses it.
