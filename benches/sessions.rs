@@ -83,7 +83,8 @@ fn encodings(c: &mut Criterion) {
         b.iter(|| codec::decode_live(session.user_id, black_box(texts), now).is_ok_and(|live| live.is_some()));
     });
     let json = as_json(&session).to_string();
-    let document = json!({"login_name": "ada", "permissions": ["read", "write"], "preferences": snapshot.preferences}).to_string();
+    let document =
+        json!({"login_name": "ada", "permissions": ["read", "write"], "preferences": snapshot.preferences}).to_string();
     group.bench_function("read, with its user, as JSON", |b| {
         b.iter(|| {
             let session: serde_json::Value = serde_json::from_str(black_box(&json)).expect("JSON");

@@ -11,7 +11,8 @@
 //!
 //! `storm reads-own-writes ADDRESS,ADDRESS… COUNT FILE` changes the preferences of the users whose tokens are in the file, line by
 //! line, at one address, and reads them at another one, so many times in all, each user's one after the other and all users' at
-//! once; prints how many reads there were and how many did not show what was acknowledged before.
+//! once; prints how many reads there were, how many did not show what was acknowledged before, and how many requests were
+//! answered with 503, which acknowledges nothing.
 
 use std::{
     cell::RefCell,
@@ -30,6 +31,8 @@ use tokio::{
 
 type Failure = Box<dyn Error + Send + Sync>;
 
+/// How long to wait before a request that a store did not answer is made again.
+const RETRY: Duration = Duration::from_millis(100);
 /// As the service's hashing threads.
 const NICE: i32 = 5;
 
@@ -164,8 +167,9 @@ async fn read_own_writes(addresses: Vec<String>, count: usize, tokens: Vec<Strin
         let addresses = Rc::clone(&addresses);
         tokio::task::spawn_local(async move {
             let idle: Vec<RefCell<VecDeque<TcpStream>>> = addresses.iter().map(|_| RefCell::default()).collect();
-            let (mut reads, mut stale) = (0, 0);
-            for turn in 0..turns {
+            let (mut reads, mut stale, mut unanswered) = (0, 0, 0);
+            while reads < turns {
+                let turn = reads + unanswered;
                 let body = format!("{{\"turn\":{turn}}}");
                 let change = format!(
                     "PATCH /v1/users/me/preferences HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\
@@ -175,26 +179,38 @@ async fn read_own_writes(addresses: Vec<String>, count: usize, tokens: Vec<Strin
                 let read = format!("GET /v1/users/me HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n");
                 let (here, there) = ((user + turn) % addresses.len(), (user + turn + 1) % addresses.len());
                 let (status, answer) = converse(&idle[here], &addresses[here], &change).await?;
-                if status != 200 {
-                    return Err(format!("a change was answered with {status}: {answer}").into());
+                match status {
+                    200 => {}
+                    503 => {
+                        unanswered += 1;
+                        tokio::time::sleep(RETRY).await;
+                        continue;
+                    }
+                    _ => return Err(format!("a change was answered with {status}: {answer}").into()),
                 }
                 let (status, answer) = converse(&idle[there], &addresses[there], &read).await?;
-                if status != 200 {
-                    return Err(format!("a read was answered with {status}: {answer}").into());
+                match status {
+                    200 => {}
+                    503 => {
+                        unanswered += 1;
+                        tokio::time::sleep(RETRY).await;
+                        continue;
+                    }
+                    _ => return Err(format!("a read was answered with {status}: {answer}").into()),
                 }
                 reads += 1;
                 stale += usize::from(!answer.contains(&format!("\"turn\":{turn}}}")));
             }
-            Ok::<_, Failure>((reads, stale))
+            Ok::<_, Failure>((reads, stale, unanswered))
         })
     });
     let users: Vec<_> = users.collect();
-    let (mut reads, mut stale) = (0, 0);
+    let (mut reads, mut stale, mut unanswered) = (0, 0, 0);
     for user in users {
-        let (own_reads, own_stale) = user.await??;
-        (reads, stale) = (reads + own_reads, stale + own_stale);
+        let own = user.await??;
+        (reads, stale, unanswered) = (reads + own.0, stale + own.1, unanswered + own.2);
     }
-    println!("{reads} {stale}");
+    println!("{reads} {stale} {unanswered}");
     Ok(())
 }
 
