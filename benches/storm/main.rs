@@ -178,26 +178,14 @@ async fn read_own_writes(addresses: Vec<String>, count: usize, tokens: Vec<Strin
                 );
                 let read = format!("GET /v1/users/me HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n");
                 let (here, there) = ((user + turn) % addresses.len(), (user + turn + 1) % addresses.len());
-                let (status, answer) = converse(&idle[here], &addresses[here], &change).await?;
-                match status {
-                    200 => {}
-                    503 => {
-                        unanswered += 1;
-                        tokio::time::sleep(RETRY).await;
-                        continue;
-                    }
-                    _ => return Err(format!("a change was answered with {status}: {answer}").into()),
+                if acknowledged(&idle[here], &addresses[here], &change).await?.is_none() {
+                    unanswered += 1;
+                    continue;
                 }
-                let (status, answer) = converse(&idle[there], &addresses[there], &read).await?;
-                match status {
-                    200 => {}
-                    503 => {
-                        unanswered += 1;
-                        tokio::time::sleep(RETRY).await;
-                        continue;
-                    }
-                    _ => return Err(format!("a read was answered with {status}: {answer}").into()),
-                }
+                let Some(answer) = acknowledged(&idle[there], &addresses[there], &read).await? else {
+                    unanswered += 1;
+                    continue;
+                };
                 reads += 1;
                 stale += usize::from(!answer.contains(&format!("\"turn\":{turn}}}")));
             }
@@ -212,6 +200,22 @@ async fn read_own_writes(addresses: Vec<String>, count: usize, tokens: Vec<Strin
     }
     println!("{reads} {stale} {unanswered}");
     Ok(())
+}
+
+/// The body of the answer; after a while none if a store did not answer, which acknowledges nothing.
+async fn acknowledged(
+    idle: &RefCell<VecDeque<TcpStream>>,
+    address: &str,
+    request: &str,
+) -> Result<Option<String>, Failure> {
+    match converse(idle, address, request).await? {
+        (200, answer) => Ok(Some(answer)),
+        (503, _) => {
+            tokio::time::sleep(RETRY).await;
+            Ok(None)
+        }
+        (status, answer) => Err(format!("it was answered with {status}: {answer}").into()),
+    }
 }
 
 fn milliseconds(time: Duration) -> f64 {
