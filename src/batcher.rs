@@ -50,7 +50,7 @@ pub struct BatchStats {
     pub sent: u64,
     /// How long those waited until they were sent, all of them together.
     pub waited: Duration,
-    /// How many batches are under way.
+    /// How many batches are under way, or about to leave.
     pub in_flight: usize,
     /// How many keys wait.
     pub waiting: usize,

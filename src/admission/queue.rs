@@ -1,9 +1,9 @@
 //! Requests that wait for room: the first one first, unless it has waited for long; then the last one.
 //!
 //! As long as everybody gets in after a short wait, first come is first served, and nobody is refused for having been
-//! overtaken. Where that would keep everyone waiting for nearly as long as anyone is allowed to, there is more than can be
-//! done, and somebody is refused in any case: then whoever came last is served as fast as ever, and those before it are
-//! refused when their time is up. Meanwhile they keep the queue full, so most of what comes is refused at once, which costs
+//! overtaken. Where even the first has waited for a tenth of what anyone is allowed to, there is more than can be done, and
+//! somebody is refused in any case: then whoever came last is served as fast as ever, and those before it are refused when
+//! their time is up. Meanwhile they keep the queue full, so most of what comes is refused at once, which costs
 //! less than to wait and be told.
 
 use std::{

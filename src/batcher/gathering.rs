@@ -29,7 +29,7 @@ pub(super) struct Gathering<K, W> {
 #[derive(Debug)]
 pub(super) struct Batch<K, W>(ByKey<K, W>);
 
-/// Those who wait, by key. Batches are too small for keys that somebody chose to do harm.
+/// Those who wait, by key. There are no more of them than requests under way: too few for keys that somebody chose to do harm.
 type ByKey<K, W> = HashMap<K, Vec<W>, RandomState>;
 
 impl<K, W> Gathering<K, W> {

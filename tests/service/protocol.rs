@@ -57,6 +57,8 @@ async fn pages_of_configured_origins_may_call_the_api() {
     };
     assert_eq!(preflight("https://app.example").await.header("access-control-allow-origin"), "https://app.example");
     assert_eq!(preflight("https://evil.example").await.header("access-control-allow-origin"), "");
+    // It ends before the layer that all other requests pass.
+    assert_eq!(preflight("https://app.example").await.header("x-request-id").len(), 36);
     let none = Service::start().await;
     let reply = none.get("/v1/health/live").header("origin", "https://app.example").send().await;
     assert_eq!(reply.header("access-control-allow-origin"), "");

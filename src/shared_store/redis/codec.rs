@@ -51,11 +51,7 @@ pub fn decode(user_id: UserId, text: &str) -> Result<(&str, StoredSession), Fail
     Ok((generation, session))
 }
 
-/// A snapshot.
-///
-/// # Errors
-/// Of text that none of this wrote.
-pub fn decode_snapshot(text: &str) -> Result<UserSnapshot, Failure> {
+fn decode_snapshot(text: &str) -> Result<UserSnapshot, Failure> {
     let (version, document) = text.split_once(' ').ok_or("no version")?;
     let mut snapshot: UserSnapshot = serde_json::from_str(document)?;
     snapshot.version = version.parse()?;

@@ -58,20 +58,19 @@ impl Node {
         deadline: Instant,
     ) -> Result<Value, Error> {
         match (&self.keeper, care) {
-            // In boxes, as they are large, and most commands need neither.
+            // In a box, as it is large, and most commands don't need it.
             (Some(keeper), Care::Replicas) => Box::pin(self.keep(keeper, command, asking, deadline)).await,
-            _ if asking => Box::pin(self.write_asking(command, deadline)).await,
-            _ => self.write(command, deadline).await,
+            _ => self.write(command, asking, deadline).await,
         }
     }
 
-    async fn write(&self, command: Command, deadline: Instant) -> Result<Value, Error> {
-        guarded(&self.breaker, deadline, self.connection.send(command)).await
-    }
-
-    async fn write_asking(&self, command: Command, deadline: Instant) -> Result<Value, Error> {
+    async fn write(&self, command: Command, asking: bool, deadline: Instant) -> Result<Value, Error> {
+        if !asking {
+            return guarded(&self.breaker, deadline, self.connection.send(command)).await;
+        }
         let commands = vec![Command::bare("ASKING"), command];
-        let mut answers = guarded(&self.breaker, deadline, self.connection.send_all(commands)).await?;
+        // In a box for the same reason.
+        let mut answers = Box::pin(guarded(&self.breaker, deadline, self.connection.send_all(commands))).await?;
         Ok(answers.pop().unwrap_or(Value::Null))
     }
 
@@ -84,11 +83,7 @@ impl Node {
     async fn keep(&self, keeper: &Keeper, command: Command, asking: bool, deadline: Instant) -> Result<Value, Error> {
         let Some(permit) = keeper.breaker.permit(Instant::now()) else {
             // Not acknowledged, but sessions end at the primary without having to wait for a replica to return.
-            if asking {
-                self.write_asking(command, deadline).await?
-            } else {
-                self.write(command, deadline).await?
-            };
+            self.write(command, asking, deadline).await?;
             return Err(too_few(keeper.replicas));
         };
         let wait = Command::new("WAIT", [i64::from(keeper.replicas), REPLICAS_HAVE.as_millis() as i64]);
