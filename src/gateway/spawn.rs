@@ -106,6 +106,11 @@ impl Spawner {
         }))
     }
 
+    /// How many run at least, and at first.
+    fn least(&self) -> u32 {
+        self.0.count.least
+    }
+
     /// Whether how many run may change.
     pub(super) fn is_elastic(&self) -> bool {
         self.0.count.least < self.0.count.most

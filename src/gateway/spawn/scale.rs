@@ -18,7 +18,8 @@ const EVERY: Duration = Duration::from_secs(1);
 pub(in crate::gateway) async fn follow(spawner: Spawner, store: Arc<dyn SharedStore>, stop: CancellationToken) {
     let mut ticks = tokio::time::interval(EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let (mut followed, mut failing) = (None, false);
+    // A first decision that leaves it at what the gateway began with is none to follow: an operator may have chosen since.
+    let (mut followed, mut failing) = (spawner.least(), false);
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
@@ -29,8 +30,8 @@ pub(in crate::gateway) async fn follow(spawner: Spawner, store: Arc<dyn SharedSt
                 failing = false;
                 let standing = last.filter(|last| Timestamp::now().since(last.at) <= STANDS);
                 let Some(wanted) = standing.map(|last| last.decision.to) else { continue };
-                if followed != Some(wanted) {
-                    followed = Some(wanted);
+                if followed != wanted {
+                    followed = wanted;
                     let count = spawner.set_count(wanted);
                     tracing::info!(wanted, count, "the number of instances was decided");
                 }
