@@ -8,7 +8,7 @@
 //! and rises while they don't and it is used. What a request waits for besides this process must not lower it:
 //! - A slow shard. Latencies are kept by shard (`lanes`), and what counts is the delay of the least delayed: a busy
 //!   process, or a busy session store, delays all alike, and a shard only its own. Nor can its requests take every place:
-//!   they have nearly twice an even share, and the others go on even when it hangs.
+//!   they have nearly twice an even share, and when it hangs they take none from the others.
 //! - A slow disk: changes, which wait for it, are kept apart from reads.
 //! - The queue of the hashing pool, which has its own deadline: logins are allowed that wait. Where the pool refuses one,
 //!   the limit falls to what it took, so that a storm's excess is refused before its bodies are read.

@@ -2,7 +2,8 @@
 //! what time it is.
 //!
 //! Invariants: a request that came is under way, has ended, was refused, went away, or waits; nobody waits who could be let
-//! in; more are under way than the limit says only after it has fallen, and where requests go on that had paused.
+//! in; more compete for the process than the limit says only after it has fallen or a shard hangs no more, and where
+//! requests go on that had paused.
 
 use std::time::{Duration, Instant};
 
@@ -54,7 +55,10 @@ pub(super) struct Gate<W> {
     counts: Counts,
     window_since: Instant,
     samples: usize,
+    /// The most that were under way,
     peak: usize,
+    /// and the most that competed for the process.
+    competing: usize,
     pressed: bool,
     refused: bool,
     delay: Duration,
@@ -72,6 +76,7 @@ impl<W> Gate<W> {
             window_since: now,
             samples: 0,
             peak: 0,
+            competing: 0,
             pressed: false,
             refused: false,
             delay: Duration::ZERO,
@@ -88,13 +93,13 @@ impl<W> Gate<W> {
     pub(super) fn offer(&mut self, lane: usize, now: Instant, waiter: impl FnOnce() -> W) -> Decision {
         self.counts.offered += 1;
         let limit = self.limit.get();
-        if self.in_flight < limit && self.lanes.has_room(lane, limit) {
+        if self.lanes.has_room(lane, limit) {
             self.counts.admitted += 1;
             self.enter(lane);
             return Decision::Admitted;
         }
         // A shard that is slow can't do more with more requests, and whoever is held up by it is no reason to take more.
-        self.pressed |= self.in_flight >= limit || !self.lanes.is_slow(lane);
+        self.pressed |= self.lanes.competing() >= limit || !self.lanes.is_slow(lane);
         let length = limit.max(QUEUE_LEAST);
         if self.queue.len() >= length || self.queue.of_lane(lane) >= self.lanes.part(lane, length) {
             self.counts.shed += 1;
@@ -166,6 +171,7 @@ impl<W> Gate<W> {
         self.in_flight += 1;
         self.lanes.enter(lane);
         self.peak = self.peak.max(self.in_flight);
+        self.competing = self.competing.max(self.lanes.competing());
     }
 
     fn exit(&mut self, lane: usize) {
@@ -176,10 +182,7 @@ impl<W> Gate<W> {
     fn let_in(&mut self, now: Instant) -> Vec<W> {
         let mut entered = Vec::new();
         let limit = self.limit.get();
-        while self.in_flight < limit {
-            let lanes = &self.lanes;
-            let next = self.queue.pop(now, |lane| lanes.has_room(lane, limit));
-            let Some((lane, waiter)) = next else { break };
+        while let Some((lane, waiter)) = self.queue.pop(now, |lane| self.lanes.has_room(lane, limit)) {
             self.counts.admitted += 1;
             self.enter(lane);
             entered.push(waiter);
@@ -190,8 +193,9 @@ impl<W> Gate<W> {
     fn close_window(&mut self, now: Instant) {
         let slowdown = self.lanes.close(self.limit.load(self.peak), self.limit.get());
         self.delay = slowdown.map_or(self.delay, |slowdown| slowdown.delay);
-        self.limit.follow(Window { slowdown, peak: self.peak, pressed: self.pressed, refused: self.refused });
-        (self.window_since, self.samples, self.peak) = (now, 0, self.in_flight);
+        self.limit.follow(Window { slowdown, peak: self.competing, pressed: self.pressed, refused: self.refused });
+        (self.window_since, self.samples) = (now, 0);
+        (self.peak, self.competing) = (self.in_flight, self.lanes.competing());
         (self.pressed, self.refused) = (false, false);
     }
 }

@@ -22,7 +22,11 @@ pub(super) struct Group {
 
 /// The lanes. The first is of requests that need no shard; a shard's is made when it is first asked for, and stays.
 #[derive(Debug)]
-pub(super) struct Lanes(Vec<Lane>);
+pub(super) struct Lanes {
+    lanes: Vec<Lane>,
+    /// How many are under way on lanes that don't hang.
+    competing: usize,
+}
 
 #[derive(Debug, Default)]
 struct Lane {
@@ -30,58 +34,74 @@ struct Lane {
     in_flight: usize,
     /// Of reads and changes.
     latencies: [Latency; 2],
-    /// Whether it is slower than the others by itself.
+    /// Whether it is slower than the others by itself,
     slow: bool,
+    /// so much so that nothing ends.
+    hung: bool,
 }
 
 impl Lanes {
     pub(super) fn new() -> Self {
-        Self(vec![Lane::default()])
+        Self { lanes: vec![Lane::default()], competing: 0 }
     }
 
     pub(super) fn of(&mut self, shard: Option<&str>) -> usize {
         let Some(shard) = shard else { return 0 };
-        let known = self.0.iter().skip(1).position(|lane| lane.shard == shard);
+        let known = self.lanes.iter().skip(1).position(|lane| lane.shard == shard);
         known.map_or_else(
             || {
-                self.0.push(Lane { shard: shard.to_owned(), ..Lane::default() });
-                self.0.len() - 1
+                self.lanes.push(Lane { shard: shard.to_owned(), ..Lane::default() });
+                self.lanes.len() - 1
             },
             |index| index + 1,
         )
     }
 
     pub(super) fn enter(&mut self, lane: usize) {
-        self.0[lane].in_flight += 1;
+        let lane = &mut self.lanes[lane];
+        lane.in_flight += 1;
+        self.competing += usize::from(!lane.hung);
     }
 
     pub(super) fn exit(&mut self, lane: usize) {
-        self.0[lane].in_flight -= 1;
+        let lane = &mut self.lanes[lane];
+        lane.in_flight -= 1;
+        self.competing -= usize::from(!lane.hung);
+    }
+
+    /// How many are under way that compete for this process: those that wait for a shard that hangs don't.
+    pub(super) fn competing(&self) -> usize {
+        self.competing
     }
 
     /// How much of a whole one lane may have: a shard nearly twice its share, so that the others go on when it hangs.
     pub(super) fn part(&self, lane: usize, whole: usize) -> usize {
-        let shards = self.0.len() - 1;
+        let shards = self.lanes.len() - 1;
         if lane == 0 || shards < 2 { whole } else { (2 * whole).div_ceil(shards + 1) }
     }
 
-    /// Whether a lane has places left, if there are so many in all.
+    /// Whether a lane has places left, if there are so many in all. One that hangs has its own, and takes none from the others.
     pub(super) fn has_room(&self, lane: usize, limit: usize) -> bool {
-        self.0[lane].in_flight < self.part(lane, limit)
+        let Lane { in_flight, hung, .. } = self.lanes[lane];
+        in_flight < self.part(lane, limit) && (hung || self.competing < limit)
     }
 
     pub(super) fn is_slow(&self, lane: usize) -> bool {
-        self.0[lane].slow
+        self.lanes[lane].slow
     }
 
     pub(super) fn record(&mut self, group: Group, took: Duration) {
-        self.0[group.lane].latencies[group.kind as usize].record(took);
+        let lane = &mut self.lanes[group.lane];
+        lane.latencies[group.kind as usize].record(took);
+        if std::mem::take(&mut lane.hung) {
+            self.competing += lane.in_flight;
+        }
     }
 
     /// Ends a window, and finds out who is slow; returns what slows everyone, the least of what slows anyone.
     pub(super) fn close(&mut self, load: Load, limit: usize) -> Option<Slowdown> {
         let own: Vec<Option<Slowdown>> = self
-            .0
+            .lanes
             .iter_mut()
             .map(|lane| {
                 let [read, change] = &mut lane.latencies;
@@ -90,13 +110,11 @@ impl Lanes {
             .collect();
         let all = own.iter().copied().fold(None, least);
         let (delay, most) = (all.map(|all| all.delay).unwrap_or_default(), self.part(1, limit));
-        for (lane, own) in self.0.iter_mut().zip(own).skip(1) {
-            lane.slow = match own {
-                Some(own) => own.delay > delay + tolerance(own.baseline),
-                // Its requests don't even end.
-                None => lane.in_flight >= most,
-            };
+        for (lane, own) in self.lanes.iter_mut().zip(own).skip(1) {
+            lane.hung = own.is_none() && lane.in_flight >= most;
+            lane.slow = lane.hung || own.is_some_and(|own| own.delay > delay + tolerance(own.baseline));
         }
+        self.competing = self.lanes.iter().filter(|lane| !lane.hung).map(|lane| lane.in_flight).sum();
         all
     }
 }
@@ -137,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_lane_in_which_nothing_ends_is_slow() {
+    fn a_full_lane_in_which_nothing_ends_hangs_and_takes_no_place_from_the_others() {
         let mut lanes = Lanes::new();
         let [first, second] = ["a", "b"].map(|shard| lanes.of(Some(shard)));
         while lanes.has_room(second, 8) {
@@ -145,6 +163,13 @@ mod tests {
         }
         window(&mut lanes, &[MS, MS]);
         assert!(lanes.is_slow(second) && !lanes.is_slow(first));
-        assert!(lanes.has_room(first, 8) && lanes.has_room(0, 8));
+        (0..8).for_each(|_| lanes.enter(0));
+        assert_eq!(lanes.competing(), 8, "those of the lane that hangs compete with nobody");
+        assert!(!lanes.has_room(first, 8) && lanes.has_room(first, 9));
+        lanes.exit(second);
+        assert!(lanes.has_room(second, 8), "it has its own places");
+        (0..8).for_each(|_| lanes.exit(0));
+        window(&mut lanes, &[MS, MS, MS]);
+        assert!(!lanes.is_slow(second) && lanes.competing() > 0);
     }
 }

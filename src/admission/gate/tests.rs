@@ -54,7 +54,7 @@ fn the_queue_is_bounded_and_whoever_is_not_served_is_counted() {
 }
 
 #[test]
-fn a_shard_that_hangs_leaves_places_for_the_others() {
+fn a_shard_that_may_hang_leaves_places_for_the_others() {
     let mut gate = gate(8.0);
     let [first, second, third] = ["a", "b", "c"].map(|shard| gate.lane(Some(shard)));
     assert_eq!(gate.lane(Some("b")), second);
@@ -65,6 +65,22 @@ fn a_shard_that_hangs_leaves_places_for_the_others() {
     }
     assert!(matches!(gate.offer(first, now(), || 200), Decision::Waits(_)));
     assert_eq!(gate.finish(group(first), served(MS), now()), [200], "not one of the shard that hangs");
+}
+
+#[test]
+fn a_shard_that_hangs_takes_no_place_from_the_others() {
+    let mut gate = gate(8.0);
+    let [first, third] = ["a", "c"].map(|shard| gate.lane(Some(shard)));
+    (0..6).for_each(|number| assert_eq!(gate.offer(third, now(), || number), Decision::Admitted));
+    let mut serve = |count: usize, at| {
+        (0..count).for_each(|_| assert_eq!(gate.offer(0, at, || 0), Decision::Admitted));
+        (0..count).for_each(|_| drop(gate.finish(group(0), served(MS), at)));
+    };
+    (0..WINDOW_SAMPLES / 2).for_each(|_| serve(2, now()));
+    serve(1, now() + WINDOW);
+    serve(8, now() + WINDOW);
+    assert!(matches!(gate.offer(third, now(), || 7), Decision::Waits(_)));
+    assert_eq!(gate.offer(first, now(), || 8), Decision::Admitted);
 }
 
 #[test]
