@@ -5,8 +5,7 @@
 //!
 //! | key | type | what |
 //! |---|---|---|
-//! | `symbolon:{id}:gen` | string | the generation |
-//! | `symbolon:{id}:snapshot` | string | the snapshot's version, and the snapshot |
+//! | `symbolon:{id}:user` | string | the generation, the snapshot's version, and the snapshot |
 //! | `symbolon:{id}:index` | sorted set | session ids by absolute expiry |
 //! | `symbolon:{id}:session:<id>` | string | one session: generation, idle end, end, creation, digest, address, user agent |
 //! | `symbolon:throttle:{<digest>}` | string | when a bucket will be full |

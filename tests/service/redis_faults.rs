@@ -105,7 +105,7 @@ struct Member {
 impl Member {
     /// A key of the user's.
     fn key(&self) -> String {
-        format!("symbolon:{{{}}}:gen", self.user_id)
+        format!("symbolon:{{{}}}:user", self.user_id)
     }
 }
 

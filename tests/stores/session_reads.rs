@@ -92,7 +92,8 @@ async fn a_session_that_cannot_be_read_is_the_failure_of_those_alone_who_ask_for
     let server = Redis::start();
     let store = opened(&server.url(), BATCHES).await;
     let sessions = [created(&store).await, created(&store).await, created(&store).await];
-    server.command(&["SET", &format!("symbolon:{{{}}}:snapshot", sessions[1].user_id), "no version"]);
+    let damage = "redis.call('SET', KEYS[1], string.match(redis.call('GET', KEYS[1]), '^%S+') .. ' no version')";
+    server.command(&["EVAL", damage, "1", &format!("symbolon:{{{}}}:user", sessions[1].user_id)]);
     let [first, damaged, third] = &sessions;
     let (first, damaged, third) = tokio::join!(shown(&store, first), shown(&store, damaged), shown(&store, third));
     assert!(matches!(damaged, Err(StoreError::Corrupt { .. })), "{damaged:?}");

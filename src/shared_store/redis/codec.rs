@@ -1,7 +1,7 @@
 //! Sessions and what they show of their user, as text.
 //!
 //! A session is `GENERATION IDLE_EXPIRES_AT EXPIRES_AT CREATED_AT DIGEST ADDRESS USER_AGENT`, times in Unix milliseconds, and
-//! a snapshot `VERSION DOCUMENT`: scripts compare and replace what is in front, and leave the rest as it is.
+//! its user `GENERATION VERSION SNAPSHOT`: scripts compare and replace what is in front, and leave the rest as it is.
 
 use crate::{
     clock::Timestamp,
@@ -58,16 +58,17 @@ fn decode_snapshot(text: &str) -> Result<UserSnapshot, Failure> {
     Ok(snapshot)
 }
 
-/// A session that is alive at `now` by its user's generation, snapshot, and the session, as they are stored; and its user.
+/// A session that is alive at `now` by its user's generation, and its user; both as they are stored.
 ///
 /// # Errors
 /// Of texts that none of this wrote.
 pub fn decode_live(
     user_id: UserId,
-    [current, snapshot, session]: [&str; 3],
+    [user, session]: [&str; 2],
     now: Timestamp,
 ) -> Result<Option<(StoredSession, UserSnapshot)>, Failure> {
     let (generation, session) = decode(user_id, session)?;
+    let (current, snapshot) = user.split_once(' ').unwrap_or((user, ""));
     if generation != current || session.idle_expires_at <= now || session.expires_at <= now {
         return Ok(None);
     }

@@ -14,7 +14,7 @@ use super::{
     connection::{COMMAND_TIMEOUT, Command},
     node::{Care, within},
     nodes::Nodes,
-    sessions::{key, session_key},
+    sessions::{session_key, user_key},
 };
 use crate::{
     batcher::{BatchPolicy, BatchStats, Batcher},
@@ -22,8 +22,8 @@ use crate::{
     users::UserId,
 };
 
-/// What there is of a session, as it is stored: the user's generation, the snapshot, and the session; null if it is not there.
-pub(super) type Texts = [Value; 3];
+/// What there is of a session, as it is stored: its user's generation and snapshot, and the session; null if it is not there.
+pub(super) type Texts = [Value; 2];
 
 /// A session by its user.
 type Id = (UserId, SessionId);
@@ -67,15 +67,11 @@ impl SessionReads {
 }
 
 async fn fetch(nodes: &Nodes, ids: Vec<Id>, deadline: Instant) -> Result<Vec<(Id, Texts)>, Error> {
-    let keys: Vec<String> = ids
-        .iter()
-        .flat_map(|&(user_id, session_id)| {
-            [key(user_id, "gen"), key(user_id, "snapshot"), session_key(user_id, session_id)]
-        })
-        .collect();
+    let keys: Vec<String> =
+        ids.iter().flat_map(|&(user_id, session_id)| [user_key(user_id), session_key(user_id, session_id)]).collect();
     let first = keys.first().cloned().unwrap_or_default();
     let answer = nodes.send(&first, Command::new("MGET", keys), Care::Primary, deadline).await?;
     let mut texts = answer.into_array().into_iter();
     let mut next = || texts.next().unwrap_or(Value::Null);
-    Ok(ids.into_iter().map(|id| (id, [next(), next(), next()])).collect())
+    Ok(ids.into_iter().map(|id| (id, [next(), next()])).collect())
 }

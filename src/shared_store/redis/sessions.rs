@@ -15,20 +15,25 @@ use crate::{
     users::UserId,
 };
 
-pub(super) fn key(user_id: UserId, of: &str) -> String {
+fn key(user_id: UserId, of: &str) -> String {
     let mut uuid = uuid::Uuid::encode_buffer();
     [PREFIX, "{", user_id.uuid().hyphenated().encode_lower(&mut uuid), "}:", of].concat()
+}
+
+/// The user's generation and snapshot.
+pub(super) fn user_key(user_id: UserId) -> String {
+    key(user_id, "user")
 }
 
 pub(super) fn session_key(user_id: UserId, session_id: SessionId) -> String {
     key(user_id, &format!("session:{session_id}"))
 }
 
-/// Where a first generation starts: positive, with room to rise.
+/// Where a first generation starts: positive, and with room to rise below 2^53, up to which scripts count exactly.
 fn random_generation() -> i64 {
     let mut bytes = [0; 8];
     bytes.copy_from_slice(&secret::random()[..8]);
-    i64::from_be_bytes(bytes).abs() >> 2
+    (u64::from_be_bytes(bytes) >> 12) as i64
 }
 
 fn remaining(until: Timestamp) -> i64 {
@@ -38,8 +43,11 @@ fn remaining(until: Timestamp) -> i64 {
 #[async_trait]
 impl SessionStore for RedisSharedStore {
     async fn generation(&self, user_id: UserId) -> Result<Option<Generation>, StoreError> {
-        let found: Option<i64> = self.command("GET", &[&key(user_id, "gen")]).await?;
-        Ok(found.map(Generation))
+        // It comes first, and has no more digits.
+        let start: String = self.command("GETRANGE", &[&user_key(user_id), "0", "19"]).await?;
+        let Some(generation) = start.split(' ').next().filter(|text| !text.is_empty()) else { return Ok(None) };
+        let generation = generation.parse().map_err(|error| self.corrupt("generation", error))?;
+        Ok(Some(Generation(generation)))
     }
 
     async fn create_session(
@@ -50,12 +58,7 @@ impl SessionStore for RedisSharedStore {
         limit: u32,
     ) -> Result<bool, StoreError> {
         let user_id = session.user_id;
-        let keys = [
-            key(user_id, "gen"),
-            key(user_id, "snapshot"),
-            key(user_id, "index"),
-            session_key(user_id, session.session_id),
-        ];
+        let keys = [user_key(user_id), key(user_id, "index"), session_key(user_id, session.session_id)];
         let document = serde_json::to_string(snapshot).map_err(|source| self.corrupt("user snapshot", source))?;
         let arguments = [
             generation.map_or_else(String::new, |generation| generation.0.to_string()),
@@ -82,10 +85,8 @@ impl SessionStore for RedisSharedStore {
         now: Timestamp,
     ) -> Result<Option<(StoredSession, UserSnapshot)>, StoreError> {
         let texts = self.session_reads.read((user_id, session_id)).await.map_err(|source| self.unavailable(source))?;
-        let [Some(generation), Some(snapshot), Some(session)] = texts.each_ref().map(Value::as_bytes_str) else {
-            return Ok(None);
-        };
-        let live = codec::decode_live(user_id, [&generation, &snapshot, &session], now);
+        let [Some(user), Some(session)] = texts.each_ref().map(Value::as_bytes_str) else { return Ok(None) };
+        let live = codec::decode_live(user_id, [&user, &session], now);
         let Some((mut session, snapshot)) = live.map_err(|source| self.corrupt("session", source))? else {
             return Ok(None);
         };
@@ -102,7 +103,7 @@ impl SessionStore for RedisSharedStore {
     }
 
     async fn list_sessions(&self, user_id: UserId, now: Timestamp) -> Result<Vec<StoredSession>, StoreError> {
-        let keys = vec![key(user_id, "gen"), key(user_id, "index")];
+        let keys = vec![user_key(user_id), key(user_id, "index")];
         let arguments = vec![now.millis().to_string(), key(user_id, "session:")];
         let texts: Vec<String> = self.run(&self.scripts.list_sessions, keys, arguments).await?;
         let decode = |text: &String| codec::decode(user_id, text).map(|(_, session)| session);
@@ -110,7 +111,7 @@ impl SessionStore for RedisSharedStore {
     }
 
     async fn end_session(&self, user_id: UserId, session_id: SessionId) -> Result<bool, StoreError> {
-        let keys = vec![key(user_id, "gen"), key(user_id, "index"), session_key(user_id, session_id)];
+        let keys = vec![user_key(user_id), key(user_id, "index"), session_key(user_id, session_id)];
         self.run_kept(&self.scripts.end_session, keys, vec![session_id.to_string()]).await
     }
 
@@ -120,14 +121,14 @@ impl SessionStore for RedisSharedStore {
         keep: Option<SessionId>,
         keep_until: Timestamp,
     ) -> Result<(), StoreError> {
-        let generation = key(user_id, "gen");
-        let kept = keep.map_or_else(|| generation.clone(), |session_id| session_key(user_id, session_id));
+        let user = user_key(user_id);
+        let kept = keep.map_or_else(|| user.clone(), |session_id| session_key(user_id, session_id));
         let arguments = vec![random_generation(), remaining(keep_until)];
-        self.run_kept(&self.scripts.raise_generation, vec![generation, kept], arguments).await
+        self.run_kept(&self.scripts.raise_generation, vec![user, kept], arguments).await
     }
 
     async fn forget_user(&self, user_id: UserId, keep_until: Timestamp) -> Result<(), StoreError> {
-        let keys = vec![key(user_id, "gen"), key(user_id, "snapshot"), key(user_id, "index")];
+        let keys = vec![user_key(user_id), key(user_id, "index")];
         let arguments = vec![
             random_generation().to_string(),
             remaining(keep_until).to_string(),
@@ -150,7 +151,7 @@ impl SessionStore for RedisSharedStore {
             snapshot.version.to_string(),
             document,
         ];
-        self.run_kept(&self.scripts.put_snapshot, vec![key(user_id, "gen"), key(user_id, "snapshot")], arguments).await
+        self.run_kept(&self.scripts.put_snapshot, vec![user_key(user_id)], arguments).await
     }
 
     async fn session_totals(&self) -> Result<SessionTotals, StoreError> {
