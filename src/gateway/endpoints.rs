@@ -205,7 +205,7 @@ async fn set_count(State(gateway): State<Gateway>, count: Sent<Count>) -> OwnRes
     let Some(spawner) = &gateway.0.spawner else {
         return Problem::from(ProblemKind::NotFound).with_detail("This gateway runs no instances.").into_response();
     };
-    let count = spawner.set_count(count);
+    let count = spawner.choose(count);
     tracing::info!(target: audit::TARGET, event = "instances_changed", count, "an operator chose how many instances run");
     Json(Count { count }).into_response()
 }

@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use self::child::Child;
 pub(super) use self::child::Launch;
 use super::nodes::Nodes;
-use crate::shared_store::SharedStore;
+use crate::{clock::Timestamp, shared_store::SharedStore};
 
 /// The pause before an instance that ended is started again: the first one, and the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -75,6 +75,8 @@ struct Inner {
     count: SpawnCount,
     launch: Launch,
     wanted: watch::Sender<u32>,
+    /// When an operator last chose how many.
+    chosen_at: Mutex<Option<Timestamp>>,
     rolls: watch::Sender<u64>,
     running: Mutex<Vec<(u32, InstanceView)>>,
     has_started: AtomicBool,
@@ -100,15 +102,11 @@ impl Spawner {
             count,
             launch,
             wanted: watch::Sender::new(count.least),
+            chosen_at: Mutex::default(),
             rolls: watch::Sender::new(0),
             running: Mutex::default(),
             has_started: AtomicBool::new(false),
         }))
-    }
-
-    /// How many run at least, and at first.
-    fn least(&self) -> u32 {
-        self.0.count.least
     }
 
     /// Whether how many run may change.
@@ -126,11 +124,31 @@ impl Spawner {
         self.running().iter().map(|(_, view)| view.clone()).collect()
     }
 
-    /// Has so many instances run from now on, as far as its bounds allow; how many that is.
-    pub(super) fn set_count(&self, wanted: u32) -> u32 {
+    /// Has as many instances run from now on as an operator chose, as far as its bounds allow; how many that is.
+    pub(super) fn choose(&self, wanted: u32) -> u32 {
+        *self.chosen_at() = Some(Timestamp::now());
+        self.set_count(wanted).0
+    }
+
+    /// Has as many instances run as was decided at `at`, as far as its bounds allow; how many that is, if it changes. Once an
+    /// operator has chosen, only what `changes` their number counts, and was decided later.
+    fn follow(&self, wanted: u32, changes: bool, at: Timestamp) -> Option<u32> {
+        if self.chosen_at().is_some_and(|chosen_at| !changes || at <= chosen_at) {
+            return None;
+        }
+        let (count, before) = self.set_count(wanted);
+        (count != before).then_some(count)
+    }
+
+    /// How many run from now on, and did before.
+    fn set_count(&self, wanted: u32) -> (u32, u32) {
         let wanted = wanted.clamp(self.0.count.least, self.0.count.most);
-        self.0.wanted.send_replace(wanted);
-        wanted
+        (wanted, self.0.wanted.send_replace(wanted))
+    }
+
+    fn chosen_at(&self) -> MutexGuard<'_, Option<Timestamp>> {
+        // Nothing panics while it holds the lock.
+        self.0.chosen_at.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Replaces all instances, one after the other.
@@ -289,6 +307,27 @@ impl Fleet {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_an_operator_chose_stays_until_something_else_is_decided() {
+        let launch = Launch {
+            program: "symbolon".into(),
+            arguments: Vec::new(),
+            prefix: String::new(),
+            marks_lines: false,
+            drain: Duration::ZERO,
+        };
+        let spawner = Spawner::new(SpawnCount { least: 1, most: 4 }, launch);
+        let past = Timestamp::from_millis(Timestamp::now().millis() - 1000);
+        assert_eq!(spawner.follow(2, false, past), Some(2), "a gateway that was away catches up");
+        assert_eq!(spawner.follow(9, true, past), Some(4));
+        assert_eq!(spawner.choose(3), 3);
+        let later = Timestamp::from_millis(Timestamp::now().millis() + 1000);
+        assert_eq!(spawner.follow(2, true, past), None, "it was decided without knowing of the choice");
+        assert_eq!(spawner.follow(2, false, later), None, "it says how many there were");
+        assert_eq!(spawner.follow(2, true, later), Some(2));
+        assert_eq!(spawner.follow(2, true, later), None);
+    }
 
     #[test]
     fn a_count_is_a_number_or_a_range() {

@@ -1,5 +1,5 @@
-//! Has as many instances run as the fleet's leader decides. A number that an operator chose meanwhile stays until the leader
-//! decides on another one.
+//! Has as many instances run as the fleet's leader decides. A number that an operator chose stays until the leader decides to
+//! change it.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::Spawner;
 use crate::{
     clock::Timestamp,
-    fleet::{STANDS, last_decision},
+    fleet::{Decided, STANDS, last_decision},
     shared_store::SharedStore,
 };
 
@@ -18,8 +18,7 @@ const EVERY: Duration = Duration::from_secs(1);
 pub(in crate::gateway) async fn follow(spawner: Spawner, store: Arc<dyn SharedStore>, stop: CancellationToken) {
     let mut ticks = tokio::time::interval(EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    // A first decision that leaves it at what the gateway began with is none to follow: an operator may have chosen since.
-    let (mut followed, mut failing) = (spawner.least(), false);
+    let mut failing = false;
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
@@ -29,11 +28,9 @@ pub(in crate::gateway) async fn follow(spawner: Spawner, store: Arc<dyn SharedSt
             Ok(last) => {
                 failing = false;
                 let standing = last.filter(|last| Timestamp::now().since(last.at) <= STANDS);
-                let Some(wanted) = standing.map(|last| last.decision.to) else { continue };
-                if followed != wanted {
-                    followed = wanted;
-                    let count = spawner.set_count(wanted);
-                    tracing::info!(wanted, count, "the number of instances was decided");
+                let Some(Decided { decision, at, .. }) = standing else { continue };
+                if let Some(count) = spawner.follow(decision.to, decision.to != decision.from, at) {
+                    tracing::info!(wanted = decision.to, count, "the number of instances was decided");
                 }
             }
             Err(error) if !failing => {
