@@ -25,14 +25,14 @@ mod views;
 use axum::{
     Router,
     http::{HeaderName, HeaderValue, Method, header},
-    middleware::from_fn_with_state,
 };
-use tower::ServiceBuilder;
+use tower::{ServiceBuilder, layer::layer_fn};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::app::App;
 pub use listener::{ConnectionLimits, Listener, serve};
+use middleware::Surrounded;
 pub use problem::{Problem, ProblemKind, TYPE_PREFIX};
 
 /// The listeners' routers.
@@ -95,7 +95,9 @@ fn surround(routes: Router<App>, app: &App) -> Router {
     // Preflights end there.
     let cors = (!origins.is_empty())
         .then(|| ServiceBuilder::new().map_response(middleware::complete).layer(cors(origins)).into_inner());
-    let layers = ServiceBuilder::new().option_layer(cors).layer(from_fn_with_state(app.clone(), middleware::surround));
+    let around = app.clone();
+    let surrounded = layer_fn(move |route| Surrounded::new(around.clone(), route));
+    let layers = ServiceBuilder::new().option_layer(cors).layer(surrounded);
     routes
         .fallback(middleware::not_found)
         .method_not_allowed_fallback(middleware::method_not_allowed)

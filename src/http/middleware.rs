@@ -1,12 +1,13 @@
 //! What happens to every request around its handler.
 //!
 //! It is one layer to the routes, and its parts call each other: each layer of its own would cost every request several
-//! allocations more.
+//! allocations more. `axum::middleware::from_fn` would keep what comes next in one more box.
 
 mod admit;
 
 use std::{
     any::Any,
+    convert::Infallible,
     panic::AssertUnwindSafe,
     pin::Pin,
     task::{Context, Poll},
@@ -16,13 +17,13 @@ use std::{
 use admit::admit;
 use axum::{
     body::{Body, Bytes},
-    extract::{MatchedPath, Request, State},
+    extract::{MatchedPath, Request},
     http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header},
-    middleware::Next,
     response::{IntoResponse, Response},
 };
-use futures_util::FutureExt;
+use futures_util::{FutureExt, future::BoxFuture};
 use http_body::{Frame, SizeHint};
+use tower::{Service, ServiceExt};
 use tracing::{Instrument, Span};
 
 use super::problem::{Problem, ProblemKind};
@@ -36,12 +37,52 @@ use crate::{
 /// The header of request ids.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// A route, and what happens to every request around it.
+#[derive(Clone)]
+pub struct Surrounded<S> {
+    app: App,
+    route: S,
+}
+
+impl<S> Surrounded<S> {
+    /// Puts it around a route.
+    pub fn new(app: App, route: S) -> Self {
+        Self { app, route }
+    }
+}
+
+/// A route of axum's.
+pub trait Route:
+    Service<Request, Response = Response, Error = Infallible, Future: Send> + Clone + Send + 'static
+{
+}
+
+impl<S> Route for S where
+    S: Service<Request, Response = Response, Error = Infallible, Future: Send> + Clone + Send + 'static
+{
+}
+
+impl<S: Route> Service<Request> for Surrounded<S> {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response, Infallible>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.route.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        let Self { app, route } = self.clone();
+        Box::pin(surround(app, request, route).map(Ok))
+    }
+}
+
 /// Names a request, measures it, lets it in, bounds its time, and sees changes through, from the outside in.
-pub async fn surround(State(app): State<App>, request: Request, next: Next) -> Response {
+async fn surround(app: App, request: Request, route: impl Route) -> Response {
     let request_id = request_id(request.headers());
     let span = span(&request, &request_id);
     let serve = async |request| {
-        let served = time_out(&app, AssertUnwindSafe(finish_changes(&app, request, next)).catch_unwind()).await;
+        let served = time_out(&app, AssertUnwindSafe(finish_changes(&app, request, route)).catch_unwind()).await;
         served.unwrap_or_else(panicked)
     };
     let measured = measure(&app, request, async |request| admit(&app, request, serve).await);
@@ -159,13 +200,13 @@ impl<T: Unpin> http_body::Body for Measured<T> {
 
 /// Runs a request that may change something to its end even if the client goes away or the time is up: an operation
 /// that spans two stores must not stop in the middle because somebody closed a laptop. It has its place until then.
-async fn finish_changes(app: &App, request: Request, next: Next) -> Response {
+async fn finish_changes(app: &App, request: Request, route: impl Route) -> Response {
     if request.method().is_safe() {
-        return next.run(request).await;
+        return run(route, request).await;
     }
     let permit = request.extensions().get::<Permit>().cloned();
     let work = async {
-        let response = next.run(request).await;
+        let response = run(route, request).await;
         drop(permit);
         response
     };
@@ -176,6 +217,12 @@ async fn finish_changes(app: &App, request: Request, next: Next) -> Response {
             Err(_) => ProblemKind::Internal.into_response(),
         },
     }
+}
+
+async fn run(mut route: impl Route, request: Request) -> Response {
+    let Ok(route) = route.ready().await;
+    let Ok(response) = route.call(request).await;
+    response
 }
 
 /// Answers 503 once the time is up.
