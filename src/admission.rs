@@ -140,7 +140,7 @@ impl Admission {
 /// Lets one in, if need be after waiting.
 async fn enter(gate: &Arc<SharedGate>, shard: Option<&str>, kind: Kind) -> Result<Permit, Shed> {
     let mut receiver = None;
-    let (group, decision) = {
+    let (group, decision, sweeps) = {
         let mut gate = lock(gate);
         let group = Group { lane: gate.lane(shard), kind };
         let decision = gate.offer(group.lane, Instant::now(), || {
@@ -148,34 +148,45 @@ async fn enter(gate: &Arc<SharedGate>, shard: Option<&str>, kind: Kind) -> Resul
             receiver = Some(waiting);
             Waiter { group, sender }
         });
-        (group, decision)
+        (group, decision, gate.begin_to_sweep())
     };
+    if sweeps {
+        tokio::spawn(sweep(Arc::clone(gate)));
+    }
     match (decision, receiver) {
         (Decision::Admitted, _) => Ok(Permit::new(Arc::clone(gate), group)),
-        (Decision::Waits(ticket), Some(mut receiver)) => {
-            let place = Place { gate, ticket };
-            let in_time = tokio::time::timeout(QUEUE_DEADLINE, &mut receiver).await;
-            if in_time.is_err() && lock(gate).expire(ticket) {
-                return Err(Shed);
-            }
-            // One that was let in at the last moment is about to be told.
-            let permit = if let Ok(permit) = in_time { permit } else { receiver.await };
-            drop(place);
+        (Decision::Waits(ticket), Some(receiver)) => {
+            let mut place = Place { gate, ticket: Some(ticket) };
+            let permit = receiver.await;
+            place.ticket = None;
             permit.map_err(|_| Shed)
         }
         _ => Err(Shed),
     }
 }
 
+/// Refuses those whose time to wait is up for as long as anybody waits: one timer for all of them.
+async fn sweep(gate: Arc<SharedGate>) {
+    loop {
+        let (late, next) = lock(&gate).sweep(Instant::now());
+        // Which tells them.
+        drop(late);
+        let Some(next) = next else { return };
+        tokio::time::sleep_until(next.into()).await;
+    }
+}
+
 /// A place in the queue. Whoever drops it while it waits has gone away.
 struct Place<'a> {
     gate: &'a SharedGate,
-    ticket: queue::Ticket,
+    ticket: Option<queue::Ticket>,
 }
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        lock(self.gate).abandon(self.ticket);
+        if let Some(ticket) = self.ticket {
+            lock(self.gate).abandon(ticket);
+        }
     }
 }
 

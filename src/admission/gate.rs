@@ -52,6 +52,8 @@ pub(super) struct Gate<W> {
     lanes: Lanes,
     in_flight: usize,
     queue: Queue<W>,
+    /// Whether somebody sweeps the queue.
+    swept: bool,
     counts: Counts,
     window_since: Instant,
     samples: usize,
@@ -72,6 +74,7 @@ impl<W> Gate<W> {
             lanes: Lanes::new(),
             in_flight: 0,
             queue: Queue::new(),
+            swept: false,
             counts: Counts::default(),
             window_since: now,
             samples: 0,
@@ -109,11 +112,18 @@ impl<W> Gate<W> {
         Decision::Waits(self.queue.push(lane, waiter(), now))
     }
 
-    /// Refuses one whose time to wait is up, unless it was let in meanwhile; whether it did.
-    pub(super) fn expire(&mut self, ticket: Ticket) -> bool {
-        let waits = self.queue.remove(ticket);
-        self.counts.shed += u64::from(waits);
-        waits
+    /// Whether the caller is to sweep from now on, as somebody waits and nobody does.
+    pub(super) fn begin_to_sweep(&mut self) -> bool {
+        self.queue.len() > 0 && !std::mem::replace(&mut self.swept, true)
+    }
+
+    /// Refuses those whose time to wait is up, and returns them and when to sweep again; not, if nobody waits.
+    pub(super) fn sweep(&mut self, now: Instant) -> (Vec<W>, Option<Instant>) {
+        let late = self.queue.sweep(now);
+        self.counts.shed += late.len() as u64;
+        let next = self.queue.deadline();
+        self.swept = next.is_some();
+        (late, next)
     }
 
     /// Forgets one that went away while it waited.

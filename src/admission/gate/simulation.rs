@@ -11,7 +11,7 @@ use std::{
 
 use fastrand::Rng;
 
-use super::{Bounds, Decision, Ending, Gate, Group, Ticket};
+use super::{Bounds, Decision, Ending, Gate, Group};
 use crate::admission::{QUEUE_DEADLINE, lanes::Kind};
 
 /// How chance falls in each run.
@@ -61,7 +61,7 @@ enum What {
     Arrive,
     CoreDone,
     StoreAnswers(u64),
-    Expire(u64),
+    Sweep,
 }
 
 struct Request {
@@ -70,7 +70,6 @@ struct Request {
     arrived: Duration,
     admitted: Duration,
     step: usize,
-    ticket: Option<Ticket>,
 }
 
 struct Simulation {
@@ -131,7 +130,7 @@ impl Simulation {
                 }
                 What::CoreDone => self.core_done(number, phase),
                 What::StoreAnswers(id) => self.take_core(Some(id)),
-                What::Expire(id) => self.expire(id),
+                What::Sweep => self.sweep(),
             }
         }
         // The next phase begins arrivals of its own.
@@ -152,16 +151,15 @@ impl Simulation {
         let (id, shard) = (self.made, self.rng.usize(..SHARDS.len()));
         self.outcomes[phase].offered[shard] += 1;
         let lane = self.gate.lane(Some(SHARDS[shard]));
-        let mut request = Request { phase, shard, arrived: self.now, admitted: self.now, step: 0, ticket: None };
+        let request = Request { phase, shard, arrived: self.now, admitted: self.now, step: 0 };
         match self.gate.offer(lane, self.begun + self.now, || id) {
             Decision::Admitted => {
                 self.requests.insert(id, request);
                 self.take_core(Some(id));
             }
-            Decision::Waits(ticket) => {
-                request.ticket = Some(ticket);
+            Decision::Waits(_) => {
                 self.requests.insert(id, request);
-                self.at(QUEUE_DEADLINE, What::Expire(id));
+                self.at(QUEUE_DEADLINE, What::Sweep);
             }
             Decision::Refused => {
                 self.requests.insert(id, request);
@@ -176,11 +174,9 @@ impl Simulation {
         self.take_core(None);
     }
 
-    fn expire(&mut self, id: u64) {
-        let ticket = self.requests.get(&id).and_then(|request| request.ticket);
-        if ticket.is_some_and(|ticket| self.gate.expire(ticket)) {
-            self.refuse(id);
-        }
+    fn sweep(&mut self) {
+        let (late, _) = self.gate.sweep(self.begun + self.now);
+        late.into_iter().for_each(|id| self.refuse(id));
     }
 
     fn take_core(&mut self, id: Option<u64>) {
@@ -226,7 +222,7 @@ impl Simulation {
         let lane = self.gate.lane(Some(SHARDS[request.shard]));
         for next in self.gate.finish(Group { lane, kind: Kind::Read }, ending, self.begun + self.now) {
             let waiting = self.requests.get_mut(&next).expect("it waits");
-            (waiting.ticket, waiting.admitted) = (None, self.now);
+            waiting.admitted = self.now;
             self.take_core(Some(next));
         }
     }

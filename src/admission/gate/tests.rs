@@ -1,5 +1,5 @@
 use super::*;
-use crate::admission::lanes::Kind;
+use crate::admission::{QUEUE_DEADLINE, lanes::Kind};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -45,12 +45,28 @@ fn the_queue_is_bounded_and_whoever_is_not_served_is_counted() {
     }
     assert_eq!([gate.offer(0, now(), || 1000), gate.offer(0, now(), || 1001)], [Decision::Refused, Decision::Refused]);
     assert_eq!((gate.counts().shed, gate.counts().waiting), (2, QUEUE_LEAST));
-    assert!(gate.expire(tickets[0]) && !gate.expire(tickets[0]));
     gate.abandon(tickets[1]);
-    gate.abandon(tickets[0]);
+    gate.abandon(tickets[1]);
+    assert_eq!((gate.counts().abandoned, gate.counts().waiting), (1, QUEUE_LEAST - 1));
+    let (late, next) = gate.sweep(now() + QUEUE_DEADLINE);
+    assert_eq!((late.len(), next), (QUEUE_LEAST - 1, None));
     let counts = gate.counts();
-    assert_eq!((counts.shed, counts.abandoned, counts.waiting), (3, 1, QUEUE_LEAST - 2));
+    assert_eq!((counts.shed, counts.waiting), (2 + late.len() as u64, 0));
     assert_eq!(counts.offered, counts.admitted + counts.shed + counts.abandoned + counts.waiting as u64);
+}
+
+#[test]
+fn one_sweeps_as_long_as_anybody_waits() {
+    let (mut gate, start) = (gate(1.0), now());
+    assert_eq!(gate.offer(0, start, || 0), Decision::Admitted);
+    assert!(!gate.begin_to_sweep());
+    assert!(matches!(gate.offer(0, start, || 1), Decision::Waits(_)));
+    assert!(gate.begin_to_sweep() && !gate.begin_to_sweep());
+    assert_eq!(gate.sweep(start), (vec![], Some(start + QUEUE_DEADLINE)));
+    assert!(!gate.begin_to_sweep());
+    assert_eq!(gate.sweep(start + QUEUE_DEADLINE), (vec![1], None));
+    assert!(matches!(gate.offer(0, start, || 2), Decision::Waits(_)));
+    assert!(gate.begin_to_sweep());
 }
 
 #[test]
