@@ -49,6 +49,9 @@ use tokio::sync::oneshot;
 /// How long a request may wait for a place. Longer, and it would be refused so late that its client has waited in vain.
 const QUEUE_DEADLINE: Duration = Duration::from_millis(50);
 
+/// What is worked off in this time is never worth refusing anybody for, nor having them wait for a place.
+const NEGLIGIBLE: Duration = Duration::from_millis(8);
+
 /// How many requests the instance may take on.
 #[derive(Debug, Clone, Copy)]
 pub struct AdmissionPolicy {
@@ -100,12 +103,13 @@ impl Admission {
         const NO_LIMIT: f64 = 1e12;
         let (least, most) =
             if policy.enabled { (policy.least.into(), policy.most.into()) } else { (NO_LIMIT, NO_LIMIT) };
-        let gate =
-            |start, patience| Arc::new(Mutex::new(Gate::new(start, Bounds { least, most, patience }, Instant::now())));
+        let gate = |start, patience, negligible| {
+            Arc::new(Mutex::new(Gate::new(start, Bounds { least, most, patience, negligible }, Instant::now())))
+        };
         Self {
             enabled: policy.enabled,
-            logins: gate(most, policy.hash_deadline / 2),
-            requests: gate(least, Duration::ZERO),
+            logins: gate(most, policy.hash_deadline / 2, Duration::ZERO),
+            requests: gate(least, Duration::ZERO, NEGLIGIBLE),
         }
     }
 

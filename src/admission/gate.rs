@@ -57,6 +57,7 @@ pub(super) struct Gate<W> {
     counts: Counts,
     window_since: Instant,
     samples: usize,
+    served: usize,
     /// The most that were under way,
     peak: usize,
     /// and the most that competed for the process.
@@ -78,6 +79,7 @@ impl<W> Gate<W> {
             counts: Counts::default(),
             window_since: now,
             samples: 0,
+            served: 0,
             peak: 0,
             competing: 0,
             pressed: false,
@@ -152,6 +154,7 @@ impl<W> Gate<W> {
         }
         self.refused |= ending.refused;
         self.samples += usize::from(ending.took.is_some() || ending.refused);
+        self.served += usize::from(ending.took.is_some());
         if self.samples >= WINDOW_SAMPLES && now.saturating_duration_since(self.window_since) >= WINDOW {
             self.close_window(now);
         }
@@ -203,8 +206,10 @@ impl<W> Gate<W> {
     fn close_window(&mut self, now: Instant) {
         let slowdown = self.lanes.close(self.limit.load(self.peak), self.limit.get());
         self.delay = slowdown.map_or(self.delay, |slowdown| slowdown.delay);
-        self.limit.follow(Window { slowdown, peak: self.competing, pressed: self.pressed, refused: self.refused });
-        (self.window_since, self.samples) = (now, 0);
+        let rate = self.served as f64 / now.saturating_duration_since(self.window_since).as_secs_f64().max(1e-3);
+        let (peak, pressed, refused) = (self.competing, self.pressed, self.refused);
+        self.limit.follow(Window { slowdown, peak, rate, pressed, refused });
+        (self.window_since, self.samples, self.served) = (now, 0, 0);
         (self.peak, self.competing) = (self.in_flight, self.lanes.competing());
         (self.pressed, self.refused) = (false, false);
     }

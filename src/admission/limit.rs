@@ -3,7 +3,8 @@
 //! It follows the gradient: what requests would take with a delay that is tolerated, divided by what they take. Where that
 //! is less than one, the limit falls by as much, at most to half. It rises by its own square root, room for a queue that
 //! keeps the process busy between two answers; the two meet where the delay is somewhat more than tolerated. It
-//! moves only while it is used: an idle process says nothing about what it could do.
+//! moves only while it is used: an idle process says nothing about what it could do. And it does not fall below what is
+//! served in a time that nobody minds to wait: to queue for a place costs more than that is worth.
 //!
 //! At its least the limit can't be what makes requests very slow: what they take then is taken for what they need. Where
 //! requests are slow for long, it goes there for one window to find out.
@@ -28,6 +29,8 @@ pub(super) struct Bounds {
     pub most: f64,
     /// What a request may wait for by intent, beyond what is tolerated anyway.
     pub patience: Duration,
+    /// As many as are served in this time are always let in.
+    pub negligible: Duration,
 }
 
 /// What happened since the limit last moved.
@@ -37,6 +40,8 @@ pub(super) struct Window {
     pub slowdown: Option<Slowdown>,
     /// The most that were under way.
     pub peak: usize,
+    /// How many were served a second.
+    pub rate: f64,
     /// Whether anybody was kept waiting who would not have overloaded anything.
     pub pressed: bool,
     /// Whether something behind refused a request for want of room.
@@ -77,6 +82,14 @@ impl Limit {
 
     /// Moves as the window has it.
     pub(super) fn follow(&mut self, window: Window) {
+        self.seek(window);
+        if self.after_try.is_none() {
+            let floor = window.rate * self.bounds.negligible.as_secs_f64();
+            self.set(self.value.max(floor));
+        }
+    }
+
+    fn seek(&mut self, window: Window) {
         let peak = window.peak as f64;
         if let Some(value) = self.after_try.take() {
             self.value = value;
@@ -119,11 +132,11 @@ mod tests {
     use super::*;
 
     const MS: Duration = Duration::from_millis(1);
-    const BOUNDS: Bounds = Bounds { least: 8.0, most: 1000.0, patience: Duration::ZERO };
+    const BOUNDS: Bounds = Bounds { least: 8.0, most: 1000.0, patience: Duration::ZERO, negligible: Duration::ZERO };
 
     fn window(delay: Duration, peak: usize) -> Window {
         let slowdown = Some(Slowdown { baseline: 10 * MS, delay });
-        Window { slowdown, peak, pressed: false, refused: false }
+        Window { slowdown, peak, rate: 1000.0, pressed: false, refused: false }
     }
 
     #[test]
@@ -167,6 +180,17 @@ mod tests {
         let mut limit = Limit::new(100.0, patient);
         limit.follow(window(1000 * MS, 100));
         assert_eq!(limit.get(), 105);
+    }
+
+    #[test]
+    fn it_does_not_fall_below_what_is_served_in_a_negligible_time() {
+        let mut limit = Limit::new(100.0, Bounds { negligible: 20 * MS, ..BOUNDS });
+        (0..10).for_each(|_| limit.follow(window(60_000 * MS, 1000)));
+        assert_eq!(limit.get(), 20);
+        limit.follow(Window { rate: 10_000.0, ..window(60_000 * MS, 20) });
+        assert_eq!(limit.get(), 200);
+        limit.follow(Window { rate: 1e9, ..window(60_000 * MS, 20) });
+        assert_eq!(limit.get(), 1000);
     }
 
     #[test]

@@ -87,7 +87,7 @@ struct Simulation {
 
 /// Runs the phases one after the other; a gate without bounds is one that lets everybody in.
 fn run(seed: u64, phases: &[Phase], admission: bool) -> Vec<Outcome> {
-    let bounds = |least, most| Bounds { least, most, patience: Duration::ZERO };
+    let bounds = |least, most| Bounds { least, most, patience: Duration::ZERO, negligible: Duration::ZERO };
     let begun = Instant::now();
     let gate =
         if admission { Gate::new(8.0, bounds(8.0, 1000.0), begun) } else { Gate::new(1e12, bounds(1e12, 1e12), begun) };

@@ -8,7 +8,7 @@ fn now() -> Instant {
 }
 
 fn gate(limit: f64) -> Gate<u32> {
-    Gate::new(limit, Bounds { least: limit, most: 1000.0, patience: Duration::ZERO }, now())
+    Gate::new(limit, Bounds { least: limit, most: 1000.0, patience: Duration::ZERO, negligible: Duration::ZERO }, now())
 }
 
 fn served(took: Duration) -> Ending {
@@ -108,7 +108,11 @@ fn the_only_shard_may_have_all_places() {
 
 #[test]
 fn what_was_not_served_says_nothing_and_what_was_refused_behind_lowers_the_limit() {
-    let mut gate: Gate<u32> = Gate::new(100.0, Bounds { least: 8.0, most: 100.0, patience: Duration::ZERO }, now());
+    let mut gate: Gate<u32> = Gate::new(
+        100.0,
+        Bounds { least: 8.0, most: 100.0, patience: Duration::ZERO, negligible: Duration::ZERO },
+        now(),
+    );
     let mut at = now();
     let mut round = |gate: &mut Gate<u32>, ending: Ending| {
         at += WINDOW;
