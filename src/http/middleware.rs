@@ -131,7 +131,7 @@ fn completed(mut response: Response, request_id: HeaderValue) -> Response {
     response
 }
 
-/// A response with the headers that every response has, if it has not been through [`surround`].
+/// A response with the headers that every response has, if it has not been through [`Surrounded`].
 pub fn complete(response: Response) -> Response {
     if response.headers().contains_key(REQUEST_ID) { response } else { completed(response, new_request_id()) }
 }
