@@ -163,6 +163,7 @@ mod tests {
         }
         window(&mut lanes, &[MS, MS]);
         assert!(lanes.is_slow(second) && !lanes.is_slow(first));
+        assert!(lanes.has_room(first, 8) && lanes.has_room(0, 8));
         (0..8).for_each(|_| lanes.enter(0));
         assert_eq!(lanes.competing(), 8, "those of the lane that hangs compete with nobody");
         assert!(!lanes.has_room(first, 8) && lanes.has_room(first, 9));
