@@ -52,6 +52,9 @@ const QUEUE_DEADLINE: Duration = Duration::from_millis(50);
 /// What is worked off in this time is never worth refusing anybody for, nor having them wait for a place.
 const NEGLIGIBLE: Duration = Duration::from_millis(8);
 
+/// How many requests a new instance lets in, which does not know yet what they take: what comes first is not refused.
+const START: f64 = 128.0;
+
 /// How many requests the instance may take on.
 #[derive(Debug, Clone, Copy)]
 pub struct AdmissionPolicy {
@@ -97,7 +100,7 @@ fn lock(gate: &SharedGate) -> MutexGuard<'_, Gate<Waiter>> {
 
 impl Admission {
     /// The gates, open as `policy` has it. Logins start with all there is: what bounds them is the hashing pool, and it says
-    /// so. All others start with the least, where it shows what requests take.
+    /// so. All others start with as many as most machines serve in good time.
     pub fn new(policy: AdmissionPolicy) -> Self {
         /// More than there can be.
         const NO_LIMIT: f64 = 1e12;
@@ -109,7 +112,7 @@ impl Admission {
         Self {
             enabled: policy.enabled,
             logins: gate(most, policy.hash_deadline / 2, Duration::ZERO),
-            requests: gate(least, Duration::ZERO, NEGLIGIBLE),
+            requests: gate(START.clamp(least, most), Duration::ZERO, NEGLIGIBLE),
         }
     }
 

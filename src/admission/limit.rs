@@ -7,7 +7,8 @@
 //! served in a time that nobody minds to wait: to queue for a place costs more than that is worth.
 //!
 //! At its least the limit can't be what makes requests very slow: what they take then is taken for what they need. Where
-//! requests are slow for long, it goes there for one window to find out.
+//! requests are slow for long, it goes there for one window to find out; also when requests first have to wait, if until then
+//! there were always too many for it to show what they need. Not where that would keep waiting who is served in no time.
 
 use std::time::Duration;
 
@@ -53,6 +54,8 @@ pub(super) struct Window {
 pub(super) struct Limit {
     value: f64,
     bounds: Bounds,
+    /// Whether a window has shown what requests need.
+    informed: bool,
     /// How many windows in a row were too slow.
     slow: u32,
     /// What it is again after this window, in which it is at its least to see what requests take then.
@@ -61,7 +64,7 @@ pub(super) struct Limit {
 
 impl Limit {
     pub(super) fn new(start: f64, bounds: Bounds) -> Self {
-        Self { value: start, bounds, slow: 0, after_try: None }
+        Self { value: start, bounds, informed: false, slow: 0, after_try: None }
     }
 
     /// As a number of requests.
@@ -82,14 +85,14 @@ impl Limit {
 
     /// Moves as the window has it.
     pub(super) fn follow(&mut self, window: Window) {
-        self.seek(window);
+        let floor = window.rate * self.bounds.negligible.as_secs_f64();
+        self.seek(window, floor);
         if self.after_try.is_none() {
-            let floor = window.rate * self.bounds.negligible.as_secs_f64();
             self.set(self.value.max(floor));
         }
     }
 
-    fn seek(&mut self, window: Window) {
+    fn seek(&mut self, window: Window, floor: f64) {
         let peak = window.peak as f64;
         if let Some(value) = self.after_try.take() {
             self.value = value;
@@ -102,8 +105,10 @@ impl Limit {
         let Some(slowdown) = window.slowdown else { return };
         let gradient = self.gradient(slowdown);
         self.slow = if gradient < 1.0 { self.slow + 1 } else { 0 };
-        if self.slow > TRY_AFTER {
-            self.slow = 0;
+        self.informed |= peak < 0.5 * self.value;
+        let in_doubt = self.slow > TRY_AFTER || (window.pressed && !self.informed);
+        if in_doubt && self.value > 2.0 * floor {
+            (self.slow, self.informed) = (0, true);
             self.after_try = Some(self.value);
             self.set(self.bounds.least);
             return;
@@ -191,6 +196,25 @@ mod tests {
         assert_eq!(limit.get(), 200);
         limit.follow(Window { rate: 1e9, ..window(60_000 * MS, 20) });
         assert_eq!(limit.get(), 1000);
+        (0..100).for_each(|_| limit.follow(Window { rate: 1e9, pressed: true, ..window(60_000 * MS, 1000) }));
+        assert_eq!(limit.get(), 1000, "not even to find out what requests need");
+    }
+
+    #[test]
+    fn it_finds_out_what_requests_need_before_any_has_to_wait_for_long() {
+        let waited = |peak| Window { pressed: true, ..window(Duration::ZERO, peak) };
+        let mut limit = Limit::new(100.0, BOUNDS);
+        limit.follow(window(Duration::ZERO, 79));
+        limit.follow(waited(100));
+        assert_eq!(limit.get(), 8, "there were always too many to tell");
+        limit.follow(waited(8));
+        assert_eq!(limit.get(), 100, "only for a window");
+        limit.follow(waited(100));
+        assert_eq!(limit.get(), 105, "and once");
+        let mut limit = Limit::new(100.0, BOUNDS);
+        limit.follow(window(Duration::ZERO, 49));
+        limit.follow(waited(100));
+        assert_eq!(limit.get(), 105, "few were under way before");
     }
 
     #[test]

@@ -20,6 +20,8 @@ const SHARDS: [&str; 3] = ["a", "b", "c"];
 /// How long a request has the core each time, on average: 4000 a second is all that it can do.
 const STEPS: [Duration; 3] = [Duration::from_micros(100), Duration::from_micros(75), Duration::from_micros(75)];
 const CAPACITY: f64 = 4000.0;
+/// What a process lets in at first: more than it should.
+const START: f64 = 16.0;
 /// How long a store takes to answer, on average.
 const STORE: Duration = Duration::from_micros(500);
 /// What refusing a request costs: a hundredth of serving one.
@@ -87,10 +89,9 @@ struct Simulation {
 
 /// Runs the phases one after the other; a gate without bounds is one that lets everybody in.
 fn run(seed: u64, phases: &[Phase], admission: bool) -> Vec<Outcome> {
-    let bounds = |least, most| Bounds { least, most, patience: Duration::ZERO, negligible: Duration::ZERO };
+    let (start, least, most) = if admission { (START, 8.0, 1000.0) } else { (1e12, 1e12, 1e12) };
     let begun = Instant::now();
-    let gate =
-        if admission { Gate::new(8.0, bounds(8.0, 1000.0), begun) } else { Gate::new(1e12, bounds(1e12, 1e12), begun) };
+    let gate = Gate::new(start, Bounds { least, most, patience: Duration::ZERO, negligible: Duration::ZERO }, begun);
     let mut simulation = Simulation {
         rng: Rng::with_seed(seed),
         begun,
