@@ -12,15 +12,16 @@ const RECENT: usize = 10;
 /// The mean of the last ten response times.
 #[derive(Debug)]
 pub(super) struct Recent {
-    /// When the last one was recorded, in milliseconds since the balancer's epoch, wrapping.
+    /// When the last one was recorded, or the node came, in milliseconds since the balancer's epoch, wrapping.
     stamp: AtomicU32,
     /// The bits of nanoseconds as `f32`.
     slots: [AtomicU32; RECENT],
 }
 
 impl Recent {
-    pub(super) fn new() -> Self {
-        Self { stamp: AtomicU32::new(0), slots: std::array::from_fn(|_| AtomicU32::new(0)) }
+    /// Of a node that is there since `now`.
+    pub(super) fn new(now: Moment) -> Self {
+        Self { stamp: AtomicU32::new(now.millis), slots: std::array::from_fn(|_| AtomicU32::new(0)) }
     }
 
     /// `number` is how many came before.
@@ -38,7 +39,8 @@ impl Recent {
         (count > 0).then(|| self.slots[..count].iter().map(nanos).sum::<f64>() / count as f64)
     }
 
-    /// How much the mean still says, from 1 to 0: half as much with each half-life since the last response.
+    /// How much the mean still says, from 1 to 0: half as much with each half-life since the last response, or without any
+    /// since the node came.
     pub(super) fn weight(&self, now: Moment, half_lives_per_milli: f32) -> f64 {
         f64::from(halved(now.since(self.stamp.load(Ordering::Relaxed)) * half_lives_per_milli))
     }
@@ -84,7 +86,7 @@ impl Peak {
                 nanos
             } else {
                 let kept = decayed / unpack(word).1.max(f32::MIN_POSITIVE);
-                decayed.min(kept * decayed + (1.0 - kept) * nanos)
+                decayed + (1.0 - kept) * nanos
             };
             let next = pack(now.millis, value);
             (next != word).then_some(next)
@@ -112,7 +114,7 @@ mod tests {
 
     #[test]
     fn the_mean_is_of_the_last_ten() {
-        let recent = Recent::new();
+        let recent = Recent::new(at(0));
         assert_eq!(recent.mean(0), None);
         (0..4).for_each(|number| recent.record(number, number as f32, at(0)));
         assert_eq!(recent.mean(4), Some(1.5));
@@ -142,6 +144,18 @@ mod tests {
         (1..=10_000).for_each(|millis| peak.record(1.0, at(millis), PER_MILLI));
         let value = peak.value(at(10_000), PER_MILLI);
         assert!((1.0..20.0).contains(&value), "{value}");
+    }
+
+    #[test]
+    fn low_samples_bring_a_peak_to_what_they_are_and_none_to_nothing() {
+        let (measured, idle) = (Peak::new(), Peak::new());
+        [&measured, &idle].map(|peak| peak.record(800.0, at(0), PER_MILLI));
+        for millis in (10..=60_000).step_by(10) {
+            measured.record(1.0, at(millis), PER_MILLI);
+            let values = [&measured, &idle].map(|peak| peak.value(at(millis), PER_MILLI));
+            assert!(values[0] > values[1], "{values:?} after {millis} ms");
+        }
+        assert!((0.99..1.01).contains(&measured.value(at(60_000), PER_MILLI)));
     }
 
     #[test]

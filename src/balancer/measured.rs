@@ -61,6 +61,7 @@ pub(super) struct Measured {
 impl Measured {
     /// A newcomer's slow start begins at `started_at`.
     pub(super) fn new(started_at: Option<Moment>) -> Self {
+        const EPOCH: Moment = Moment { nanos: 0, millis: 0 };
         Self {
             places: AtomicU64::new(0),
             peak: Peak::new(),
@@ -69,7 +70,7 @@ impl Measured {
             draining: AtomicBool::new(false),
             started_at: AtomicU64::new(started_at.map_or(0, |at| at.nanos + 1)),
             ejected_until: AtomicU64::new(0),
-            recent: Recent::new(),
+            recent: Recent::new(started_at.unwrap_or(EPOCH)),
             errors: AtomicU64::new(0),
             cancelled: AtomicU64::new(0),
             ejections: AtomicU32::new(0),
@@ -213,11 +214,12 @@ impl Measured {
         self.recent.mean(self.measured())
     }
 
-    /// The same in seconds as of `now`: what was not confirmed for long counts less and less, and `usual` in its place. So
-    /// a node that got nothing because it was slow is tried again.
+    /// The same in seconds as of `now`: what was not confirmed for long counts less and less, and `usual` in its place; what
+    /// nothing is known of counts as usual at first, and as ever faster. So a node is tried that got nothing because it was
+    /// slow, or because all were when it came.
     pub(super) fn mean_now(&self, usual: f64, now: Moment, rates: &Rates) -> f64 {
         let weight = self.recent.weight(now, rates.half_lives_per_milli);
-        self.mean().map_or(usual, |mean| usual + (mean / 1e9 - usual) * weight)
+        self.mean().map_or(usual * weight, |mean| usual + (mean / 1e9 - usual) * weight)
     }
 
     /// The decaying peak of response times in nanoseconds, 0 if there are none.

@@ -88,6 +88,24 @@ fn a_new_node_starts_slowly_and_ends_with_its_share() {
 }
 
 #[test]
+fn a_newcomer_is_used_though_requests_come_one_at_a_time_and_all_were_slow_before() {
+    for algorithm in [Algorithm::LeastResponseTime, Algorithm::PeakEwma, Algorithm::HealthBased] {
+        let (balancer, mut now) = balancer(algorithm, Policy::default(), specs(1));
+        answer(&balancer, 0, Outcome::Success, seconds(0.2), 1, now);
+        balancer.set_nodes(specs(2), now);
+        let mut taken = 0;
+        for _ in 0..10_000 {
+            now += seconds(0.01);
+            let lease = balancer.pick(&Caller::default(), now).expect("a node");
+            taken += usize::from(id(&lease) == "node-1");
+            now += seconds(0.002);
+            lease.end(Outcome::Success, now);
+        }
+        assert!(taken > 0, "{algorithm}");
+    }
+}
+
+#[test]
 fn a_latency_that_is_not_confirmed_is_forgotten() {
     let (balancer, now) = balancer(Algorithm::PeakEwma, Policy::default(), specs(2));
     answer(&balancer, 0, Outcome::Success, seconds(2.0), 1, now);
