@@ -52,7 +52,8 @@ const QUEUE_DEADLINE: Duration = Duration::from_millis(50);
 /// What is worked off in this time is never worth refusing anybody for, nor having them wait for a place.
 const NEGLIGIBLE: Duration = Duration::from_millis(8);
 
-/// How many requests a new instance lets in, which does not know yet what they take: what comes first is not refused.
+/// How many requests a new instance lets in, which does not know yet what they take: what comes first is not refused. Of
+/// logins never fewer, so that those that come at once may wait for the hashing pool.
 const START: f64 = 128.0;
 
 /// How many requests the instance may take on.
@@ -106,13 +107,13 @@ impl Admission {
         const NO_LIMIT: f64 = 1e12;
         let (least, most) =
             if policy.enabled { (policy.least.into(), policy.most.into()) } else { (NO_LIMIT, NO_LIMIT) };
-        let gate = |start, patience, negligible| {
-            Arc::new(Mutex::new(Gate::new(start, Bounds { least, most, patience, negligible }, Instant::now())))
-        };
+        let gate = |start, bounds| Arc::new(Mutex::new(Gate::new(start, bounds, Instant::now())));
+        let start = START.clamp(least, most);
+        let patience = policy.hash_deadline / 2;
         Self {
             enabled: policy.enabled,
-            logins: gate(most, policy.hash_deadline / 2, Duration::ZERO),
-            requests: gate(START.clamp(least, most), Duration::ZERO, NEGLIGIBLE),
+            logins: gate(most, Bounds { least: start, most, patience, negligible: Duration::ZERO }),
+            requests: gate(start, Bounds { least, most, patience: Duration::ZERO, negligible: NEGLIGIBLE }),
         }
     }
 

@@ -164,8 +164,8 @@ settings! {
 
     /// Whether requests are refused at once, with 503, while too many are under way: on or off.
     admission: bool = "on";
-    /// How many requests are let in at a time however slow they are; logins have as many again.
-    admission_min: u32 = "128";
+    /// How many requests are let in at a time however slow they are; of logins, at least 128.
+    admission_min: u32 = "16";
     /// How many requests are let in at a time however fast they are; logins have as many again.
     admission_max: u32 = "1000";
     /// How long a request may take.

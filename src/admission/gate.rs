@@ -1,13 +1,14 @@
 //! What is under way, what waits, and what is let in next. It decides without I/O and without a clock: whoever asks says
 //! what time it is.
 //!
-//! Invariants: a request that came is under way, has ended, was refused, went away, or waits; nobody waits who could be let
-//! in; more compete for the process than the limit says only after it has fallen or a shard hangs no more, and where
-//! requests go on that had paused.
+//! Invariants: a request that came is under way, has ended, was refused, went away, or waits; once one ends, nobody waits who
+//! could be let in; more compete for the process than the limit says only after it has fallen or a shard hangs no more, and
+//! where requests go on that had paused.
 
 use std::time::{Duration, Instant};
 
 use super::{
+    QUEUE_DEADLINE,
     lanes::{Group, Lanes},
     limit::{Bounds, Limit, Window},
     queue::{Queue, Ticket},
@@ -18,8 +19,10 @@ use super::{
 const WINDOW: Duration = Duration::from_millis(100);
 /// and not before so many requests have been answered.
 const WINDOW_SAMPLES: usize = 20;
-/// How many may wait even where the limit is lower.
+/// How many may wait even where the limit is lower,
 const QUEUE_LEAST: usize = 64;
+/// as may those that are served in this time: half of what the first of them may wait.
+const QUEUE_TIME: Duration = QUEUE_DEADLINE.checked_div(2).unwrap();
 /// How often refusals are told of.
 const TELL: Duration = Duration::from_secs(10);
 
@@ -58,6 +61,8 @@ pub(super) struct Gate<W> {
     window_since: Instant,
     samples: usize,
     served: usize,
+    /// How many were served a second, as of the last window.
+    rate: f64,
     /// The most that were under way,
     peak: usize,
     /// and the most that competed for the process.
@@ -80,6 +85,7 @@ impl<W> Gate<W> {
             window_since: now,
             samples: 0,
             served: 0,
+            rate: 0.0,
             peak: 0,
             competing: 0,
             pressed: false,
@@ -103,10 +109,10 @@ impl<W> Gate<W> {
             self.enter(lane);
             return Decision::Admitted;
         }
-        // A shard that is slow can't do more with more requests, and whoever is held up by it is no reason to take more.
-        self.pressed |= self.lanes.competing() >= limit || !self.lanes.is_slow(lane);
-        let length = limit.max(QUEUE_LEAST);
-        if self.queue.len() >= length || self.queue.of_lane(lane) >= self.lanes.part(lane, length) {
+        let is_in_vain = self.lanes.press(lane, limit, now);
+        self.pressed |= self.lanes.competing() >= limit;
+        let length = limit.max(QUEUE_LEAST).max((self.rate * QUEUE_TIME.as_secs_f64()) as usize);
+        if is_in_vain || self.queue.len() >= length || self.queue.of_lane(lane) >= self.lanes.part(lane, length) {
             self.counts.shed += 1;
             return Decision::Refused;
         }
@@ -204,11 +210,11 @@ impl<W> Gate<W> {
     }
 
     fn close_window(&mut self, now: Instant) {
-        let slowdown = self.lanes.close(self.limit.load(self.peak), self.limit.get());
+        let slowdown = self.lanes.close(self.limit.load(self.peak));
         self.delay = slowdown.map_or(self.delay, |slowdown| slowdown.delay);
-        let rate = self.served as f64 / now.saturating_duration_since(self.window_since).as_secs_f64().max(1e-3);
-        let (peak, pressed, refused) = (self.competing, self.pressed, self.refused);
-        self.limit.follow(Window { slowdown, peak, rate, pressed, refused });
+        self.rate = self.served as f64 / now.saturating_duration_since(self.window_since).as_secs_f64().max(1e-3);
+        let (peak, pressed, refused) = (self.competing, self.pressed || self.lanes.are_pressed(), self.refused);
+        self.limit.follow(Window { slowdown, peak, rate: self.rate, pressed, refused });
         (self.window_since, self.samples, self.served) = (now, 0, 0);
         (self.peak, self.competing) = (self.in_flight, self.lanes.competing());
         (self.pressed, self.refused) = (false, false);

@@ -1,8 +1,11 @@
 //! Requests by the shard that they need, so that those of a slow shard neither pass for a slow process nor take every place.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::latency::{Latency, Load, Slowdown, tolerance};
+use super::{
+    QUEUE_DEADLINE,
+    latency::{Latency, Load, Slowdown, tolerance},
+};
 
 /// What of a request is known beforehand to tell how long it should take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,10 +37,14 @@ struct Lane {
     in_flight: usize,
     /// Of reads and changes.
     latencies: [Latency; 2],
-    /// Whether it is slower than the others by itself,
-    slow: bool,
-    /// so much so that nothing ends.
+    /// When a request first found it full since one of it was served.
+    full_since: Option<Instant>,
+    /// Whether that is long ago.
     hung: bool,
+    /// Whether it had no place for some request in this window,
+    pressed: bool,
+    /// and in how many windows in a row, in which it was no slower than the others by itself.
+    pressed_for: u32,
 }
 
 impl Lanes {
@@ -86,20 +93,40 @@ impl Lanes {
         in_flight < self.part(lane, limit) && (hung || self.competing < limit)
     }
 
-    pub(super) fn is_slow(&self, lane: usize) -> bool {
-        self.lanes[lane].slow
+    /// Notes that a lane had no place for a request; whether it is in vain to wait for one: the lane is full, and nothing of it
+    /// was served for as long as anyone may wait.
+    pub(super) fn press(&mut self, lane: usize, limit: usize, now: Instant) -> bool {
+        let (is_shard, most) = (lane > 0, self.part(lane, limit));
+        let lane = &mut self.lanes[lane];
+        lane.pressed = true;
+        if is_shard && lane.in_flight >= most {
+            let stands = now.saturating_duration_since(*lane.full_since.get_or_insert(now)) > QUEUE_DEADLINE;
+            if stands && !std::mem::replace(&mut lane.hung, true) {
+                self.competing -= lane.in_flight;
+            }
+        }
+        lane.hung
+    }
+
+    /// Whether a lane needs more places than its part, as of the last window. A shard that is slow can't do more with more
+    /// requests, and one that pauses may be found to be so only in its second window: whoever these hold up is no reason to
+    /// take more, which would all come at once when they go on.
+    pub(super) fn are_pressed(&self) -> bool {
+        self.lanes.iter().any(|lane| lane.pressed_for > 1)
     }
 
     pub(super) fn record(&mut self, group: Group, took: Duration) {
         let lane = &mut self.lanes[group.lane];
+        lane.full_since = None;
         lane.latencies[group.kind as usize].record(took);
         if std::mem::take(&mut lane.hung) {
             self.competing += lane.in_flight;
         }
     }
 
-    /// Ends a window, and finds out who is slow; returns what slows everyone, the least of what slows anyone.
-    pub(super) fn close(&mut self, load: Load, limit: usize) -> Option<Slowdown> {
+    /// Ends a window, and finds out which lanes are short of places; returns what slows everyone, the least of what slows
+    /// anyone.
+    pub(super) fn close(&mut self, load: Load) -> Option<Slowdown> {
         let own: Vec<Option<Slowdown>> = self
             .lanes
             .iter_mut()
@@ -109,12 +136,12 @@ impl Lanes {
             })
             .collect();
         let all = own.iter().copied().fold(None, least);
-        let (delay, most) = (all.map(|all| all.delay).unwrap_or_default(), self.part(1, limit));
+        let delay = all.map(|all| all.delay).unwrap_or_default();
         for (lane, own) in self.lanes.iter_mut().zip(own).skip(1) {
-            lane.hung = own.is_none() && lane.in_flight >= most;
-            lane.slow = lane.hung || own.is_some_and(|own| own.delay > delay + tolerance(own.baseline));
+            let is_as_fast = own.is_some_and(|own| own.delay <= delay + tolerance(own.baseline));
+            let is_short = std::mem::take(&mut lane.pressed) && is_as_fast;
+            lane.pressed_for = if is_short { lane.pressed_for + 1 } else { 0 };
         }
-        self.competing = self.lanes.iter().filter(|lane| !lane.hung).map(|lane| lane.in_flight).sum();
         all
     }
 }
@@ -139,7 +166,7 @@ mod tests {
         for (lane, took) in took.iter().enumerate() {
             (0..10).for_each(|_| lanes.record(Group { lane, kind: Kind::Read }, *took));
         }
-        lanes.close(Load::Heavy, 8).expect("enough samples")
+        lanes.close(Load::Heavy).expect("enough samples")
     }
 
     #[test]
@@ -149,28 +176,54 @@ mod tests {
         window(&mut lanes, &[MS, 5 * MS, 9 * MS]);
         let all = window(&mut lanes, &[3 * MS, 7 * MS, 90 * MS]);
         assert_eq!(all, Slowdown { baseline: MS, delay: 2 * MS });
-        assert_eq!([1, 2].map(|lane| lanes.is_slow(lane)), [false, true]);
-        window(&mut lanes, &[MS, 5 * MS, 9 * MS]);
-        assert!(!lanes.is_slow(2));
     }
 
     #[test]
-    fn a_full_lane_in_which_nothing_ends_hangs_and_takes_no_place_from_the_others() {
-        let mut lanes = Lanes::new();
+    fn a_full_lane_of_which_nothing_is_served_hangs_and_takes_no_place_from_the_others() {
+        let (mut lanes, start) = (Lanes::new(), Instant::now());
         let [first, second] = ["a", "b"].map(|shard| lanes.of(Some(shard)));
         while lanes.has_room(second, 8) {
             lanes.enter(second);
         }
-        window(&mut lanes, &[MS, MS]);
-        assert!(lanes.is_slow(second) && !lanes.is_slow(first));
-        assert!(lanes.has_room(first, 8) && lanes.has_room(0, 8));
+        let late = start + QUEUE_DEADLINE + MS;
+        assert!(
+            !lanes.press(second, 8, start) && !lanes.press(second, 8, start + QUEUE_DEADLINE),
+            "not for long enough"
+        );
+        assert!(!lanes.press(first, 8, late) && !lanes.press(second, 12, late), "not full");
+        assert!(lanes.press(second, 8, late));
         (0..8).for_each(|_| lanes.enter(0));
         assert_eq!(lanes.competing(), 8, "those of the lane that hangs compete with nobody");
         assert!(!lanes.has_room(first, 8) && lanes.has_room(first, 9));
         lanes.exit(second);
         assert!(lanes.has_room(second, 8), "it has its own places");
-        (0..8).for_each(|_| lanes.exit(0));
+        let left = lanes.lanes[second].in_flight;
+        lanes.record(Group { lane: second, kind: Kind::Read }, MS);
+        assert_eq!(lanes.competing(), 8 + left, "once one is served it hangs no more");
+    }
+
+    #[test]
+    fn a_full_lane_does_not_hang_as_long_as_some_are_served() {
+        let (mut lanes, start) = (Lanes::new(), Instant::now());
+        let only = lanes.of(Some("a"));
+        lanes.enter(only);
+        for at in (0..10).map(|number| start + number * QUEUE_DEADLINE) {
+            assert!(!lanes.press(only, 1, at));
+            lanes.record(Group { lane: only, kind: Kind::Read }, MS);
+        }
+    }
+
+    #[test]
+    fn a_lane_needs_more_places_only_if_it_is_short_of_them_for_long_and_not_slow() {
+        let mut lanes = Lanes::new();
+        let paused = ["a", "b"].map(|shard| lanes.of(Some(shard)))[1];
+        let mut pressed = |took| {
+            lanes.press(paused, 8, Instant::now());
+            window(&mut lanes, &[MS, MS, took]);
+            lanes.are_pressed()
+        };
+        assert_eq!([MS, 90 * MS, MS, MS].map(&mut pressed), [false, false, false, true]);
         window(&mut lanes, &[MS, MS, MS]);
-        assert!(!lanes.is_slow(second) && lanes.competing() > 0);
+        assert!(!lanes.are_pressed());
     }
 }

@@ -6,8 +6,8 @@
 //! moves only while it is used: an idle process says nothing about what it could do. And it does not fall below what is
 //! served in a time that nobody minds to wait: to queue for a place costs more than that is worth.
 //!
-//! At its least the limit can't be what makes requests very slow: what they take then is taken for what they need. Where
-//! requests are slow for long, it goes there for one window to find out; also when requests first have to wait, if until then
+//! As low as it may be, the limit can't be what makes requests very slow: what they take then is taken for what they need.
+//! Where requests are slow for long, it goes there for one window to find out; also when requests first have to wait, if until then
 //! there were always too many for it to show what they need. Not where that would keep waiting who is served in no time.
 
 use std::time::Duration;
@@ -58,7 +58,7 @@ pub(super) struct Limit {
     informed: bool,
     /// How many windows in a row were too slow.
     slow: u32,
-    /// What it is again after this window, in which it is at its least to see what requests take then.
+    /// What it is again after this window, in which it is as low as it may be to see what requests take then.
     after_try: Option<f64>,
 }
 
@@ -74,7 +74,7 @@ impl Limit {
 
     /// What the limit says of a window in which at most `peak` were under way.
     pub(super) fn load(&self, peak: usize) -> Load {
-        if self.value < self.bounds.least + 1.0 {
+        if self.after_try.is_some() || self.value < self.bounds.least + 1.0 {
             Load::Least
         } else if (peak as f64) < self.value / 2.0 {
             Load::Light
@@ -110,7 +110,7 @@ impl Limit {
         if in_doubt && self.value > 2.0 * floor {
             (self.slow, self.informed) = (0, true);
             self.after_try = Some(self.value);
-            self.set(self.bounds.least);
+            self.set(self.bounds.least.max(floor));
             return;
         }
         let grows = window.pressed || peak >= 0.8 * self.value;
@@ -198,6 +198,9 @@ mod tests {
         assert_eq!(limit.get(), 1000);
         (0..100).for_each(|_| limit.follow(Window { rate: 1e9, pressed: true, ..window(60_000 * MS, 1000) }));
         assert_eq!(limit.get(), 1000, "not even to find out what requests need");
+        let mut limit = Limit::new(1000.0, Bounds { negligible: 8 * MS, ..BOUNDS });
+        limit.follow(Window { rate: 10_000.0, pressed: true, ..window(Duration::ZERO, 1000) });
+        assert_eq!((limit.get(), limit.load(80)), (80, Load::Least), "to find out it goes there");
     }
 
     #[test]

@@ -84,19 +84,17 @@ fn a_shard_that_may_hang_leaves_places_for_the_others() {
 }
 
 #[test]
-fn a_shard_that_hangs_takes_no_place_from_the_others() {
-    let mut gate = gate(8.0);
+fn who_needs_a_shard_that_hangs_is_refused_at_once_and_takes_no_place_from_the_others() {
+    let (mut gate, start) = (gate(8.0), now());
     let [first, third] = ["a", "c"].map(|shard| gate.lane(Some(shard)));
-    (0..6).for_each(|number| assert_eq!(gate.offer(third, now(), || number), Decision::Admitted));
-    let mut serve = |count: usize, at| {
-        (0..count).for_each(|_| assert_eq!(gate.offer(0, at, || 0), Decision::Admitted));
-        (0..count).for_each(|_| drop(gate.finish(group(0), served(MS), at)));
-    };
-    (0..WINDOW_SAMPLES / 2).for_each(|_| serve(2, now()));
-    serve(1, now() + WINDOW);
-    serve(8, now() + WINDOW);
-    assert!(matches!(gate.offer(third, now(), || 7), Decision::Waits(_)));
-    assert_eq!(gate.offer(first, now(), || 8), Decision::Admitted);
+    (0..6).for_each(|number| assert_eq!(gate.offer(third, start, || number), Decision::Admitted));
+    assert!(matches!(gate.offer(third, start, || 6), Decision::Waits(_)));
+    let later = start + QUEUE_DEADLINE + MS;
+    assert_eq!(gate.offer(third, later, || 7), Decision::Refused);
+    (0..8).for_each(|number| assert_eq!(gate.offer(0, later, || number), Decision::Admitted));
+    assert!(matches!(gate.offer(first, later, || 8), Decision::Waits(_)));
+    assert!(gate.finish(group(third), served(MS), later).is_empty(), "its others compete again");
+    assert!(matches!(gate.offer(third, later, || 8), Decision::Waits(_)), "once one is served it hangs no more");
 }
 
 #[test]
