@@ -149,7 +149,9 @@ mod tests {
     #[test]
     fn low_samples_bring_a_peak_to_what_they_are_and_none_to_nothing() {
         let (measured, idle) = (Peak::new(), Peak::new());
-        [&measured, &idle].map(|peak| peak.record(800.0, at(0), PER_MILLI));
+        for peak in [&measured, &idle] {
+            peak.record(800.0, at(0), PER_MILLI);
+        }
         for millis in (10..=60_000).step_by(10) {
             measured.record(1.0, at(millis), PER_MILLI);
             let values = [&measured, &idle].map(|peak| peak.value(at(millis), PER_MILLI));
