@@ -70,7 +70,7 @@ fn values_that_contradict_each_other_are_refused() {
             "tuner_rules",
         ),
         (&[("SYMBOLON_ADMISSION_MIN", "0")][..], "admission_min"),
-        (&[("SYMBOLON_ADMISSION_MAX", "31")][..], "admission_max"),
+        (&[("SYMBOLON_ADMISSION_MAX", "15")][..], "admission_max"),
         (&[("SYMBOLON_LOG", "a=b=c")][..], "log"),
         (&[("SYMBOLON_CORS_ORIGINS", "example.com")][..], "cors_origins"),
         (&[("SYMBOLON_CORS_ORIGINS", "https://a.example/path")][..], "cors_origins"),
