@@ -7,7 +7,7 @@
 //!
 //! A burst may queue for up to half of the deadline. A queue that stands, because more comes than can be hashed, would keep
 //! everyone waiting as long and serve nobody more: once it has stood for a quarter of the deadline, there are places for
-//! little more than keeps the threads busy (`standing`).
+//! just what keeps the threads busy (`standing`).
 //!
 //! Invariants: at most as many jobs are with the threads as there are slots; all others wait for one. No hash is begun
 //! after the deadline of its place. The memory that hashes are computed in is kept (`buffers`), and there is never more of
@@ -38,8 +38,10 @@ const NICE: i32 = 5;
 /// The weight of the newest duration in the running mean: 1/8.
 const MEAN_SHIFT: u32 = 3;
 
-/// So many hashes for each thread, running and waiting, keep it busy until more come.
-const ENOUGH: usize = 3;
+/// So many hashes for each thread, running and waiting, are more than a moment's.
+const LONG: usize = 3;
+/// So many keep it busy while more come all the time.
+const ENOUGH: usize = 2;
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -140,8 +142,8 @@ impl HashPool {
     pub(super) fn place(&self) -> Result<Place, Saturated> {
         let ahead = self.places.fetch_add(1, Ordering::Relaxed);
         let place = Place { places: Arc::clone(&self.places), since: Instant::now() };
-        let is_long = ahead >= ENOUGH * self.slots.count();
-        let is_enough = self.standing.find(ahead, is_long, place.since) && is_long;
+        let slots = self.slots.count();
+        let is_enough = self.standing.find(ahead, ahead >= LONG * slots, place.since) && ahead >= ENOUGH * slots;
         // Half is left for what the estimate can't know: who was let in is not to be refused after all.
         if is_enough || self.wait_behind(ahead) > self.deadline / 2 { Err(self.saturated()) } else { Ok(place) }
     }
