@@ -22,7 +22,7 @@ const WINDOW_SAMPLES: usize = 20;
 /// How many may wait even where the limit is lower,
 const QUEUE_LEAST: usize = 64;
 /// as may those that are served in this time: half of what the first of them may wait.
-const QUEUE_TIME: Duration = QUEUE_DEADLINE.checked_div(2).unwrap();
+const QUEUE_TIME: Duration = Duration::from_millis(QUEUE_DEADLINE.as_millis() as u64 / 2);
 /// How often refusals are told of.
 const TELL: Duration = Duration::from_secs(10);
 
