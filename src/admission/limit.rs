@@ -7,8 +7,9 @@
 //! served in a time that nobody minds to wait: to queue for a place costs more than that is worth.
 //!
 //! As low as it may be, the limit can't be what makes requests very slow: what they take then is taken for what they need.
-//! Where requests are slow for long, it goes there for one window to find out; also when requests first have to wait, if until then
-//! there were always too many for it to show what they need. Not where that would keep waiting who is served in no time.
+//! Where requests are slow for long, it goes there for one window to find out; also when requests first have to wait, if
+//! until then there were always too many for it to show what they need. Not where that would keep waiting who is served in
+//! no time.
 
 use std::time::Duration;
 
