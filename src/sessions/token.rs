@@ -6,6 +6,8 @@
 
 use std::{fmt, str::FromStr};
 
+use serde::{Serialize, Serializer};
+
 use crate::{secret, users::UserId};
 
 const SESSION: &str = "sym_";
@@ -109,8 +111,14 @@ impl fmt::Debug for TokenDigest {
 impl fmt::Display for SessionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut digits = [0; 32];
-        hex::encode_to_slice(self.0, &mut digits).map_err(|_| fmt::Error)?;
+        const_hex::encode_to_slice(self.0, &mut digits).map_err(|_| fmt::Error)?;
         f.write_str(str::from_utf8(&digits).map_err(|_| fmt::Error)?)
+    }
+}
+
+impl Serialize for SessionId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 
@@ -123,9 +131,13 @@ impl FromStr for SessionId {
     type Err = InvalidSessionId;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
+        // Other ways to write it, `0x` in front among them, are not ids.
+        if text.bytes().any(|byte| !matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
+            return Err(InvalidSessionId);
+        }
         let mut id = [0; 16];
-        hex::decode_to_slice(text, &mut id).map_err(|_| InvalidSessionId)?;
-        if text.bytes().any(|byte| byte.is_ascii_uppercase()) { Err(InvalidSessionId) } else { Ok(Self(id)) }
+        const_hex::decode_to_slice(text, &mut id).map_err(|_| InvalidSessionId)?;
+        Ok(Self(id))
     }
 }
 
@@ -164,10 +176,21 @@ mod tests {
     }
 
     #[test]
+    fn a_session_id_is_written_in_one_way_only() {
+        let id = Token::for_session(UserId::generate()).digest().session_id();
+        let text = id.to_string();
+        assert_eq!(text.parse::<SessionId>().ok(), Some(id));
+        let digits = &text[2..];
+        for wrong in [format!("0x{text}"), format!("0x{digits}"), format!("Ab{digits}"), text[1..].to_owned()] {
+            assert!(wrong.parse::<SessionId>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
     fn debug_output_shows_no_secret() {
         let token = Token::for_session(UserId::generate());
         let shown = format!("{token:?} {:?}", token.digest());
         assert!(!shown.contains(&token.reveal()[30..]));
-        assert!(!shown.contains(&hex::encode(token.digest().as_bytes())));
+        assert!(!shown.contains(&const_hex::encode(token.digest().as_bytes())));
     }
 }

@@ -92,7 +92,7 @@ pub(super) const COPY: &str = "COPY users (user_id, position, state, epoch, vers
 /// A new user as a row.
 pub(super) fn push(rows: &mut Rows, epoch: i64, user: &User) {
     let moment = |at: Timestamp| OffsetDateTime::from(at).format(&Rfc3339).unwrap_or_else(|_| "infinity".to_owned());
-    let bytes = |bytes: &[u8; 32]| format!("\\x{}", hex::encode(bytes));
+    let bytes = |bytes: &[u8; 32]| format!("\\x{}", const_hex::encode(bytes));
     let always = [
         user.user_id.to_string(),
         position_of(user.user_id).to_string(),

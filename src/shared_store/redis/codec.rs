@@ -18,7 +18,7 @@ const UNKNOWN: &str = "-";
 
 /// What never changes of a session, and comes behind its generation, idle end and end.
 pub fn encode_rest(session: &StoredSession) -> String {
-    let digest = hex::encode(session.digest.as_bytes());
+    let digest = const_hex::encode(session.digest.as_bytes());
     let address = session.client.address.as_deref().unwrap_or(UNKNOWN);
     let user_agent = session.client.user_agent.as_deref().unwrap_or_default();
     format!("{} {digest} {address} {user_agent}", session.created_at.millis())
@@ -36,7 +36,7 @@ pub fn decode(user_id: UserId, text: &str) -> Result<(&str, StoredSession), Fail
     let (idle_ends, ends, created) = (field("idle end")?, field("end")?, field("creation")?);
     let (digest, address, user_agent) = (field("digest")?, field("address")?, field("user agent")?);
     let mut bytes = [0; 32];
-    hex::decode_to_slice(digest, &mut bytes)?;
+    const_hex::decode_to_slice(digest, &mut bytes)?;
     let digest = TokenDigest::from_store(&bytes)?;
     let known = |text: &str, unknown| (text != unknown).then(|| text.to_owned());
     let session = StoredSession {

@@ -14,7 +14,7 @@ use crate::{
 };
 
 fn key(bucket: &Bucket) -> String {
-    format!("{PREFIX}throttle:{{{}}}", hex::encode(bucket.key))
+    format!("{PREFIX}throttle:{{{}}}", const_hex::encode(bucket.key))
 }
 
 impl RedisSharedStore {
