@@ -9,24 +9,31 @@
 //! that was acknowledged before the lookup began.
 //!
 //! A batch is a task of its own, so a caller that goes away leaves the others untouched. Keys that all of their callers
-//! have left before they were sent are left out, and a batch that all have left is given up: it lasts no longer than the
-//! callers' deadlines. `gathering` decides who leaves when, `slots` shares that between threads.
+//! have left before they were sent are left out, and a batch that all have left is given up. Every lookup has the same time,
+//! waiting included, so those that came first are due first, and the task of a batch needs one timer for its own and for
+//! those that wait behind them: whoever waits, waits for a slot that some task has. (A timer for each lookup would cost it
+//! more than its place in a batch does.) `gathering` decides who leaves when, `slots` shares that between threads.
 
 mod gathering;
 mod slots;
 
 use std::{
     hash::Hash,
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use gathering::Batch;
 use slots::{Slot, Slots};
-use tokio::{sync::oneshot, task::yield_now};
+use tokio::{
+    sync::oneshot,
+    task::yield_now,
+    time::{Instant, sleep_until},
+};
 
 /// How lookups leave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,11 +70,33 @@ impl BatchStats {
     }
 }
 
+/// Why a lookup was not answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Failure<E> {
+    /// Its time was up.
+    Late,
+    /// The task of its batch has died.
+    Died,
+    /// Its batch failed.
+    Fetch(E),
+}
+
 /// Joins lookups of `V` by `K`, which can fail as a whole of `E`.
 #[derive(Debug)]
 pub struct Batcher<K, V, E> {
     slots: Arc<Slots<K, Waiter<V, E>>>,
+    terms: Terms,
     counters: Arc<Counters>,
+}
+
+/// What all lookups of a batcher have in common.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Terms {
+    /// How long one may take, waiting included.
+    pub timeout: Duration,
+    /// How many times a batch that can expect company lets the tasks that can run go first: the more a query costs, the more
+    /// times are worth it.
+    pub passes: u32,
 }
 
 /// What happened since the start.
@@ -84,7 +113,7 @@ struct Counters {
 #[derive(Debug)]
 struct Waiter<V, E> {
     since: Instant,
-    reply: oneshot::Sender<Result<Option<V>, E>>,
+    reply: oneshot::Sender<Result<Option<V>, Failure<E>>>,
 }
 
 impl<K, V, E> Batcher<K, V, E>
@@ -94,24 +123,29 @@ where
     E: Clone + Send + 'static,
 {
     /// Without lookups yet.
-    pub fn new(policy: BatchPolicy) -> Self {
-        Self { slots: Arc::new(Slots::new(policy)), counters: Arc::default() }
+    pub fn new(policy: BatchPolicy, terms: Terms) -> Self {
+        Self { slots: Arc::new(Slots::new(policy)), terms, counters: Arc::default() }
     }
 
-    /// The row of `key`, by a batch that `fetch` gets. What `fetch` leaves out is not there. None if the batch's task has died.
+    /// The row of `key`, by a batch that `fetch` gets, which is told until when anybody waits for it. What `fetch` leaves out
+    /// is not there.
     ///
     /// # Errors
-    /// What the batch failed of.
-    pub async fn find<F>(&self, key: K, fetch: impl Fn(Vec<K>) -> F + Send + 'static) -> Option<Result<Option<V>, E>>
+    /// [`Failure`]
+    pub async fn find<F>(
+        &self,
+        key: K,
+        fetch: impl Fn(Vec<K>, Instant) -> F + Send + 'static,
+    ) -> Result<Option<V>, Failure<E>>
     where
         F: Future<Output = Result<Vec<(K, V)>, E>> + Send + 'static,
     {
         let (reply, row) = oneshot::channel();
         self.counters.lookups.fetch_add(1, Ordering::Relaxed);
         if let Some(slot) = self.slots.add(key, Waiter { since: Instant::now(), reply }) {
-            tokio::spawn(send(slot, Arc::clone(&self.counters), fetch));
+            tokio::spawn(send(slot, self.terms, Arc::clone(&self.counters), fetch));
         }
-        row.await.ok()
+        row.await.unwrap_or(Err(Failure::Died))
     }
 
     /// What batches there were.
@@ -132,27 +166,53 @@ where
 
 /// Sends batches while there are any. Where lookups come together, each leaves after the tasks that can run already, so that
 /// what they look up is in it.
-async fn send<K, V, E, F>(mut slot: Slot<K, Waiter<V, E>>, counters: Arc<Counters>, fetch: impl Fn(Vec<K>) -> F)
-where
+async fn send<K, V, E, F>(
+    mut slot: Slot<K, Waiter<V, E>>,
+    Terms { timeout, passes }: Terms,
+    counters: Arc<Counters>,
+    fetch: impl Fn(Vec<K>, Instant) -> F,
+) where
     K: Clone + Eq + Hash,
     V: Clone,
     E: Clone,
     F: Future<Output = Result<Vec<(K, V)>, E>>,
 {
+    // One for all batches: to move a timer costs less than to make one.
+    let mut timer = pin!(sleep_until(Instant::now()));
     loop {
         if slot.joins() {
-            yield_now().await;
+            for _ in 0..passes {
+                yield_now().await;
+            }
         }
         let Some(mut batch) = slot.leave() else { return };
         batch.retain(|waiter| !waiter.reply.is_closed());
-        if !batch.is_empty() {
-            counters.count(&batch);
+        let Some((first, last)) = ends(&batch) else { continue };
+        counters.count(&batch);
+        timer.as_mut().reset(first + timeout);
+        let mut fetched = pin!(fetch(batch.keys(), last + timeout));
+        loop {
             tokio::select! {
-                found = fetch(batch.keys()) => answer(batch, found),
-                () = all_left(&mut batch) => {}
+                biased;
+                found = &mut fetched => break answer(batch, found),
+                () = all_left(&mut batch) => break,
+                () = &mut timer => {}
             }
+            let now = Instant::now();
+            let is_late = |waiter: &Waiter<V, E>| waiter.since + timeout <= now;
+            let (late, next) = slot.expire(is_late, |waiter| waiter.since);
+            tell(late, Err(Failure::Late));
+            tell(batch.expire(is_late), Err(Failure::Late));
+            let next = next.into_iter().chain(ends(&batch).map(|(first, _)| first)).min();
+            timer.as_mut().reset(next.unwrap_or(now) + timeout);
         }
     }
+}
+
+/// When the first and the last of those who wait for a batch came.
+fn ends<K: Clone + Eq + Hash, V, E>(batch: &Batch<K, Waiter<V, E>>) -> Option<(Instant, Instant)> {
+    let came = || batch.waiters().map(|waiter| waiter.since);
+    came().min().zip(came().max())
 }
 
 /// Waits until nobody waits for any of it.
@@ -187,14 +247,14 @@ where
             }
             Ok(None)
         }
-        Err(error) => Err(error),
+        Err(error) => Err(Failure::Fetch(error)),
     };
     for waiters in batch.rest() {
         tell(waiters, absent.clone());
     }
 }
 
-fn tell<V: Clone, E: Clone>(mut waiters: Vec<Waiter<V, E>>, row: Result<Option<V>, E>) {
+fn tell<V: Clone, E: Clone>(mut waiters: Vec<Waiter<V, E>>, row: Result<Option<V>, Failure<E>>) {
     let last = waiters.pop();
     // Who has gone away wants nothing.
     for waiter in waiters {

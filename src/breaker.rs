@@ -5,7 +5,10 @@
 //! failure is, the caller says; a caller that goes away says nothing.
 
 use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -30,7 +33,11 @@ pub enum Circuit {
 
 /// A breaker in front of one endpoint.
 #[derive(Debug, Default)]
-pub struct Breaker(Mutex<State>);
+pub struct Breaker {
+    state: Mutex<State>,
+    /// Whether the last that is known is a failure: as long as there is none, nobody takes the lock, which all callers share.
+    troubled: AtomicBool,
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -49,6 +56,9 @@ pub struct Permit<'a> {
 impl Breaker {
     /// Leave to ask at `now`, or none.
     pub fn permit(&self, now: Instant) -> Option<Permit<'_>> {
+        if !self.troubled.load(Ordering::Acquire) {
+            return Some(Permit { breaker: self, probe: false });
+        }
         let mut state = self.state();
         let probe = match state.circuit(now) {
             Circuit::Closed => false,
@@ -69,7 +79,7 @@ impl Breaker {
 
     fn state(&self) -> MutexGuard<'_, State> {
         // Nothing panics while it holds the lock.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -91,7 +101,11 @@ impl Permit<'_> {
 
     /// Says at `now` whether the endpoint was there.
     pub fn finish(self, up: bool, now: Instant) {
+        if up && !self.breaker.troubled.load(Ordering::Acquire) {
+            return;
+        }
         let mut state = self.breaker.state();
+        self.breaker.troubled.store(!up, Ordering::Release);
         if up {
             state.failures = 0;
             state.opened_at = None;

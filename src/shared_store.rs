@@ -77,6 +77,11 @@ pub struct StoredSession {
 }
 
 impl StoredSession {
+    /// Whether neither of its ends has come.
+    fn is_live(&self, now: Timestamp) -> bool {
+        self.idle_expires_at > now && self.expires_at > now
+    }
+
     /// When it ends unless it is used before, if it is used at `now`; none if that is too little later to be written.
     fn slid(&self, idle: Duration, now: Timestamp) -> Option<Timestamp> {
         let slid = (now + idle).min(self.expires_at);

@@ -82,6 +82,20 @@ impl<K: Clone + Eq + Hash, W> Gathering<K, W> {
         needs_slot
     }
 
+    /// Takes out those who wait and are late.
+    pub(super) fn expire(&mut self, is_late: impl Fn(&W) -> bool) -> Vec<W> {
+        let late =
+            self.waiting.values_mut().flat_map(|waiters| waiters.extract_if(.., |waiter| is_late(waiter))).collect();
+        self.waiting.retain(|_, waiters| !waiters.is_empty());
+        self.order.retain(|key| self.waiting.contains_key(key));
+        late
+    }
+
+    /// All who wait.
+    pub(super) fn waiters(&self) -> impl Iterator<Item = &W> {
+        self.waiting.values().flatten()
+    }
+
     /// The batch of a slot that boards leaves; if there is none, the slot is free.
     pub(super) fn leave(&mut self) -> Option<Batch<K, W>> {
         self.boarding -= 1;
@@ -110,10 +124,6 @@ impl<K: Clone + Eq + Hash, W> Batch<K, W> {
         self.0.values().flatten()
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     pub(super) fn waiters_mut(&mut self) -> impl Iterator<Item = &mut W> {
         self.0.values_mut().flatten()
     }
@@ -124,6 +134,11 @@ impl<K: Clone + Eq + Hash, W> Batch<K, W> {
             waiters.retain(&keep);
             !waiters.is_empty()
         });
+    }
+
+    /// Takes out those who are late.
+    pub(super) fn expire(&mut self, is_late: impl Fn(&W) -> bool) -> Vec<W> {
+        self.0.values_mut().flat_map(|waiters| waiters.extract_if(.., |waiter| is_late(waiter))).collect()
     }
 
     /// Takes out those who wait for a key.

@@ -81,6 +81,14 @@ impl<K: Clone + Eq + Hash, W> Slot<K, W> {
         self.state = if batch.is_some() { State::UnderWay } else { State::Free };
         batch
     }
+
+    /// Takes out those who wait and are late, and tells when the first of the others came.
+    pub(super) fn expire<T: Ord>(&self, is_late: impl Fn(&W) -> bool, came: impl Fn(&W) -> T) -> (Vec<W>, Option<T>) {
+        let mut gathering = self.slots.lock();
+        let late = gathering.expire(is_late);
+        let next = gathering.waiters().map(came).min();
+        (late, next)
+    }
 }
 
 impl<K, W> Drop for Slot<K, W> {

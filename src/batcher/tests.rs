@@ -12,9 +12,11 @@ type Versions = Vec<AtomicU64>;
 type Found = Result<Vec<(usize, (usize, u64))>, String>;
 
 /// Rows that are written meanwhile; of every five keys the last has none. It answers in any order, some time after it read.
-fn fetch(versions: &Arc<Versions>) -> impl Fn(Vec<usize>) -> BoxFuture<'static, Found> + Clone + Send + 'static {
+fn fetch(
+    versions: &Arc<Versions>,
+) -> impl Fn(Vec<usize>, Instant) -> BoxFuture<'static, Found> + Clone + Send + 'static {
     let versions = Arc::clone(versions);
-    move |keys| {
+    move |keys, _| {
         let mut rows: Vec<_> = keys
             .into_iter()
             .filter(|key| key % 5 != 4)
@@ -31,13 +33,20 @@ fn fetch(versions: &Arc<Versions>) -> impl Fn(Vec<usize>) -> BoxFuture<'static, 
     }
 }
 
+/// More time than any test takes.
+const LONG: Duration = Duration::from_secs(60);
+
+fn terms(timeout: Duration) -> Terms {
+    Terms { timeout, passes: 1 }
+}
+
 fn policy(slots: usize, most: usize) -> BatchPolicy {
     BatchPolicy { slots, most }
 }
 
 /// Lookups and writes of few keys at once, many of which are given up at some time.
 async fn storm(policy: BatchPolicy) {
-    let batcher = Arc::new(Batcher::new(policy));
+    let batcher = Arc::new(Batcher::new(policy, terms(LONG)));
     let versions: Arc<Versions> = Arc::new((0..20).map(|_| AtomicU64::new(0)).collect());
     let mut lookups = JoinSet::new();
     for number in 0..6000_usize {
@@ -45,7 +54,7 @@ async fn storm(policy: BatchPolicy) {
         let lookup = lookups.spawn(async move {
             let key = fastrand::usize(..versions.len());
             let acknowledged = versions[key].fetch_add(1, Ordering::SeqCst) + 1;
-            let row = batcher.find(key, fetch(&versions)).await.expect("a live task").expect("no failure");
+            let row = batcher.find(key, fetch(&versions)).await.expect("no failure");
             assert_eq!(row.is_none(), key % 5 == 4, "a row that is not there, or none where there is one");
             if let Some((whose, version)) = row {
                 assert_eq!(whose, key, "another reader's row");
@@ -91,9 +100,9 @@ impl Held {
         Self { asked: Arc::default(), let_go: Arc::new(Semaphore::new(0)) }
     }
 
-    fn fetch(&self) -> impl Fn(Vec<u8>) -> BoxFuture<'static, Fetched> + Send + 'static {
+    fn fetch(&self) -> impl Fn(Vec<u8>, Instant) -> BoxFuture<'static, Fetched> + Send + 'static {
         let held = self.clone();
-        move |mut keys| {
+        move |mut keys: Vec<u8>, _| {
             let held = held.clone();
             keys.sort_unstable();
             held.asked.lock().expect("no panic").push(keys.clone());
@@ -117,11 +126,15 @@ struct Fixture {
 
 impl Fixture {
     fn new(slots: usize, most: usize) -> Self {
-        Self { batcher: Arc::new(Batcher::new(policy(slots, most))), held: Held::new() }
+        Self::with_timeout(slots, most, LONG)
+    }
+
+    fn with_timeout(slots: usize, most: usize, timeout: Duration) -> Self {
+        Self { batcher: Arc::new(Batcher::new(policy(slots, most), terms(timeout))), held: Held::new() }
     }
 
     /// A lookup that is under way.
-    async fn find(&self, key: u8) -> tokio::task::JoinHandle<Option<Result<Option<u8>, String>>> {
+    async fn find(&self, key: u8) -> tokio::task::JoinHandle<Result<Option<u8>, Failure<String>>> {
         let (batcher, fetch) = (Arc::clone(&self.batcher), self.held.fetch());
         let before = self.batcher.stats().lookups;
         let lookup = tokio::spawn(async move { batcher.find(key, fetch).await });
@@ -150,7 +163,7 @@ async fn a_lookup_leaves_at_once_and_those_that_find_no_slot_leave_together() {
     assert_eq!(fixture.held.asked(), [vec![1]]);
     fixture.answer(3);
     for (lookup, key) in lookups.into_iter().zip([1, 5, 2, 5, 3, 4]) {
-        assert_eq!(lookup.await.expect("no panic"), Some(Ok(Some(key))));
+        assert_eq!(lookup.await.expect("no panic"), Ok(Some(key)));
     }
     assert_eq!(fixture.held.asked(), [vec![1], vec![2, 3, 5], vec![4]]);
     let stats = fixture.batcher.stats();
@@ -161,7 +174,7 @@ async fn a_lookup_leaves_at_once_and_those_that_find_no_slot_leave_together() {
 async fn together(fixture: &Fixture, keys: &[u8]) {
     let lookups = keys.iter().map(|&key| fixture.batcher.find(key, fixture.held.fetch()));
     for (found, key) in futures_util::future::join_all(lookups).await.into_iter().zip(keys) {
-        assert_eq!(found, Some(Ok(Some(*key))));
+        assert_eq!(found, Ok(Some(*key)));
     }
 }
 
@@ -184,7 +197,7 @@ async fn a_lookup_never_joins_a_batch_that_was_sent() {
     let (first, second) = (fixture.find(1).await, fixture.find(1).await);
     fixture.answer(2);
     for lookup in [first, second] {
-        assert_eq!(lookup.await.expect("no panic"), Some(Ok(Some(1))));
+        assert_eq!(lookup.await.expect("no panic"), Ok(Some(1)));
     }
     assert_eq!(fixture.held.asked(), [[1], [1]]);
 }
@@ -197,8 +210,8 @@ async fn a_failure_is_told_to_all_of_its_batch_and_to_nobody_else() {
         lookups.push(fixture.find(key).await);
     }
     fixture.answer(3);
-    let no = Some(Err("no".to_owned()));
-    let expected = [Some(Ok(Some(1))), no.clone(), no, Some(Ok(Some(3)))];
+    let no = Err(Failure::Fetch("no".to_owned()));
+    let expected = [Ok(Some(1)), no.clone(), no, Ok(Some(3))];
     for (lookup, expected) in lookups.into_iter().zip(expected) {
         assert_eq!(lookup.await.expect("no panic"), expected);
     }
@@ -217,17 +230,17 @@ async fn a_batch_that_all_have_left_is_given_up_and_keys_that_all_have_left_are_
         yield_now().await;
     }
     fixture.answer(1);
-    assert_eq!(stays.await.expect("no panic"), Some(Ok(Some(3))));
+    assert_eq!(stays.await.expect("no panic"), Ok(Some(3)));
     assert_eq!(fixture.held.asked(), [[1], [3]]);
 }
 
 #[tokio::test]
 async fn a_batch_that_panics_leaves_nobody_waiting_and_the_slot_free() {
-    let batcher: Arc<Batcher<u8, u8, String>> = Arc::new(Batcher::new(policy(1, 64)));
+    let batcher: Arc<Batcher<u8, u8, String>> = Arc::new(Batcher::new(policy(1, 64), terms(LONG)));
     let falls = Arc::new(Notify::new());
     let dying = {
         let falls = Arc::clone(&falls);
-        move |_| {
+        move |_, _| {
             let falls = Arc::clone(&falls);
             async move {
                 falls.notified().await;
@@ -236,7 +249,7 @@ async fn a_batch_that_panics_leaves_nobody_waiting_and_the_slot_free() {
         }
     };
     let fine = async |key| {
-        batcher.find(key, |keys: Vec<u8>| async { Ok(keys.into_iter().map(|key| (key, key)).collect()) }).await
+        batcher.find(key, |keys: Vec<u8>, _| async { Ok(keys.into_iter().map(|key| (key, key)).collect()) }).await
     };
     let late = async {
         while batcher.stats().batches == 0 {
@@ -245,6 +258,43 @@ async fn a_batch_that_panics_leaves_nobody_waiting_and_the_slot_free() {
         tokio::join!(fine(2), async { falls.notify_one() }).0
     };
     let (first, second) = tokio::join!(batcher.find(1, dying), late);
-    assert_eq!((first, second), (None, None));
-    assert_eq!(fine(3).await, Some(Ok(Some(3))));
+    assert_eq!((first, second), (Err(Failure::Died), Err(Failure::Died)));
+    assert_eq!(fine(3).await, Ok(Some(3)));
+}
+
+const TIMEOUT: Duration = Duration::from_secs(2);
+
+#[tokio::test(start_paused = true)]
+async fn a_lookup_is_told_when_its_time_is_up_whether_it_was_sent_or_waits() {
+    let fixture = Fixture::with_timeout(1, 64, TIMEOUT);
+    let mut lookups = Vec::new();
+    for key in [1, 2, 2, 3] {
+        lookups.push((fixture.find(key).await, Instant::now()));
+        tokio::time::sleep(TIMEOUT / 10).await;
+    }
+    for (lookup, began) in lookups {
+        assert_eq!(lookup.await.expect("no panic"), Err(Failure::Late));
+        let took = began.elapsed();
+        assert!((TIMEOUT..TIMEOUT + Duration::from_millis(5)).contains(&took), "{took:?}");
+    }
+    // It is given up.
+    while (fixture.batcher.stats().in_flight, fixture.batcher.stats().waiting) != (0, 0) {
+        yield_now().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn those_who_share_a_batch_have_their_own_time() {
+    let fixture = Fixture::with_timeout(1, 64, TIMEOUT);
+    let first = fixture.find(1).await;
+    let early = fixture.find(2).await;
+    tokio::time::sleep(TIMEOUT / 2).await;
+    let late = (fixture.find(2).await, fixture.find(3).await);
+    fixture.answer(1);
+    assert_eq!(first.await.expect("no panic"), Ok(Some(1)));
+    assert_eq!(early.await.expect("no panic"), Err(Failure::Late));
+    fixture.answer(1);
+    assert_eq!(late.0.await.expect("no panic"), Ok(Some(2)));
+    assert_eq!(late.1.await.expect("no panic"), Ok(Some(3)));
+    assert_eq!(fixture.held.asked(), [vec![1], vec![2, 3]]);
 }

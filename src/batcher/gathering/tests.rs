@@ -9,11 +9,17 @@ enum Step {
     Add(u8),
     Leave,
     Return,
+    /// Those that came before so many of the last are late.
+    Expire(usize),
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let step = prop_oneof![4 => (0..6_u8).prop_map(Step::Add), 2 => Just(Step::Leave), 2 => Just(Step::Return)];
-    vec(step, 0..200)
+    vec(prop_oneof![8 => step_in_time(), 1 => (0..8_usize).prop_map(Step::Expire)], 0..200)
+}
+
+/// A step at which nobody is late.
+fn step_in_time() -> impl Strategy<Value = Step> {
+    prop_oneof![4 => (0..6_u8).prop_map(Step::Add), 2 => Just(Step::Leave), 2 => Just(Step::Return)]
 }
 
 /// Everything that left, and what it left behind.
@@ -24,6 +30,8 @@ struct Run {
     came: Vec<u8>,
     /// Who left, with which key, in which batch.
     left: Vec<(usize, u8, usize)>,
+    /// Who was late.
+    expired: Vec<usize>,
     batches: usize,
     /// Slots whose batch is about to leave.
     boarding: usize,
@@ -34,7 +42,8 @@ struct Run {
 impl Run {
     fn new(policy: BatchPolicy) -> Self {
         let gathering = Gathering::new(policy);
-        Self { gathering, policy, came: Vec::new(), left: Vec::new(), batches: 0, boarding: 0, under_way: 0 }
+        let (came, left, expired) = (Vec::new(), Vec::new(), Vec::new());
+        Self { gathering, policy, came, left, expired, batches: 0, boarding: 0, under_way: 0 }
     }
 
     fn step(&mut self, step: &Step) {
@@ -54,6 +63,11 @@ impl Run {
                 self.under_way -= 1;
                 self.boarding += 1;
                 self.gathering.board();
+            }
+            Step::Expire(but) => {
+                let due = self.came.len().saturating_sub(*but);
+                self.expired.extend(self.gathering.expire(|&waiter| waiter < due));
+                assert!(self.gathering.waiters().all(|&waiter| waiter >= due), "one is late and still waits");
             }
             Step::Leave | Step::Return => {}
         }
@@ -82,19 +96,19 @@ impl Run {
 
 proptest! {
     #[test]
-    fn everyone_leaves_once_with_the_key_they_asked_for(steps in steps(), slots in 1..4_usize, most in 1..4_usize) {
+    fn everyone_leaves_once_with_the_key_they_asked_for_or_was_late(steps in steps(), slots in 1..4_usize, most in 1..4_usize) {
         let mut run = Run::new(BatchPolicy { slots, most });
         steps.iter().for_each(|step| run.step(step));
         run.end();
-        let who: HashSet<usize> = run.left.iter().map(|&(waiter, ..)| waiter).collect();
-        prop_assert_eq!((who.len(), run.left.len()), (run.came.len(), run.came.len()));
+        let who: HashSet<usize> = run.left.iter().map(|&(waiter, ..)| waiter).chain(run.expired.iter().copied()).collect();
+        prop_assert_eq!((who.len(), run.left.len() + run.expired.len()), (run.came.len(), run.came.len()));
         for (waiter, key, _) in run.left {
             prop_assert_eq!(run.came[waiter], key);
         }
     }
 
     #[test]
-    fn keys_leave_in_the_order_in_which_they_were_first_asked_for(steps in steps(), slots in 1..4_usize, most in 1..4_usize) {
+    fn keys_leave_in_the_order_in_which_they_were_first_asked_for(steps in vec(step_in_time(), 0..200), slots in 1..4_usize, most in 1..4_usize) {
         let mut run = Run::new(BatchPolicy { slots, most });
         steps.iter().for_each(|step| run.step(step));
         let mut last: Option<(usize, usize)> = None;
@@ -117,7 +131,7 @@ proptest! {
         steps.iter().for_each(|step| run.step(step));
         run.step(&Step::Add(0));
         let let_go = run.gathering.abandon(run.boarding > 0);
-        let who: HashSet<usize> = run.left.iter().map(|&(waiter, ..)| waiter).chain(let_go).collect();
+        let who: HashSet<usize> = run.left.iter().map(|&(waiter, ..)| waiter).chain(run.expired).chain(let_go).collect();
         prop_assert_eq!(who.len(), run.came.len());
         prop_assert_eq!(run.gathering.waiting(), 0);
         prop_assert_eq!(run.gathering.taken(), run.boarding + run.under_way - 1);

@@ -61,28 +61,32 @@ impl Access {
         if self.is_prepared() { self.breaker.circuit(Instant::now()) } else { Circuit::Open }
     }
 
-    /// Does `work` within the timeout if the database is prepared and not known to be down, and notes whether it is.
-    /// `work` is told whether it is the one that finds out if the database is back.
-    pub(super) async fn bounded<T, E>(
+    /// Does `work`, which ends within the timeout, if the database is prepared and not known to be down, and notes whether it
+    /// is. `work` is told whether it is the one that finds out if the database is back.
+    pub(super) async fn permitted<T, E: Borrow<sqlx::Error>>(
         &self,
         work: impl AsyncFnOnce(bool) -> Result<T, E>,
-    ) -> Result<Result<T, E>, StoreError>
-    where
-        E: Borrow<sqlx::Error> + From<sqlx::Error>,
-    {
+    ) -> Result<Result<T, E>, StoreError> {
         if !self.is_prepared() {
             return Err(self.unavailable("not prepared yet"));
         }
         let permit =
             self.breaker.permit(Instant::now()).ok_or_else(|| self.unavailable("the circuit breaker is open"))?;
-        let asked = tokio::time::timeout(self.timeout, work(permit.is_probe()));
-        let result = asked.await.unwrap_or_else(|_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()).into()));
+        let result = work(permit.is_probe()).await;
         let up = !result.as_ref().is_err_and(|error| is_down(error.borrow()));
         permit.finish(up, Instant::now());
         if !up {
             self.connections.forget();
         }
         Ok(result)
+    }
+
+    /// Gives `work` up when the timeout has passed.
+    pub(super) async fn in_time<T>(
+        &self,
+        work: impl Future<Output = Result<T, sqlx::Error>>,
+    ) -> Result<T, sqlx::Error> {
+        tokio::time::timeout(self.timeout, work).await.unwrap_or_else(|_| Err(late()))
     }
 
     /// Does `work` on a connection, which is kept only if that went well.
@@ -98,12 +102,12 @@ impl Access {
         result
     }
 
-    /// Does `work` on a connection, as [`Self::bounded`].
+    /// Does `work` on a connection within the timeout, as [`Self::permitted`].
     pub(super) async fn guarded<T>(
         &self,
         work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, sqlx::Error>,
     ) -> Result<Result<T, sqlx::Error>, StoreError> {
-        self.bounded(async |_| self.leased(work).await).await
+        self.permitted(async |_| self.in_time(self.leased(work)).await).await
     }
 
     /// As [`Self::guarded`], whatever the failure.
@@ -153,6 +157,11 @@ impl Access {
             source => self.unavailable(source),
         }
     }
+}
+
+/// That the server did not answer within the timeout.
+pub(super) fn late() -> sqlx::Error {
+    sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())
 }
 
 /// Whether an error says that the server is not there, rather than that it refused a statement.

@@ -11,15 +11,18 @@ use sqlx::postgres::PgRow;
 
 use super::{
     Query, ShardLimits,
-    access::{Access, is_down},
+    access::{Access, is_down, late},
 };
 use crate::{
-    batcher::{BatchStats, Batcher},
+    batcher::{BatchStats, Batcher, Failure, Terms},
     store_error::StoreError,
 };
 
 /// The code of a statement that took too long for the server: there is no time for another.
 const CANCELED: &str = "57014";
+
+/// How often a batch lets others go first: a query costs the server as much as twenty rows.
+const PASSES: u32 = 3;
 
 /// Rows of a table, looked up by a unique key.
 pub(super) trait Table: Debug + 'static {
@@ -59,12 +62,13 @@ pub(super) struct Lookups<T: Table> {
 
 impl<T: Table> Lookups<T> {
     pub(super) fn new(access: Arc<Access>, limits: &ShardLimits) -> Self {
-        Self { access, batcher: (limits.batches.most > 1).then(|| Batcher::new(limits.batches)) }
+        let terms = Terms { timeout: limits.timeout, passes: PASSES };
+        Self { access, batcher: (limits.batches.most > 1).then(|| Batcher::new(limits.batches, terms)) }
     }
 
     /// The row of `key`.
     pub(super) async fn find(&self, key: T::Key) -> Result<Option<T::Row>, StoreError> {
-        let found = self.access.bounded(async |is_probe| match &self.batcher {
+        let found = self.access.permitted(async |is_probe| match &self.batcher {
             Some(batcher) if !is_probe => match self.by_batch(batcher, key.clone()).await {
                 Err(error) if is_refused(&error) => self.alone(&key).await,
                 found => found,
@@ -80,8 +84,9 @@ impl<T: Table> Lookups<T> {
     }
 
     async fn alone(&self, key: &T::Key) -> Result<Option<Decoded<T::Row>>, Arc<sqlx::Error>> {
+        let fetched = self.access.in_time(fetch::<T>(&self.access, slice::from_ref(key)));
         // In a box, as sqlx's future is large, and would be moved by each that is around it.
-        Ok(Box::pin(fetch::<T>(&self.access, slice::from_ref(key))).await?.pop().map(|(_, row)| row))
+        Ok(Box::pin(fetched).await?.pop().map(|(_, row)| row))
     }
 
     async fn by_batch(
@@ -90,12 +95,16 @@ impl<T: Table> Lookups<T> {
         key: T::Key,
     ) -> Result<Option<Decoded<T::Row>>, Arc<sqlx::Error>> {
         let access = Arc::clone(&self.access);
-        let found = batcher.find(key, move |keys| {
+        let found = batcher.find(key, move |keys, _| {
             let access = Arc::clone(&access);
             async move { fetch::<T>(&access, &keys).await.map_err(Arc::new) }
         });
-        // Its task dies only with the runtime.
-        found.await.unwrap_or_else(|| Err(Arc::new(sqlx::Error::WorkerCrashed)))
+        found.await.map_err(|failure| match failure {
+            Failure::Late => Arc::new(late()),
+            // It dies only with the runtime.
+            Failure::Died => Arc::new(sqlx::Error::WorkerCrashed),
+            Failure::Fetch(error) => error,
+        })
     }
 }
 

@@ -132,9 +132,12 @@ async fn guarded<T>(
 }
 
 /// Does `work` until the deadline.
-pub(super) async fn within<T>(deadline: Instant, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-    let late = |_| Err(Error::new(ErrorKind::Timeout, "no answer in time"));
-    tokio::time::timeout_at(deadline.into(), work).await.unwrap_or_else(late)
+async fn within<T>(deadline: Instant, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    tokio::time::timeout_at(deadline.into(), work).await.unwrap_or_else(|_| Err(late()))
+}
+
+pub(super) fn late() -> Error {
+    Error::new(ErrorKind::Timeout, "no answer in time")
 }
 
 /// Whether an error says that Redis is not there, rather than that it refused a command.

@@ -11,19 +11,24 @@ use fred::{
 };
 
 use super::{
+    codec,
     connection::{COMMAND_TIMEOUT, Command},
-    node::{Care, within},
+    node::{Care, late},
     nodes::Nodes,
     sessions::{session_key, user_key},
 };
 use crate::{
-    batcher::{BatchPolicy, BatchStats, Batcher},
+    batcher::{BatchPolicy, BatchStats, Batcher, Failure, Terms},
     sessions::SessionId,
+    shared_store::{StoredSession, UserSnapshot},
     users::UserId,
 };
 
-/// What there is of a session, as it is stored: its user's generation and snapshot, and the session; null if it is not there.
-pub(super) type Texts = [Value; 2];
+/// A second pass would cost more than it saves.
+const TERMS: Terms = Terms { timeout: COMMAND_TIMEOUT, passes: 1 };
+
+/// A session that is alive by its user's generation, if there is one, and its user; or why it can't be read.
+type Live = Result<Option<(StoredSession, UserSnapshot)>, Arc<dyn std::error::Error + Send + Sync>>;
 
 /// A session by its user.
 type Id = (UserId, SessionId);
@@ -33,29 +38,34 @@ type Id = (UserId, SessionId);
 pub(super) struct SessionReads {
     nodes: Arc<Nodes>,
     /// None if each is read on its own.
-    batcher: Option<Batcher<Id, Texts, Error>>,
+    batcher: Option<Batcher<Id, Live, Error>>,
 }
 
 impl SessionReads {
     pub(super) fn new(nodes: Arc<Nodes>, policy: BatchPolicy) -> Self {
         let joins = policy.most > 1 && !nodes.is_cluster();
-        Self { nodes, batcher: joins.then(|| Batcher::new(policy)) }
+        Self { nodes, batcher: joins.then(|| Batcher::new(policy, TERMS)) }
     }
 
-    /// What there is of a session.
-    pub(super) async fn read(&self, id: Id) -> Result<Texts, Error> {
-        let deadline = Instant::now() + COMMAND_TIMEOUT;
+    /// A session that is alive by its user's generation, whatever the time.
+    pub(super) async fn read(&self, id: Id) -> Result<Live, Error> {
         let found = match &self.batcher {
-            None => Box::pin(fetch(&self.nodes, vec![id], deadline)).await?.pop().map(|(_, texts)| texts),
+            None => {
+                let deadline = Instant::now() + COMMAND_TIMEOUT;
+                Box::pin(fetch(&self.nodes, vec![id], deadline)).await?.pop().map(|(_, live)| live)
+            }
             Some(batcher) => {
                 let nodes = Arc::clone(&self.nodes);
-                let fetched = batcher.find(id, move |ids| {
+                let found = batcher.find(id, move |ids, deadline| {
                     let nodes = Arc::clone(&nodes);
-                    async move { fetch(&nodes, ids, Instant::now() + COMMAND_TIMEOUT).await }
+                    async move { fetch(&nodes, ids, deadline.into_std()).await }
                 });
-                // Its task dies only with the runtime.
-                let died = || Err(Error::new(ErrorKind::Canceled, "the reading task has ended"));
-                within(deadline, async { fetched.await.unwrap_or_else(died) }).await?
+                found.await.map_err(|failure| match failure {
+                    Failure::Late => late(),
+                    // It dies only with the runtime.
+                    Failure::Died => Error::new(ErrorKind::Canceled, "the reading task has ended"),
+                    Failure::Fetch(error) => error,
+                })?
             }
         };
         found.ok_or_else(|| Error::new(ErrorKind::Protocol, "an answer was left out"))
@@ -66,12 +76,19 @@ impl SessionReads {
     }
 }
 
-async fn fetch(nodes: &Nodes, ids: Vec<Id>, deadline: Instant) -> Result<Vec<(Id, Texts)>, Error> {
+async fn fetch(nodes: &Nodes, ids: Vec<Id>, deadline: Instant) -> Result<Vec<(Id, Live)>, Error> {
     let keys: Vec<String> =
         ids.iter().flat_map(|&(user_id, session_id)| [user_key(user_id), session_key(user_id, session_id)]).collect();
     let first = keys.first().cloned().unwrap_or_default();
     let answer = nodes.send(&first, Command::new("MGET", keys), Care::Primary, deadline).await?;
+    // They are read here, where one thread has the answer: the texts share it, and to share among threads costs more.
     let mut texts = answer.into_array().into_iter();
     let mut next = || texts.next().unwrap_or(Value::Null);
-    Ok(ids.into_iter().map(|id| (id, [next(), next()])).collect())
+    Ok(ids.into_iter().map(|id| (id, live(id, [next(), next()]))).collect())
+}
+
+/// Its user's generation and snapshot, and the session, as they are stored; null if they are not there.
+fn live((user_id, _): Id, texts: [Value; 2]) -> Live {
+    let [Some(user), Some(session)] = texts.each_ref().map(Value::as_str) else { return Ok(None) };
+    codec::decode_live(user_id, [&user, &session]).map_err(Arc::from)
 }

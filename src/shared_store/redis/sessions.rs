@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use fred::types::Value;
 
 use super::{PREFIX, RedisSharedStore, codec, totals};
 use crate::{
@@ -84,12 +83,9 @@ impl SessionStore for RedisSharedStore {
         idle: Duration,
         now: Timestamp,
     ) -> Result<Option<(StoredSession, UserSnapshot)>, StoreError> {
-        let texts = self.session_reads.read((user_id, session_id)).await.map_err(|source| self.unavailable(source))?;
-        let [Some(user), Some(session)] = texts.each_ref().map(Value::as_bytes_str) else { return Ok(None) };
-        let live = codec::decode_live(user_id, [&user, &session], now);
-        let Some((mut session, snapshot)) = live.map_err(|source| self.corrupt("session", source))? else {
-            return Ok(None);
-        };
+        let live = self.session_reads.read((user_id, session_id)).await.map_err(|source| self.unavailable(source))?;
+        let live = live.map_err(|source| self.corrupt("session", source))?;
+        let Some((mut session, snapshot)) = live.filter(|(session, _)| session.is_live(now)) else { return Ok(None) };
         if session.slid(idle, now).is_some() {
             // In a box, as it is large and seldom needed.
             match Box::pin(self.slide(&session, idle, now)).await {
