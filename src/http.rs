@@ -18,6 +18,7 @@ mod problem;
 pub mod query;
 mod registration;
 mod sessions;
+mod timers;
 mod traffic;
 mod users;
 mod views;

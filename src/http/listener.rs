@@ -25,6 +25,8 @@ use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
+use super::timers::SpareTimer;
+
 /// How long to wait after a failed accept: it fails when descriptors run out, and would fail again at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -69,7 +71,7 @@ where
     B: HttpBody<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
 {
     let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(limits.header_timeout).max_buf_size(LARGEST_HEAD);
+    builder.http1().header_read_timeout(limits.header_timeout).max_buf_size(LARGEST_HEAD);
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -101,7 +103,7 @@ where
 
 /// Serves one connection to its end.
 async fn converse<S, B>(
-    builder: Builder<TokioExecutor>,
+    mut builder: Builder<TokioExecutor>,
     stream: TcpStream,
     peer: SocketAddr,
     service: S,
@@ -115,11 +117,14 @@ async fn converse<S, B>(
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY was refused");
     }
+    builder.http1().timer(SpareTimer::default());
+    let timer = SpareTimer::default();
     let spoken = Arc::new(Notify::new());
     let heard = Arc::clone(&spoken);
     let service = service_fn(move |mut request: Request<Incoming>| {
         heard.notify_one();
         request.extensions_mut().insert(ConnectInfo(peer));
+        request.extensions_mut().insert(timer.clone());
         // Which is ready at any time, as it holds nothing back.
         service.clone().call(request)
     });

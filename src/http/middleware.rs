@@ -27,7 +27,10 @@ use http_body::{Frame, SizeHint};
 use tower::{Service, ServiceExt};
 use tracing::{Instrument, Span};
 
-use super::problem::{Problem, ProblemKind};
+use super::{
+    problem::{Problem, ProblemKind},
+    timers::SpareTimer,
+};
 use crate::{
     admission::Permit,
     app::App,
@@ -82,9 +85,10 @@ impl<S: Route> Service<Request> for Surrounded<S> {
 async fn surround(app: App, request: Request, route: impl Route) -> Response {
     let request_id = request_id(request.headers());
     let span = span(&request, &request_id);
-    let serve = async |request| {
-        let served = time_out(&app, AssertUnwindSafe(finish_changes(&app, request, route)).catch_unwind()).await;
-        served.unwrap_or_else(panicked)
+    let serve = async |mut request: Request| {
+        let timer = request.extensions_mut().remove::<SpareTimer>().unwrap_or_default();
+        let work = AssertUnwindSafe(finish_changes(&app, request, route)).catch_unwind();
+        time_out(&app, &timer, work).await.unwrap_or_else(panicked)
     };
     let measured = measure(&app, request, async |request| admit(&app, request, serve).await);
     completed(measured.instrument(span).await, request_id)
@@ -231,9 +235,16 @@ async fn run(mut route: impl Route, request: Request) -> Response {
 }
 
 /// Answers 503 once the time is up.
-async fn time_out<E>(app: &App, work: impl Future<Output = Result<Response, E>>) -> Result<Response, E> {
-    let timeout = tokio::time::timeout(app.settings().request_timeout, work);
-    timeout.await.unwrap_or_else(|_| Ok(ProblemKind::Timeout.into_response()))
+async fn time_out<E>(
+    app: &App,
+    timer: &SpareTimer,
+    work: impl Future<Output = Result<Response, E>>,
+) -> Result<Response, E> {
+    tokio::select! {
+        biased;
+        served = work => served,
+        () = timer.until(Instant::now() + app.settings().request_timeout) => Ok(ProblemKind::Timeout.into_response()),
+    }
 }
 
 /// What a client gets when a handler panics.
