@@ -6,8 +6,9 @@
 //! anything else is done for a request, so that what is refused costs next to nothing.
 //!
 //! A burst may queue for up to half of the deadline. A queue that stands, because more comes than can be hashed, would keep
-//! everyone waiting as long and serve nobody more: once it has stood for a quarter of the deadline, there are places for
-//! just what keeps the threads busy (`standing`).
+//! everyone waiting as long and serve nobody more: once it has stood for an eighth of the deadline, there are places for
+//! just what keeps the threads busy (`standing`), and those who have waited longest for more are refused, as CoDel drops
+//! from the front.
 //!
 //! Invariants: at most as many jobs are with the threads as there are slots; all others wait for one. No hash is begun
 //! after the deadline of its place. The memory that hashes are computed in is kept (`buffers`), and there is never more of
@@ -29,8 +30,8 @@ use std::{
 use buffers::Buffers;
 pub(super) use buffers::Memory;
 use slots::{Slot, Slots};
-use standing::Standing;
-use tokio::sync::oneshot;
+use standing::{Queue, Standing};
+use tokio::sync::{oneshot, watch};
 
 /// Added to the nice value of the hashing threads.
 const NICE: i32 = 5;
@@ -53,7 +54,10 @@ pub(super) struct HashPool {
     buffers: Arc<Buffers>,
     deadline: Duration,
     places: Arc<AtomicUsize>,
+    numbers: AtomicU64,
     standing: Standing,
+    /// Places with a lower number are given up, if they still wait.
+    first_kept: watch::Sender<u64>,
     record: Arc<Record>,
 }
 
@@ -106,6 +110,8 @@ pub struct Saturated {
 #[must_use = "a place is for one hash"]
 pub struct Place {
     places: Arc<AtomicUsize>,
+    /// How many there were before it.
+    number: u64,
     since: Instant,
 }
 
@@ -127,8 +133,18 @@ impl HashPool {
             }
         }
         let (slots, buffers) = (Arc::new(Slots::new(threads)), Arc::new(Buffers::new(threads)));
-        let standing = Standing::new(deadline / 4);
-        Self { jobs, slots, buffers, deadline, places: Arc::default(), standing, record: Arc::default() }
+        let standing = Standing::new(deadline / 8);
+        Self {
+            jobs,
+            slots,
+            buffers,
+            deadline,
+            places: Arc::default(),
+            numbers: AtomicU64::new(0),
+            standing,
+            first_kept: watch::Sender::new(0),
+            record: Arc::default(),
+        }
     }
 
     /// From now on at most `concurrency` hashes are computed at a time, in at most `buffers` pieces of memory; what is being
@@ -141,9 +157,14 @@ impl HashPool {
     /// A place in the queue, unless it is so long that the deadline would pass, or stands and is long enough.
     pub(super) fn place(&self) -> Result<Place, Saturated> {
         let ahead = self.places.fetch_add(1, Ordering::Relaxed);
-        let place = Place { places: Arc::clone(&self.places), since: Instant::now() };
+        let number = self.numbers.fetch_add(1, Ordering::Relaxed);
+        let place = Place { places: Arc::clone(&self.places), number, since: Instant::now() };
         let slots = self.slots.count();
-        let is_enough = self.standing.find(ahead, ahead >= LONG * slots, place.since) && ahead >= ENOUGH * slots;
+        let queue = self.standing.find(ahead, ahead >= LONG * slots, place.since);
+        if queue == Queue::BeginsToStand {
+            self.first_kept.send_replace(number.saturating_sub((ENOUGH * slots) as u64));
+        }
+        let is_enough = queue != Queue::Moves && ahead >= ENOUGH * slots;
         // Half is left for what the estimate can't know: who was let in is not to be refused after all.
         if is_enough || self.wait_behind(ahead) > self.deadline / 2 { Err(self.saturated()) } else { Ok(place) }
     }
@@ -180,7 +201,13 @@ impl HashPool {
 
     async fn slot(&self, place: &Place) -> Result<Slot, Saturated> {
         let left = self.deadline.saturating_sub(place.since.elapsed());
-        self.slots.take_within(left).await.ok_or_else(|| self.saturated())
+        let mut first_kept = self.first_kept.subscribe();
+        let slot = tokio::select! {
+            biased;
+            slot = self.slots.take_within(left) => slot,
+            _ = first_kept.wait_for(|&first| place.number < first) => None,
+        };
+        slot.ok_or_else(|| self.saturated())
     }
 
     /// How long the next one would wait behind so many others, those that are being computed included.
@@ -305,6 +332,32 @@ mod tests {
         let third = pool.place().expect("who goes away makes room");
         drop((second, third));
         assert_eq!(pool.stats().waiting, 0);
+    }
+
+    #[tokio::test]
+    async fn of_a_queue_that_stands_those_are_refused_who_came_first() {
+        let pool = Arc::new(HashPool::start(1, Duration::from_secs(4)));
+        let (release, block) = blocker();
+        let begin = |job: Box<dyn FnOnce(&mut Memory) + Send>| {
+            let (pool, place) = (Arc::clone(&pool), pool.place().expect("a place"));
+            tokio::spawn(async move { pool.run(place, job).await })
+        };
+        let busy = begin(Box::new(block));
+        while pool.stats().running == 0 {
+            tokio::task::yield_now().await;
+        }
+        let mut waiting: Vec<_> = (0..6).map(|_| begin(Box::new(|_| ()))).collect();
+        tokio::time::sleep(Duration::from_millis(550)).await;
+        assert!(pool.place().is_err(), "it has been long for more than an eighth of the deadline");
+        let newest = waiting.split_off(6 - ENOUGH);
+        for first in waiting {
+            assert!(first.await.expect("no panic").is_err(), "it waits on");
+        }
+        drop(release);
+        for newest in newest {
+            assert_eq!(newest.await.expect("no panic"), Ok(()));
+        }
+        assert_eq!(busy.await.expect("no panic"), Ok(()));
     }
 
     #[tokio::test]

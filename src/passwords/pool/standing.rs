@@ -20,16 +20,28 @@ struct State {
     stands: bool,
 }
 
+/// What a queue is found to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Queue {
+    /// Short, or a burst.
+    Moves,
+    /// It is found to stand for the first time.
+    BeginsToStand,
+    /// It still stands.
+    Stands,
+}
+
 impl Standing {
     pub(super) fn new(patience: Duration) -> Self {
         Self { patience, state: Mutex::default() }
     }
 
-    /// Whether the queue stands that one finds who comes `now`: it has been long for longer than a burst takes, and was not
-    /// empty since.
-    pub(super) fn find(&self, ahead: usize, is_long: bool, now: Instant) -> bool {
+    /// The queue that one finds who comes `now`. It stands if it has been long for longer than a burst takes, and was not empty
+    /// since.
+    pub(super) fn find(&self, ahead: usize, is_long: bool, now: Instant) -> Queue {
         // Nothing panics while it holds the lock.
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let stood = state.stands;
         if is_long {
             let since = *state.long_since.get_or_insert(now);
             state.stands |= now.saturating_duration_since(since) > self.patience;
@@ -37,7 +49,11 @@ impl Standing {
             state.long_since = None;
             state.stands &= ahead > 0;
         }
-        state.stands
+        match (stood, state.stands) {
+            (_, false) => Queue::Moves,
+            (false, true) => Queue::BeginsToStand,
+            (true, true) => Queue::Stands,
+        }
     }
 }
 
@@ -51,19 +67,20 @@ mod tests {
     const EMPTY: (usize, bool) = (0, false);
 
     /// What those find who come at these times.
-    fn found<const N: usize>(queue: [((usize, bool), f64); N]) -> [bool; N] {
+    fn found<const N: usize>(queue: [((usize, bool), f64); N]) -> [Queue; N] {
         let (standing, begun) = (Standing::new(SECOND), Instant::now());
         queue.map(|((ahead, is_long), at)| standing.find(ahead, is_long, begun + SECOND.mul_f64(at)))
     }
 
     #[test]
     fn a_burst_does_not_stand() {
-        assert_eq!(found([(LONG, 0.0), (LONG, 0.9), (SHORT, 1.1), (LONG, 1.2), (LONG, 2.1)]), [false; 5]);
+        assert_eq!(found([(LONG, 0.0), (LONG, 0.9), (SHORT, 1.1), (LONG, 1.2), (LONG, 2.1)]), [Queue::Moves; 5]);
     }
 
     #[test]
     fn what_is_long_for_long_stands_until_it_is_empty() {
         let queue = [(LONG, 0.0), (LONG, 1.1), (SHORT, 1.2), (LONG, 1.3), (EMPTY, 1.4), (LONG, 1.5)];
-        assert_eq!(found(queue), [false, true, true, true, false, false]);
+        let expected = [Queue::Moves, Queue::BeginsToStand, Queue::Stands, Queue::Stands, Queue::Moves, Queue::Moves];
+        assert_eq!(found(queue), expected);
     }
 }
