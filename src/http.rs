@@ -7,6 +7,7 @@ pub mod conditional;
 pub mod cookie;
 mod docs;
 mod health;
+pub mod json;
 mod listener;
 pub mod middleware;
 mod openapi;

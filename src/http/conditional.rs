@@ -11,6 +11,7 @@ use utoipa::{
 };
 
 use super::{
+    json::Json,
     openapi::text_parameter,
     problem::{Problem, ProblemKind},
 };
@@ -109,7 +110,7 @@ impl IfNoneMatch {
 
 impl<T: serde::Serialize> IntoResponse for Versioned<T> {
     fn into_response(self) -> Response {
-        ([(header::ETAG, etag(self.version))], axum::Json(self.body)).into_response()
+        ([(header::ETAG, etag(self.version))], Json(self.body)).into_response()
     }
 }
 

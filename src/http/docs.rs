@@ -1,7 +1,7 @@
 //! The API's documentation, served from the binary: Swagger UI needs no network.
 
 use axum::{
-    Json, Router,
+    Router,
     http::{HeaderValue, StatusCode, header},
     middleware::map_response,
     response::{IntoResponse, Response},
@@ -10,7 +10,7 @@ use tower_http::set_header::SetResponseHeaderLayer;
 use utoipa::openapi::OpenApi;
 use utoipa_swagger_ui::SwaggerUi;
 
-use super::problem::ProblemKind;
+use super::{json::Json, problem::ProblemKind};
 use crate::app::App;
 
 /// Swagger UI styles its elements inline; everything else comes from this origin or not at all.

@@ -1,8 +1,9 @@
 //! Whether the process lives, and whether it should get requests.
 
-use axum::{Json, extract::State, http::StatusCode};
+use axum::{extract::State, http::StatusCode};
 use serde::Serialize;
 
+use super::json::Json;
 use crate::app::{App, Readiness};
 
 /// The process answers.

@@ -1,7 +1,6 @@
 //! Login, logout, and the sessions of the caller.
 
 use axum::{
-    Json,
     extract::State,
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
@@ -12,6 +11,7 @@ use super::{
     auth::{Caller, Origin},
     body::JsonBody,
     cookie,
+    json::Json,
     path::Segment,
     problem::{Problem, ProblemKind},
     views::{IssuedView, SessionListItem, SessionView},

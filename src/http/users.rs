@@ -1,12 +1,13 @@
 //! Reading, changing, exporting and deleting an account.
 
-use axum::{Json, extract::State, response::Response};
+use axum::{extract::State, response::Response};
 use serde::{Deserialize, Serialize};
 
 use super::{
     auth::{Access, Caller, Origin},
     body::MergePatch,
     conditional::{IfMatch, IfNoneMatch, Versioned},
+    json::Json,
     path::{Segment, UserOrMe},
     problem::{Problem, ProblemKind},
     sessions::ended,

@@ -12,10 +12,10 @@ use crate::{
     app::App,
     clock::Timestamp,
     partitioner::Partition,
-    sessions::LiveSession,
+    sessions::{LiveSession, SessionId},
     shared_store::StoredSession,
     store_error::StoreError,
-    users::{Permission, Preferences, Profile, User},
+    users::{LoginName, Permission, Permissions, Preferences, Profile, User, UserId},
 };
 
 /// A user.
@@ -23,19 +23,19 @@ use crate::{
 #[schema(as = User)]
 pub struct UserView {
     /// The user's id, a UUIDv7.
-    #[schema(format = Uuid, example = "01938d5e-7b2a-7c41-9f0e-3c5d8a1b2f60")]
-    pub user_id: String,
+    #[schema(value_type = String, format = Uuid, example = "01938d5e-7b2a-7c41-9f0e-3c5d8a1b2f60")]
+    pub user_id: UserId,
     /// The login name in canonical form.
-    #[schema(example = "ada")]
-    pub login_name: String,
+    #[schema(value_type = String, example = "ada")]
+    pub login_name: LoginName,
     /// Name and e-mail address.
     pub profile: Profile,
     /// The preferences document.
     #[schema(value_type = PreferencesSchema)]
     pub preferences: Preferences,
     /// What the user may do.
-    #[schema(example = json!(["read", "write"]))]
-    pub permissions: Vec<Permission>,
+    #[schema(value_type = Vec<Permission>, example = json!(["read", "write"]))]
+    pub permissions: Permissions,
     /// Whether the user is kept from logging in.
     pub suspended: bool,
     /// Where the user's data lives.
@@ -137,17 +137,17 @@ pub struct PartitionView {
 #[schema(as = Session)]
 pub struct SessionView {
     /// Names the session; opens nothing.
-    #[schema(example = "9f86d081884c7d659a2feaa0c55ad015")]
-    pub session_id: String,
+    #[schema(value_type = String, example = "9f86d081884c7d659a2feaa0c55ad015")]
+    pub session_id: SessionId,
     /// Whose it is.
-    #[schema(format = Uuid, example = "01938d5e-7b2a-7c41-9f0e-3c5d8a1b2f60")]
-    pub user_id: String,
+    #[schema(value_type = String, format = Uuid, example = "01938d5e-7b2a-7c41-9f0e-3c5d8a1b2f60")]
+    pub user_id: UserId,
     /// The user's login name.
     #[schema(example = "ada")]
     pub login_name: String,
     /// What the user may do.
-    #[schema(example = json!(["read", "write"]))]
-    pub permissions: Vec<Permission>,
+    #[schema(value_type = Vec<Permission>, example = json!(["read", "write"]))]
+    pub permissions: Permissions,
     /// The user's preferences.
     #[schema(value_type = PreferencesSchema)]
     pub preferences: Preferences,
@@ -180,8 +180,8 @@ pub struct SessionTimes {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct SessionListItem {
     /// Names the session; opens nothing.
-    #[schema(example = "9f86d081884c7d659a2feaa0c55ad015")]
-    pub session_id: String,
+    #[schema(value_type = String, example = "9f86d081884c7d659a2feaa0c55ad015")]
+    pub session_id: SessionId,
     /// Whether it is the one that asks.
     pub current: bool,
     /// When and where it was made, and when it ends.
@@ -206,14 +206,13 @@ pub struct IssuedView {
 impl UserView {
     /// A user, and where it lives.
     pub fn new(app: &App, user: User) -> Result<Self, StoreError> {
-        let user_id = user.user_id.to_string();
         Ok(Self {
-            partition: PartitionView::new(app.shards().current()?.partitioner.partition(&user_id)),
-            user_id,
-            login_name: user.login_name.to_string(),
+            partition: PartitionView::new(app.shards().current()?.partitioner.partition(&user.user_id.to_string())),
+            user_id: user.user_id,
+            login_name: user.login_name,
             profile: user.profile,
             preferences: user.preferences,
-            permissions: user.permissions.to_list(),
+            permissions: user.permissions,
             suspended: user.suspended,
             version: user.version,
             created_at: user.created_at,
@@ -233,10 +232,10 @@ impl SessionView {
     /// A live session.
     pub fn new(live: LiveSession) -> Self {
         Self {
-            session_id: live.session.session_id.to_string(),
-            user_id: live.session.user_id.to_string(),
+            session_id: live.session.session_id,
+            user_id: live.session.user_id,
             login_name: live.user.login_name,
-            permissions: live.user.permissions.to_list(),
+            permissions: live.user.permissions,
             preferences: live.user.preferences,
             times: SessionTimes::new(live.session),
         }
@@ -257,9 +256,9 @@ impl SessionTimes {
 
 impl SessionListItem {
     /// One of several sessions; `current` is the one that asks.
-    pub fn new(session: StoredSession, current: Option<crate::sessions::SessionId>) -> Self {
+    pub fn new(session: StoredSession, current: Option<SessionId>) -> Self {
         Self {
-            session_id: session.session_id.to_string(),
+            session_id: session.session_id,
             current: current == Some(session.session_id),
             times: SessionTimes::new(session),
         }

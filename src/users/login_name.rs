@@ -11,12 +11,13 @@ use icu_properties::{
     CodePointMapData, CodePointSetData,
     props::{DefaultIgnorableCodePoint, GeneralCategory},
 };
+use serde::Serialize;
 
 /// The most characters a canonical login name has: an e-mail address fits.
 pub const MAX_LOGIN_NAME_CHARS: usize = 254;
 
 /// A canonical login name: 1 to [`MAX_LOGIN_NAME_CHARS`] visible characters without white space.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct LoginName(String);
 
 /// Text that no login name can be made of.

@@ -95,17 +95,16 @@ impl Permissions {
     }
 
     /// As the API lists them.
-    pub fn to_list(self) -> Vec<Permission> {
+    pub fn iter(self) -> impl Iterator<Item = Permission> {
         [(self.read, Permission::Read), (self.write, Permission::Write), (self.admin, Permission::Admin)]
             .into_iter()
             .filter_map(|(held, permission)| held.then_some(permission))
-            .collect()
     }
 }
 
 impl Serialize for Permissions {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.to_list().serialize(serializer)
+        serializer.collect_seq(self.iter())
     }
 }
 

@@ -4,7 +4,7 @@ pub(super) mod algorithm;
 mod new_node;
 pub(super) mod nodes;
 
-use axum::{Json, extract::State};
+use axum::extract::State;
 use serde::Serialize;
 
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
     balancer::Algorithm,
     clock::Timestamp,
     fleet::{FleetNode, Sighting},
-    http::{auth::Operator, problem::Problem},
+    http::{auth::Operator, json::Json, problem::Problem},
 };
 
 /// The seed's balancer statistics, over the whole fleet.

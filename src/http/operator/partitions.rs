@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use axum::{Json, extract::State};
+use axum::extract::State;
 use serde::Serialize;
 
 use crate::{
     app::App,
-    http::{auth::Operator, path::Segment, problem::Problem, views::PartitionView},
+    http::{auth::Operator, json::Json, path::Segment, problem::Problem, views::PartitionView},
     partitioner::Strategy,
     shards::Placement,
 };

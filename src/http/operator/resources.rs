@@ -5,10 +5,7 @@ pub(super) mod limits;
 
 use std::time::Duration;
 
-use axum::{
-    Json,
-    extract::{RawQuery, State},
-};
+use axum::extract::{RawQuery, State};
 use serde::Serialize;
 
 use crate::{
@@ -16,6 +13,7 @@ use crate::{
     clock::Timestamp,
     http::{
         auth::Operator,
+        json::Json,
         problem::{Problem, ProblemKind},
         query,
     },

@@ -4,14 +4,14 @@ pub(super) mod decisions;
 pub(super) mod demand;
 pub(super) mod vertical;
 
-use axum::{Json, extract::State};
+use axum::extract::State;
 use serde::Serialize;
 
 use crate::{
     app::App,
     clock::Timestamp,
     fleet::{Decided, STANDS},
-    http::{auth::Operator, problem::Problem},
+    http::{auth::Operator, json::Json, problem::Problem},
     scaler::{Bounds, Policy, PolicyName},
 };
 

@@ -6,7 +6,7 @@ mod batching;
 use std::{collections::BTreeMap, time::Duration};
 
 use admission::AdmissionView;
-use axum::{Json, extract::State};
+use axum::extract::State;
 use batching::{BatchesView, BatchingView};
 use serde::Serialize;
 
@@ -15,7 +15,7 @@ use crate::{
     app::App,
     breaker::Circuit,
     clock::Timestamp,
-    http::{auth::Operator, problem::Problem},
+    http::{auth::Operator, json::Json, problem::Problem},
     sessions::Sessions,
     shared_store::Accuracy,
 };

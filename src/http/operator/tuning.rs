@@ -3,16 +3,13 @@
 pub(super) mod cycle;
 pub(super) mod enabled;
 
-use axum::{
-    Json,
-    extract::{RawQuery, State},
-};
+use axum::extract::{RawQuery, State};
 use serde::Serialize;
 
 use crate::{
     app::App,
     clock::Timestamp,
-    http::{auth::Operator, problem::Problem, query},
+    http::{auth::Operator, json::Json, problem::Problem, query},
     tuner::{KnobStatus, Metric, Record, RuleStatus},
 };
 

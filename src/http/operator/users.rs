@@ -1,7 +1,6 @@
 //! What operators do with users.
 
 use axum::{
-    Json,
     extract::{RawQuery, State},
     http::StatusCode,
 };
@@ -14,6 +13,7 @@ use crate::{
     http::{
         auth::{Operator, Origin, parse_user_id},
         body::JsonBody,
+        json::Json,
         path::{AnyUser, Segment},
         problem::{Problem, ProblemKind},
         query,

@@ -1,6 +1,6 @@
 //! Nodes that operators add and take out.
 
-use axum::{Json, extract::State, http::StatusCode};
+use axum::{extract::State, http::StatusCode};
 
 use super::{NodeView, new_node::NewNode};
 use crate::{
@@ -10,6 +10,7 @@ use crate::{
     http::{
         auth::{Operator, Origin},
         body::JsonBody,
+        json::Json,
         path::Segment,
         problem::{Problem, ProblemKind},
     },

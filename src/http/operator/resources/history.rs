@@ -2,17 +2,14 @@
 
 use std::time::Duration;
 
-use axum::{
-    Json,
-    extract::{RawQuery, State},
-};
+use axum::extract::{RawQuery, State};
 use serde::Serialize;
 
 use super::parse_window;
 use crate::{
     app::App,
     clock::Timestamp,
-    http::{auth::Operator, problem::Problem, query},
+    http::{auth::Operator, json::Json, problem::Problem, query},
     monitor::ResourceMetrics,
 };
 

@@ -1,12 +1,12 @@
 //! Which resources are used up further than they should be.
 
-use axum::{Json, extract::State};
+use axum::extract::State;
 use serde::Serialize;
 
 use crate::{
     app::App,
     clock::Timestamp,
-    http::{auth::Operator, problem::Problem},
+    http::{auth::Operator, json::Json, problem::Problem},
     monitor::Violation,
 };
 

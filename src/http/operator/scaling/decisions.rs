@@ -1,12 +1,12 @@
 //! What was decided.
 
-use axum::{Json, extract::State};
+use axum::extract::State;
 use serde::Serialize;
 
 use crate::{
     app::App,
     fleet::Decided,
-    http::{auth::Operator, problem::Problem},
+    http::{auth::Operator, json::Json, problem::Problem},
 };
 
 /// Decisions of late.

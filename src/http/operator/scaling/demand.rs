@@ -1,6 +1,6 @@
 //! The fleet's demand, for autoscalers.
 
-use axum::{Json, extract::State};
+use axum::extract::State;
 use serde::Serialize;
 
 use crate::{
@@ -9,6 +9,7 @@ use crate::{
     fleet::{Decided, STANDS},
     http::{
         auth::Operator,
+        json::Json,
         problem::{Problem, ProblemKind},
     },
     scaler::Outcome,

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use axum::{Json, extract::State};
+use axum::extract::State;
 use serde::Serialize;
 
 use crate::{
     app::App,
     clock::Timestamp,
-    http::{auth::Operator, problem::Problem},
+    http::{auth::Operator, json::Json, problem::Problem},
     scaler::vertical::{Advice, Averages, Sizes, advise},
 };
 

@@ -1,12 +1,12 @@
 //! A cycle of the tuner at once.
 
-use axum::{Json, extract::State};
+use axum::extract::State;
 use serde::Serialize;
 
 use crate::{
     app::App,
     clock::Timestamp,
-    http::{auth::Operator, problem::Problem},
+    http::{auth::Operator, json::Json, problem::Problem},
     tuner::{Action, Cycle},
 };
 
