@@ -35,6 +35,25 @@ pub struct Partition<'a> {
     pub partition_id: PartitionId<'a>,
 }
 
+/// Where one key lives, by its partitioner's own numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Located {
+    /// The index into [`Partitioner::nodes`] of the owner.
+    pub owner: usize,
+    part: Part,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Hash,
+    Range,
+    Pin,
+    /// Of the ring.
+    Arc {
+        position: u128,
+    },
+}
+
 /// The seed's partition labels; [`fmt::Display`] writes them as text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PartitionId<'a> {
@@ -124,38 +143,41 @@ impl Partitioner {
 
     /// The partition and node of `key`.
     pub fn partition(&self, key: &str) -> Partition<'_> {
-        self.locate(key).1
+        self.describe(self.locate(key))
     }
 
     /// The index into [`Self::nodes`] of the owner of `key`.
     pub fn owner_index(&self, key: &str) -> usize {
-        self.locate(key).0
+        self.locate(key).owner
     }
 
-    fn locate(&self, key: &str) -> (usize, Partition<'_>) {
-        let (index, partition_id) = match &self.layout {
-            Layout::Hash => {
-                let index = (position(key) % self.nodes.len() as u128) as usize;
-                (index, PartitionId::Hash(index))
-            }
-            Layout::NumericRange => {
-                let index = range::numeric_index(key, self.nodes.len());
-                (index, PartitionId::Range(index))
-            }
-            Layout::SplitRange(splits) => {
-                let index = splits.partition_point(|split| split.as_str() <= key);
-                (index, PartitionId::Range(index))
-            }
+    /// Where `key` lives, for [`Self::describe`].
+    pub fn locate(&self, key: &str) -> Located {
+        let (owner, part) = match &self.layout {
+            Layout::Hash => ((position(key) % self.nodes.len() as u128) as usize, Part::Hash),
+            Layout::NumericRange => (range::numeric_index(key, self.nodes.len()), Part::Range),
+            Layout::SplitRange(splits) => (splits.partition_point(|split| split.as_str() <= key), Part::Range),
             Layout::Ring { ring, pins } => match pins.get(key) {
-                Some(&index) => (index, PartitionId::Pin(&self.nodes[index].id)),
+                Some(&owner) => (owner, Part::Pin),
                 None => {
                     let position = position(key);
-                    let index = ring.owner(position);
-                    (index, PartitionId::Consistent { node: &self.nodes[index].id, position })
+                    (ring.owner(position), Part::Arc { position })
                 }
             },
         };
-        (index, Partition { node_id: &self.nodes[index].id, partition_id })
+        Located { owner, part }
+    }
+
+    /// What was located by this partitioner, in words.
+    pub fn describe(&self, Located { owner, part }: Located) -> Partition<'_> {
+        let node = self.nodes[owner].id.as_str();
+        let partition_id = match part {
+            Part::Hash => PartitionId::Hash(owner),
+            Part::Range => PartitionId::Range(owner),
+            Part::Pin => PartitionId::Pin(node),
+            Part::Arc { position } => PartitionId::Consistent { node, position },
+        };
+        Partition { node_id: node, partition_id }
     }
 
     /// How many distinct partition ids each node has, in node order (the seed's `partitions_per_node`).

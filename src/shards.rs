@@ -14,7 +14,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::sync::{Notify, watch};
 
 use crate::{
-    partitioner::{Partitioner, SpecError},
+    partitioner::{Located, Partition, Partitioner, SpecError},
     store_error::StoreError,
     topology::Topology,
     users::{LoginName, UserId},
@@ -60,6 +60,25 @@ impl std::ops::Deref for Home {
 
     fn deref(&self) -> &Self::Target {
         self.store.as_ref()
+    }
+}
+
+/// Where a key lives by one topology.
+#[derive(Debug, Clone)]
+pub struct Placed {
+    placement: Arc<Placement>,
+    located: Located,
+}
+
+impl Placed {
+    /// The store that has it.
+    pub fn store(&self) -> &dyn ShardStore {
+        &*self.placement.stores[self.located.owner]
+    }
+
+    /// The partition and shard.
+    pub fn partition(&self) -> Partition<'_> {
+        self.placement.partitioner.describe(self.located)
     }
 }
 
@@ -141,6 +160,13 @@ impl Shards {
     /// The store that holds a user.
     pub fn of_user(&self, user_id: UserId) -> Result<Home, StoreError> {
         Ok(self.current()?.home(&user_id.to_string()))
+    }
+
+    /// Where a user lives: the store, and what it is called.
+    pub fn place_user(&self, user_id: UserId) -> Result<Placed, StoreError> {
+        let placement = self.current()?;
+        let located = placement.partitioner.locate(&user_id.to_string());
+        Ok(Placed { placement, located })
     }
 
     /// The store that holds a login name's claim.

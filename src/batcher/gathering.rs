@@ -69,7 +69,8 @@ impl<K, W> Gathering<K, W> {
 impl<K: Clone + Eq + Hash, W> Gathering<K, W> {
     /// Adds one who waits for a key; whether a slot is to be taken, which boards.
     pub(super) fn add(&mut self, key: K, waiter: W) -> bool {
-        let waiters = self.waiting.entry(key.clone()).or_default();
+        // Few keys are asked for by more than one.
+        let waiters = self.waiting.entry(key.clone()).or_insert_with(|| Vec::with_capacity(1));
         if waiters.is_empty() {
             self.order.push_back(key);
         }

@@ -2,7 +2,18 @@
 //!
 //! axum's own `serve` bounds neither the time for a request's head nor the time to drain, so the loop is ours.
 
-use std::{convert::Infallible, error::Error, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    error::Error,
+    future::poll_fn,
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use axum::{
     body::HttpBody,
@@ -12,17 +23,14 @@ use axum::{
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::{
-        conn::auto::Builder,
-        graceful::{GracefulShutdown, Watcher},
-    },
+    server::conn::auto::Builder,
 };
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::Notify,
 };
 use tokio_io_timeout::TimeoutStream;
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::Service;
 
 use super::timers::SpareTimer;
@@ -78,7 +86,7 @@ where
         .max_concurrent_streams(200)
         .max_header_list_size(LARGEST_HEAD as u32)
         .keep_alive_interval(Some(Duration::from_secs(30)));
-    let graceful = GracefulShutdown::new();
+    let (connections, closing) = (TaskTracker::new(), Arc::new(Closing::default()));
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => break,
@@ -86,8 +94,8 @@ where
         };
         match accepted {
             Ok((stream, peer)) => {
-                let (service, watcher) = (listener.service.clone(), graceful.watcher());
-                tokio::spawn(converse(builder.clone(), stream, peer, service, watcher, limits));
+                let (service, closing) = (listener.service.clone(), Arc::clone(&closing));
+                connections.spawn(converse(builder.clone(), stream, peer, service, closing, limits));
             }
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
@@ -96,8 +104,29 @@ where
         }
     }
     drop(listener.listener);
-    if tokio::time::timeout(limits.drain_timeout, graceful.shutdown()).await.is_err() {
+    closing.begin();
+    connections.close();
+    if tokio::time::timeout(limits.drain_timeout, connections.wait()).await.is_err() {
         tracing::warn!("requests were still under way when the drain timeout ended");
+    }
+}
+
+/// Tells connections to end once they have answered what they read.
+#[derive(Debug, Default)]
+struct Closing {
+    begun: AtomicBool,
+    told: CancellationToken,
+}
+
+impl Closing {
+    fn begin(&self) {
+        // In this order: who is woken finds that it has begun.
+        self.begun.store(true, Ordering::Release);
+        self.told.cancel();
+    }
+
+    fn has_begun(&self) -> bool {
+        self.begun.load(Ordering::Acquire)
     }
 }
 
@@ -107,7 +136,7 @@ async fn converse<S, B>(
     stream: TcpStream,
     peer: SocketAddr,
     service: S,
-    watcher: Watcher,
+    closing: Arc<Closing>,
     limits: ConnectionLimits,
 ) where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
@@ -131,14 +160,26 @@ async fn converse<S, B>(
     // hyper would wait for ever, and whatever the response holds with it.
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(limits.send_timeout));
-    let connection = builder.serve_connection(TokioIo::new(Box::pin(stream)), service);
-    let mut connection = std::pin::pin!(watcher.watch(connection));
+    let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(Box::pin(stream)), service));
+    let mut told = std::pin::pin!(closing.told.cancelled());
+    let (mut asked, mut ends) = (false, false);
+    let mut connection = poll_fn(|cx| {
+        // Asked once, so as to be woken, and then only when there is news: it takes a lock that all connections share.
+        if !ends && (!asked || closing.has_begun()) {
+            asked = true;
+            ends = told.as_mut().poll(cx).is_ready();
+            if ends {
+                connection.as_mut().graceful_shutdown();
+            }
+        }
+        connection.as_mut().poll(cx)
+    });
     // hyper times the head of a request, but not the wait for its first byte, nor that for HTTP/2's preface.
     let first_request = tokio::time::timeout(limits.header_timeout, spoken.notified());
     let ended = tokio::select! {
         ended = &mut connection => ended,
         first = first_request => match first {
-            Ok(()) => connection.await,
+            Ok(()) => (&mut connection).await,
             Err(_) => return tracing::debug!(%peer, "a connection brought no request in time"),
         },
     };

@@ -32,8 +32,8 @@ pub(super) async fn read(
     Segment(user_id): Segment,
     if_none_match: IfNoneMatch,
 ) -> Result<Response, Problem> {
-    let user = app.users().find(caller.target(&user_id, Access::Read)?).await?;
-    Ok(if_none_match.respond(Versioned { version: user.version, body: UserView::new(&app, user)? }))
+    let (user, placed) = app.users().find_placed(caller.target(&user_id, Access::Read)?).await?;
+    Ok(if_none_match.respond(Versioned { version: user.version, body: UserView::placed(user, placed.partition()) }))
 }
 
 /// A change of profile and login name; absent members stay.

@@ -206,18 +206,24 @@ pub struct IssuedView {
 impl UserView {
     /// A user, and where it lives.
     pub fn new(app: &App, user: User) -> Result<Self, StoreError> {
-        Ok(Self {
-            partition: PartitionView::new(app.shards().current()?.partitioner.partition(&user.user_id.to_string())),
+        let placed = app.shards().place_user(user.user_id)?;
+        Ok(Self::placed(user, placed.partition()))
+    }
+
+    /// A user that lives there.
+    pub fn placed(user: User, partition: Partition<'_>) -> Self {
+        Self {
             user_id: user.user_id,
             login_name: user.login_name,
             profile: user.profile,
             preferences: user.preferences,
             permissions: user.permissions,
             suspended: user.suspended,
+            partition: PartitionView::new(partition),
             version: user.version,
             created_at: user.created_at,
             updated_at: user.updated_at,
-        })
+        }
     }
 }
 

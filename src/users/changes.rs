@@ -19,6 +19,7 @@ use crate::{
     passwords::{Password, PasswordHash, Place},
     sessions::SessionId,
     shards::Claim,
+    shards::Placed,
     store_error::StoreError,
 };
 
@@ -63,6 +64,13 @@ impl Users {
     /// The live row of a user.
     pub async fn find(&self, user_id: UserId) -> Result<User, UserError> {
         self.shards.of_user(user_id)?.find_user(user_id).await?.ok_or(UserError::Unknown)
+    }
+
+    /// The live row of a user, and where it is.
+    pub async fn find_placed(&self, user_id: UserId) -> Result<(User, Placed), UserError> {
+        let placed = self.shards.place_user(user_id)?;
+        let user = placed.store().find_user(user_id).await?.ok_or(UserError::Unknown)?;
+        Ok((user, placed))
     }
 
     /// Applies `edit` to the user as it is, until no one else's change comes in between. An edit that changes nothing
