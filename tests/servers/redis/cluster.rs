@@ -1,9 +1,14 @@
 //! A Redis Cluster of three primaries, with a replica each where a test needs them.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{net::TcpListener, path::PathBuf, sync::Arc};
 
 use super::{Certificates, Redis, cli, url};
 use crate::servers::{free_port, wait_until};
+
+/// Whether the bus of a Cluster's node at `port` can listen: 10,000 ports higher.
+fn has_free_bus(port: u16) -> bool {
+    port.checked_add(10_000).is_some_and(|bus| TcpListener::bind(("127.0.0.1", bus)).is_ok())
+}
 
 #[derive(Debug)]
 pub struct RedisCluster {
@@ -26,8 +31,7 @@ impl RedisCluster {
     }
 
     fn with(replicas: usize, certificates: Option<Arc<Certificates>>) -> Self {
-        // The bus of a Cluster listens 10,000 ports higher.
-        let port = || std::iter::repeat_with(free_port).find(|port| *port < 55_535).expect("a low port");
+        let port = || std::iter::repeat_with(free_port).find(|port| has_free_bus(*port)).expect("a port");
         let settings =
             ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--cluster-require-full-coverage", "no"];
         let count = 3 * (1 + replicas);
