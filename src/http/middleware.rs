@@ -24,6 +24,7 @@ use axum::{
 };
 use futures_util::{FutureExt, future::BoxFuture};
 use http_body::{Frame, SizeHint};
+use tokio::task::unconstrained;
 use tower::{Service, ServiceExt};
 use tracing::{Instrument, Span};
 
@@ -243,7 +244,8 @@ async fn time_out<E>(
     tokio::select! {
         biased;
         served = work => served,
-        () = timer.until(Instant::now() + app.settings().request_timeout) => Ok(ProblemKind::Timeout.into_response()),
+        // Also when the work has used up what a task may do at a time.
+        () = unconstrained(timer.until(Instant::now() + app.settings().request_timeout)) => Ok(ProblemKind::Timeout.into_response()),
     }
 }
 

@@ -2,13 +2,14 @@
 //!
 //! Nearly no timer of a request ever ends. To make one and to drop it takes a lock of the runtime's both times, which all its
 //! workers share; to move one to later takes none. So a connection keeps its timers, registered as they are, for its next
-//! request. One that ends while nobody waits for it wakes the connection once, for nothing.
+//! request. One that ends while nobody waits for it wakes the connection once, for nothing; with HTTP/2 it keeps what is left of
+//! the request's task until then, of one request a connection.
 
 use std::{
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use tokio::time::Sleep;
@@ -21,7 +22,8 @@ pub struct SpareTimer(Arc<Mutex<Option<Pin<Box<Sleep>>>>>);
 impl SpareTimer {
     /// A timer that ends at `deadline`: the spare one if nobody uses it, else a new one.
     pub fn until(&self, deadline: Instant) -> Timer {
-        let sleep = match self.place().take() {
+        let spare = self.place().take();
+        let sleep = match spare {
             Some(mut spare) => {
                 spare.as_mut().reset(deadline.into());
                 spare
@@ -62,7 +64,7 @@ impl Drop for Timer {
 impl hyper::rt::Sleep for Timer {}
 
 impl hyper::rt::Timer for SpareTimer {
-    fn sleep(&self, duration: std::time::Duration) -> Pin<Box<dyn hyper::rt::Sleep>> {
+    fn sleep(&self, duration: Duration) -> Pin<Box<dyn hyper::rt::Sleep>> {
         self.sleep_until(Instant::now() + duration)
     }
 
@@ -73,8 +75,6 @@ impl hyper::rt::Timer for SpareTimer {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);

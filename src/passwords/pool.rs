@@ -3,9 +3,9 @@
 //! Hashing is the one thing here that costs milliseconds of CPU. It runs on threads of its own, at a lower priority, so
 //! that reads stay fast beside a login storm. A hash that would wait longer than the deadline is refused at once: a
 //! queue beyond what clients wait for only does work that nobody collects. The place in the queue is asked for before
-//! anything else is done for a request, so that what is refused costs next to nothing.
+//! anything else is done for a request, so that what is refused a place costs next to nothing.
 //!
-//! A burst may queue for up to half of the deadline. A queue that stands, because more comes than can be hashed, would keep
+//! A burst may queue for up to half of the deadline, unless others come before it has drained. A queue that stands, because more comes than can be hashed, would keep
 //! everyone waiting as long and serve nobody more: once it has stood for an eighth of the deadline, there are places for
 //! just what keeps the threads busy (`standing`), and those who have waited longest for more are refused, as CoDel drops
 //! from the front.
@@ -110,7 +110,7 @@ pub struct Saturated {
 #[must_use = "a place is for one hash"]
 pub struct Place {
     places: Arc<AtomicUsize>,
-    /// How many there were before it.
+    /// How many were given before it.
     number: u64,
     since: Instant,
 }
@@ -157,16 +157,19 @@ impl HashPool {
     /// A place in the queue, unless it is so long that the deadline would pass, or stands and is long enough.
     pub(super) fn place(&self) -> Result<Place, Saturated> {
         let ahead = self.places.fetch_add(1, Ordering::Relaxed);
-        let number = self.numbers.fetch_add(1, Ordering::Relaxed);
-        let place = Place { places: Arc::clone(&self.places), number, since: Instant::now() };
+        let mut place = Place { places: Arc::clone(&self.places), number: 0, since: Instant::now() };
         let slots = self.slots.count();
         let queue = self.standing.find(ahead, ahead >= LONG * slots, place.since);
         if queue == Queue::BeginsToStand {
-            self.first_kept.send_replace(number.saturating_sub((ENOUGH * slots) as u64));
+            self.first_kept.send_replace(self.numbers.load(Ordering::Relaxed).saturating_sub((ENOUGH * slots) as u64));
         }
         let is_enough = queue != Queue::Moves && ahead >= ENOUGH * slots;
-        // Half is left for what the estimate can't know: who was let in is not to be refused after all.
-        if is_enough || self.wait_behind(ahead) > self.deadline / 2 { Err(self.saturated()) } else { Ok(place) }
+        // Half is left for what the estimate can't know: few who were let in are to be refused after all.
+        if is_enough || self.wait_behind(ahead) > self.deadline / 2 {
+            return Err(self.saturated());
+        }
+        place.number = self.numbers.fetch_add(1, Ordering::Relaxed);
+        Ok(place)
     }
 
     /// Runs `task` on a hashing thread once its turn comes, or refuses it.

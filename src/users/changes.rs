@@ -18,8 +18,7 @@ use crate::{
     clock::Timestamp,
     passwords::{Password, PasswordHash, Place},
     sessions::SessionId,
-    shards::Claim,
-    shards::Placed,
+    shards::{Claim, Placed},
     store_error::StoreError,
 };
 

@@ -81,12 +81,14 @@ impl Access {
         Ok(result)
     }
 
-    /// Gives `work` up when the timeout has passed.
+    /// Gives `work` up when the timeout has passed since `begun`.
     pub(super) async fn in_time<T>(
         &self,
+        begun: Instant,
         work: impl Future<Output = Result<T, sqlx::Error>>,
     ) -> Result<T, sqlx::Error> {
-        tokio::time::timeout(self.timeout, work).await.unwrap_or_else(|_| Err(late()))
+        let left = self.timeout.saturating_sub(begun.elapsed());
+        tokio::time::timeout(left, work).await.unwrap_or_else(|_| Err(late()))
     }
 
     /// Does `work` on a connection, which is kept only if that went well.
@@ -107,7 +109,7 @@ impl Access {
         &self,
         work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, sqlx::Error>,
     ) -> Result<Result<T, sqlx::Error>, StoreError> {
-        self.permitted(async |_| self.in_time(self.leased(work)).await).await
+        self.permitted(async |_| self.in_time(Instant::now(), self.leased(work)).await).await
     }
 
     /// As [`Self::guarded`], whatever the failure.

@@ -5,7 +5,7 @@
 //! alone: it does not wait behind what may hang. What is wrong with one row is told to those who asked for it: a row that
 //! can't be read is one key's, and where the server refuses the statement for many, each asks for its own.
 
-use std::{error::Error, fmt::Debug, hash::Hash, slice, sync::Arc};
+use std::{error::Error, fmt::Debug, hash::Hash, slice, sync::Arc, time::Instant};
 
 use sqlx::postgres::PgRow;
 
@@ -68,12 +68,13 @@ impl<T: Table> Lookups<T> {
 
     /// The row of `key`.
     pub(super) async fn find(&self, key: T::Key) -> Result<Option<T::Row>, StoreError> {
+        let begun = Instant::now();
         let found = self.access.permitted(async |is_probe| match &self.batcher {
             Some(batcher) if !is_probe => match self.by_batch(batcher, key.clone()).await {
-                Err(error) if is_refused(&error) => self.alone(&key).await,
+                Err(error) if is_refused(&error) => self.alone(&key, begun).await,
                 found => found,
             },
-            _ => self.alone(&key).await,
+            _ => self.alone(&key, begun).await,
         });
         let row = found.await?.map_err(|source| self.access.unavailable(source))?;
         row.transpose().map_err(|source| self.access.corrupt(T::WHAT, source))
@@ -83,8 +84,8 @@ impl<T: Table> Lookups<T> {
         self.batcher.as_ref().map(Batcher::stats)
     }
 
-    async fn alone(&self, key: &T::Key) -> Result<Option<Decoded<T::Row>>, Arc<sqlx::Error>> {
-        let fetched = self.access.in_time(fetch::<T>(&self.access, slice::from_ref(key)));
+    async fn alone(&self, key: &T::Key, begun: Instant) -> Result<Option<Decoded<T::Row>>, Arc<sqlx::Error>> {
+        let fetched = self.access.in_time(begun, fetch::<T>(&self.access, slice::from_ref(key)));
         // In a box, as sqlx's future is large, and would be moved by each that is around it.
         Ok(Box::pin(fetched).await?.pop().map(|(_, row)| row))
     }

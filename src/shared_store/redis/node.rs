@@ -125,9 +125,14 @@ async fn guarded<T>(
     work: impl Future<Output = Result<T, Error>>,
 ) -> Result<T, Error> {
     let open = || Error::new(ErrorKind::Canceled, "the circuit breaker is open");
-    let permit = breaker.permit(Instant::now()).ok_or_else(open)?;
+    let begun = Instant::now();
+    let permit = breaker.permit(begun).ok_or_else(open)?;
     let result = within(deadline, work).await;
-    permit.finish(!result.as_ref().is_err_and(is_down), Instant::now());
+    let up = !result.as_ref().is_err_and(is_down);
+    // That there was no answer in what others had left of their time says nothing.
+    if up || deadline.saturating_duration_since(begun) > COMMAND_TIMEOUT / 2 {
+        permit.finish(up, Instant::now());
+    }
     result
 }
 
