@@ -13,7 +13,8 @@
 //! waiting included, so those that came first are due first, and the task of a batch needs one timer for its own and for
 //! those that wait behind them: whoever waits, waits for a slot that some task has. (A timer for each lookup would cost it
 //! more than its place in a batch does. Only who joined a key of which the first asker has gone may be due before those of a
-//! batch that was full without it, and is told late then, by less than its time.) `gathering` decides who leaves when, `slots` shares that between threads.
+//! batch that was full without it, and is told late then, by less than its time.) `gathering` decides who leaves when,
+//! `slots` shares that between threads.
 
 mod gathering;
 mod slots;

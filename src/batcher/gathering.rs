@@ -32,6 +32,10 @@ pub(super) struct Batch<K, W>(ByKey<K, W>);
 /// Those who wait, by key. There are no more of them than requests under way: too few for keys that somebody chose to do harm.
 type ByKey<K, W> = HashMap<K, Vec<W>, RandomState>;
 
+fn take_late<K, W>(waiting: &mut ByKey<K, W>, is_late: impl Fn(&W) -> bool) -> Vec<W> {
+    waiting.values_mut().flat_map(|waiters| waiters.extract_if(.., |waiter| is_late(waiter))).collect()
+}
+
 impl<K, W> Gathering<K, W> {
     pub(super) fn new(policy: BatchPolicy) -> Self {
         Self { policy, taken: 0, boarding: 0, joined: false, order: VecDeque::new(), waiting: HashMap::default() }
@@ -85,8 +89,7 @@ impl<K: Clone + Eq + Hash, W> Gathering<K, W> {
 
     /// Takes out those who wait and are late.
     pub(super) fn expire(&mut self, is_late: impl Fn(&W) -> bool) -> Vec<W> {
-        let late =
-            self.waiting.values_mut().flat_map(|waiters| waiters.extract_if(.., |waiter| is_late(waiter))).collect();
+        let late = take_late(&mut self.waiting, is_late);
         self.waiting.retain(|_, waiters| !waiters.is_empty());
         self.order.retain(|key| self.waiting.contains_key(key));
         late
@@ -139,7 +142,7 @@ impl<K: Clone + Eq + Hash, W> Batch<K, W> {
 
     /// Takes out those who are late.
     pub(super) fn expire(&mut self, is_late: impl Fn(&W) -> bool) -> Vec<W> {
-        self.0.values_mut().flat_map(|waiters| waiters.extract_if(.., |waiter| is_late(waiter))).collect()
+        take_late(&mut self.0, is_late)
     }
 
     /// Takes out those who wait for a key.

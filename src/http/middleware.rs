@@ -241,11 +241,12 @@ async fn time_out<E>(
     timer: &SpareTimer,
     work: impl Future<Output = Result<Response, E>>,
 ) -> Result<Response, E> {
+    // It ends also when the work has used up what a task may do at a time.
+    let late = unconstrained(timer.until(Instant::now() + app.settings().request_timeout));
     tokio::select! {
         biased;
         served = work => served,
-        // Also when the work has used up what a task may do at a time.
-        () = unconstrained(timer.until(Instant::now() + app.settings().request_timeout)) => Ok(ProblemKind::Timeout.into_response()),
+        () = late => Ok(ProblemKind::Timeout.into_response()),
     }
 }
 

@@ -184,12 +184,12 @@ pub(super) async fn export(
     Segment(user_id): Segment,
 ) -> Result<Json<Export>, Problem> {
     let user_id = caller.target(&user_id, Access::Read)?;
-    let user = app.users().find(user_id).await?;
+    let (user, placed) = app.users().find_placed(user_id).await?;
     let current = Some(caller.session_id());
     let sessions = app.sessions().list(user_id).await?;
     Ok(Json(Export {
         password_reset_expires_at: user.reset.as_ref().map(|reset| reset.expires_at),
-        user: UserView::new(&app, user)?,
+        user: UserView::placed(user, placed.partition()),
         sessions: sessions.into_iter().map(|session| SessionListItem::new(session, current)).collect(),
         exported_at: Timestamp::now(),
     }))

@@ -62,7 +62,7 @@ pub struct UserChange {
 impl Users {
     /// The live row of a user.
     pub async fn find(&self, user_id: UserId) -> Result<User, UserError> {
-        self.shards.of_user(user_id)?.find_user(user_id).await?.ok_or(UserError::Unknown)
+        Ok(self.find_placed(user_id).await?.0)
     }
 
     /// The live row of a user, and where it is.
