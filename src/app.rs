@@ -24,6 +24,7 @@ use crate::{
     batcher::BatchStats,
     config::{OperatorTokens, Settings},
     fleet::{Fleet, Leader, Scaling},
+    http::Connections,
     load::LoadMeter,
     metrics::RequestMetrics,
     monitor::Monitor,
@@ -56,6 +57,7 @@ struct Inner {
     monitor: Monitor,
     tuner: Tuner,
     admission: Admission,
+    connections: Connections,
     draining: CancellationToken,
     tasks: TaskTracker,
 }
@@ -144,6 +146,11 @@ impl App {
     /// How much this instance takes on at a time.
     pub fn admission(&self) -> &Admission {
         &self.0.admission
+    }
+
+    /// The connections with clients.
+    pub(crate) fn connections(&self) -> &Connections {
+        &self.0.connections
     }
 
     /// Whether it is about to end, and takes requests a little longer.

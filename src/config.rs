@@ -24,8 +24,9 @@ pub use shards::{ShardUrl, ShardUrls};
 use crate::{
     balancer::Algorithm,
     gateway::HashBy,
+    http::Patience,
     log::LogFormat,
-    partitioner::{Node, PartitionerSpec, Strategy},
+    partitioner::{MAX_WEIGHT, Node, PartitionerSpec, Strategy},
     scaler::PolicyName,
     throttle::Limit,
     tuner::EMBEDDED_KNOBS,
@@ -92,10 +93,12 @@ settings! {
     region: String = "default";
     /// The zone that this instance runs in.
     zone: String = "default";
-    /// This instance's share of the traffic relative to others.
+    /// This instance's share of the traffic relative to others, from 1 to 1000.
     weight: u32 = "1";
     /// The most requests that this instance takes at a time, for balancing.
     max_connections: u32 = "1000";
+    /// Client connections that may be open; a sixteenth as many again is kept for operators and health checks. Unset: as many as the limit on file descriptors has room for, at most 10000.
+    max_open_connections: Option<u32> = "";
 
     /// The shards: id=postgres://…, separated by commas, or a file of them; ${NAME} in a URL stands for an environment variable. Unset: three embedded ones.
     shards: ShardUrls = "";
@@ -172,10 +175,12 @@ settings! {
     request_timeout: Duration = "30s";
     /// How long a client may take to send the head of a request, the first one of a connection included.
     header_timeout: Duration = "10s";
-    /// How long a client may take to send the body of a request.
+    /// How long a client may take to send the body of a request; through the gateway, each 16 KiB of it.
     body_timeout: Duration = "20s";
-    /// How long a client may read nothing of the response that is being sent to it.
+    /// How long a client may take to receive the response that is being sent to it, or each 64 KiB of a larger one.
     send_timeout: Duration = "60s";
+    /// How long an HTTP/2 connection may be open without a request.
+    http2_idle_timeout: Duration = "60s";
     /// How long a stopping instance still takes new requests while it tells the fleet and its probes that it leaves.
     drain_delay: Duration = "1s";
     /// How long requests under way may take to end after a stop signal.
@@ -287,8 +292,9 @@ impl Settings {
             self.redis_wait_replicas == 0 || self.redis_url.is_some(),
             "redis_wait_replicas: belongs to redis_url, and redis_url is not set",
         );
-        require(self.weight >= 1, "weight: must be at least 1");
+        require((1..=MAX_WEIGHT).contains(&self.weight), &format!("weight: must be from 1 to {MAX_WEIGHT}"));
         require(self.max_connections >= 1, "max_connections: must be at least 1");
+        require(self.max_open_connections != Some(0), "max_open_connections: must be at least 1");
         require(self.admission_min >= 1, "admission_min: must be at least 1");
         require(self.admission_max >= self.admission_min, "admission_max: must be at least admission_min");
         require(!self.request_timeout.is_zero(), "request_timeout: must be more than 0");
@@ -301,6 +307,7 @@ impl Settings {
         require(self.hash_threads <= 1024, "hash_threads: must be at most 1024");
         for (name, duration) in [
             ("send_timeout", self.send_timeout),
+            ("http2_idle_timeout", self.http2_idle_timeout),
             ("gateway_timeout", self.gateway_timeout),
             ("gateway_connect_timeout", self.gateway_connect_timeout),
             ("gateway_idle_timeout", self.gateway_idle_timeout),
@@ -361,6 +368,15 @@ impl Settings {
             || host.is_some_and(|host| {
                 !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'/')
             })
+    }
+
+    /// How long clients may take.
+    pub(crate) fn patience(&self) -> Patience {
+        Patience {
+            header_timeout: self.header_timeout,
+            send_timeout: self.send_timeout,
+            http2_idle_timeout: self.http2_idle_timeout,
+        }
     }
 
     /// How keys are placed on storage that does not exist yet.

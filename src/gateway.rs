@@ -28,7 +28,6 @@ use std::{
 
 use axum::extract::ConnectInfo;
 use http::{HeaderName, Request, Response};
-use hyper::body::Incoming;
 use tokio_util::sync::CancellationToken;
 
 pub use body::ResponseBody;
@@ -39,7 +38,7 @@ pub use spawn::SpawnCount;
 use self::{budget::RetryBudget, metrics::Metrics, nodes::Nodes};
 use crate::{
     config::{Networks, OperatorTokens},
-    http::ProblemKind,
+    http::{ClientBody, Connections, ProblemKind},
 };
 
 /// What requests are held together by where the algorithm is `hash`.
@@ -64,6 +63,8 @@ pub(crate) struct GatewayPolicy {
     pub(crate) trusted_proxies: Networks,
     /// How long a node may take to begin its response, and then to send nothing.
     pub(crate) timeout: Duration,
+    /// How long a client may take for each part of a body.
+    pub(crate) body_timeout: Duration,
 }
 
 /// The gateway; clones share it.
@@ -79,6 +80,7 @@ struct Inner {
     operator_tokens: OperatorTokens,
     /// Whether operators have a listener of their own, where metrics are open.
     operators_apart: bool,
+    connections: Connections,
     draining: CancellationToken,
     spawner: Option<spawn::Spawner>,
     /// The gateway's own endpoints.
@@ -87,7 +89,7 @@ struct Inner {
 
 impl Gateway {
     /// Answers a request; `is_operators` where operators' endpoints are to be there.
-    async fn answer(&self, mut request: Request<Incoming>, is_operators: bool) -> Response<ResponseBody> {
+    async fn answer(&self, mut request: Request<ClientBody>, is_operators: bool) -> Response<ResponseBody> {
         let peer = request.extensions_mut().remove::<ConnectInfo<SocketAddr>>();
         // The listener gives every request one.
         let peer = peer.map_or(SocketAddr::from(([0, 0, 0, 0], 0)), |ConnectInfo(peer)| peer);

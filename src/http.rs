@@ -4,6 +4,7 @@ pub mod address;
 pub mod auth;
 pub mod body;
 pub mod conditional;
+mod connections;
 pub mod cookie;
 mod docs;
 mod health;
@@ -33,7 +34,8 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::app::App;
-pub use listener::{ConnectionLimits, Listener, serve};
+pub(crate) use connections::{ClientBody, Connections, Patience, Surface};
+pub(crate) use listener::{Listener, ListenerPolicy, serve};
 use middleware::Surrounded;
 pub use problem::{Problem, ProblemKind, TYPE_PREFIX};
 
@@ -51,7 +53,7 @@ pub fn routers(app: &App) -> Routers {
     let (public, operator) = (public_routes().merge(health_routes()), operator::router());
     let finish = |routes| {
         let (router, document) = assemble(routes);
-        surround(router.merge(docs::router(document)), app)
+        surround(router.merge(docs::router(&document)), app)
     };
     if app.settings().operator_listen.is_some() {
         Routers { public: finish(public), operator: Some(finish(operator.merge(health_routes()))) }

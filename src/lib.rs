@@ -12,6 +12,7 @@ pub mod cli;
 pub mod clock;
 pub mod compaction;
 pub mod config;
+mod descriptors;
 pub mod fleet;
 pub mod gateway;
 pub mod health_check;

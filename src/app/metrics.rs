@@ -22,7 +22,19 @@ impl App {
     pub fn metrics_text(&self) -> String {
         let mut registry = Registry::with_prefix("symbolon");
         self.0.requests.register(&mut registry);
-        let systems = [about, demand, admission, hashing, circuits, lookups, session_reads, resources, network, tuning];
+        let systems = [
+            about,
+            connections,
+            demand,
+            admission,
+            hashing,
+            circuits,
+            lookups,
+            session_reads,
+            resources,
+            network,
+            tuning,
+        ];
         let samples = systems.into_iter().flat_map(|system| system(self)).collect();
         registry.register_collector(Box::new(Samples(samples)));
         metrics::text(&registry)
@@ -59,6 +71,10 @@ fn about(app: &App) -> Vec<Sample> {
         Sample::gauge("fleet_instances", "Instances in the fleet, as this one knows it")
             .value(fleet.as_of.map(|_| fleet.instances.len() as f64)),
     ]
+}
+
+fn connections(app: &App) -> Vec<Sample> {
+    app.connections().samples()
 }
 
 fn demand(app: &App) -> Vec<Sample> {

@@ -15,8 +15,9 @@ use crate::{
     balancer::{Node, NodeSpec},
     compaction,
     config::Settings,
+    descriptors::{self, Needs},
     fleet::{Fleet, Leader, Scaling},
-    http::{self, ConnectionLimits, Listener},
+    http::{self, Connections, Listener, ListenerPolicy, Surface},
     load::{Load, LoadMeter},
     metrics::RequestMetrics,
     monitor::Monitor,
@@ -61,6 +62,7 @@ impl Server {
             Some(address) => Some(bind("operator_listen", address).await?),
             None => None,
         };
+        let connections = connections(&settings)?;
         let stores = stores::open(&settings).await?;
         let password_policy = password_policy(&settings);
         let passwords = Arc::new(Passwords::start(&password_policy)?);
@@ -96,14 +98,18 @@ impl Server {
             passwords,
             sessions,
             users,
+            connections,
             draining,
             tasks: TaskTracker::new(),
             settings,
         }));
         let routers = http::routers(&app);
-        let mut listeners = vec![Listener::new(listener, routers.public)];
-        listeners
-            .extend(operator_listener.zip(routers.operator).map(|(listener, router)| Listener::new(listener, router)));
+        let mut listeners = vec![Listener::new(listener, Surface::Public, routers.public)];
+        listeners.extend(
+            operator_listener
+                .zip(routers.operator)
+                .map(|(listener, router)| Listener::new(listener, Surface::Operators, router)),
+        );
         let unprepared = match app.shards().current() {
             Ok(placement) => prepare_at_start(unprepared, placement.epoch).await?,
             Err(_) => unprepared,
@@ -154,14 +160,16 @@ impl Server {
                 prepare(Arc::clone(&shard), shards.clone(), stop)
             });
         }
-        let limits = ConnectionLimits {
-            header_timeout: settings.header_timeout,
-            send_timeout: settings.send_timeout,
+        let connections = app.connections().clone();
+        supervise(&background, &end_background, "connections", move |stop| connections.clone().sweep(stop));
+        let policy = ListenerPolicy {
+            connections: app.connections().clone(),
+            operator_tokens: app.operator_tokens().clone(),
             drain_timeout: settings.drain_timeout,
         };
         let close = CancellationToken::new();
         let serving = futures_util::future::join_all(
-            self.listeners.into_iter().map(|listener| http::serve(listener, limits, close.clone())),
+            self.listeners.into_iter().map(|listener| http::serve(listener, policy.clone(), close.clone())),
         );
         let draining = async {
             stop.cancelled().await;
@@ -183,6 +191,18 @@ impl Server {
         app.0.shared.close().await;
         tracing::info!("stopped");
     }
+}
+
+/// As many connections as the settings and the descriptors allow.
+fn connections(settings: &Settings) -> Result<Connections, StartError> {
+    // Embedded storage has some readers and a writer with up to three files for each database.
+    let stores =
+        if settings.is_embedded() { 128 } else { 64 } + settings.shards.0.len() * settings.shard_connections as usize;
+    let needs = Needs { stores, per_connection: 1 };
+    let wanted = settings.max_open_connections.map(|wanted| wanted as usize);
+    let limit = descriptors::raise_limit();
+    let most = descriptors::max_connections(wanted, limit, needs, Connections::kept_for_operators)?;
+    Ok(Connections::new(most, settings.patience()))
 }
 
 async fn bind(setting: &'static str, address: SocketAddr) -> Result<tokio::net::TcpListener, StartError> {

@@ -13,6 +13,7 @@ use super::catalog::{self, Catalog, RefreshError};
 use crate::{
     batcher::BatchPolicy,
     config::{OperatorTokens, PgUrl, SettingValue, Settings, ShardUrl},
+    descriptors::TooFewDescriptors,
     secret,
     shards::{
         AdoptError, ShardStore, Shards,
@@ -45,6 +46,9 @@ const TOKEN_FILE: &str = "operator-token";
 /// What stops a start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    /// More connections than there are file descriptors for.
+    #[error(transparent)]
+    Descriptors(#[from] TooFewDescriptors),
     /// The data directory can't be made or used.
     #[error("data: cannot use {}", path.display())]
     Data {

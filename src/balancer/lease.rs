@@ -23,11 +23,13 @@ pub struct Lease {
     begun: Instant,
     outcome: Outcome,
     ended: Option<Instant>,
+    /// Since when the place is given back, as the client is waited for.
+    paused: Option<Instant>,
 }
 
 impl Lease {
     pub(super) fn new(node: Arc<Node>, begun: Instant) -> Self {
-        Self { node, begun, outcome: Outcome::Cancelled, ended: None }
+        Self { node, begun, outcome: Outcome::Cancelled, ended: None, paused: None }
     }
 
     /// The node that the request is on.
@@ -40,6 +42,22 @@ impl Lease {
         self.outcome = outcome;
     }
 
+    /// Gives the place back until [`Self::resume`]: what the client takes to receive a response is no load of the node.
+    pub fn pause(&mut self, now: Instant) {
+        if self.paused.is_none() {
+            self.paused = Some(now);
+            self.node.measured().leave();
+        }
+    }
+
+    /// Takes a place again, whatever the limit.
+    pub fn resume(&mut self, now: Instant) {
+        if let Some(paused) = self.paused.take() {
+            self.node.measured().begin();
+            self.begun += now.saturating_duration_since(paused);
+        }
+    }
+
     /// Ends the request as of `now`.
     pub fn end(mut self, outcome: Outcome, now: Instant) {
         (self.outcome, self.ended) = (outcome, Some(now));
@@ -49,6 +67,7 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         let now = self.ended.unwrap_or_else(Instant::now);
+        self.resume(now);
         self.node.end(now.saturating_duration_since(self.begun), self.outcome, now);
     }
 }

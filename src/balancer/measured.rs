@@ -83,6 +83,11 @@ impl Measured {
         self.places.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Gives a place back without a record.
+    pub(super) fn leave(&self) {
+        self.places.fetch_sub(1, Ordering::Relaxed);
+    }
+
     /// Takes a place if fewer than `most` are taken: check and count are one step.
     pub(super) fn try_begin(&self, most: u64) -> bool {
         let most = most.min(IN_FLIGHT);

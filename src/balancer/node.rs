@@ -11,6 +11,7 @@ use super::{
     moment::{Moment, nanos},
     sync::{AtomicU64, Ordering},
 };
+use crate::partitioner::MAX_WEIGHT;
 
 /// What is known of a node before any request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,9 +109,9 @@ impl Node {
         &self.spec
     }
 
-    /// Its weight, at least 1.
+    /// Its weight; one that another process wrote may be out of bounds.
     pub(super) fn weight(&self) -> u32 {
-        self.spec.weight.max(1)
+        self.spec.weight.clamp(1, MAX_WEIGHT)
     }
 
     /// The most requests that it takes at a time.

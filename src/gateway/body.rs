@@ -1,10 +1,12 @@
 //! Bodies on their way through.
 
 use std::{
+    collections::VecDeque,
+    future::poll_fn,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use axum::body::Body as OwnBody;
@@ -13,17 +15,103 @@ use hyper::body::{Bytes, Incoming};
 use tokio::time::Sleep;
 
 use super::upstream::Reusable;
-use crate::balancer::{Lease, Outcome};
+use crate::{
+    balancer::{Lease, Outcome},
+    http::ClientBody,
+};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// So much of a body is read before a node is picked, and each further so much must come within `body_timeout`.
+const READ_AHEAD: usize = 16 * 1024;
 
 /// A request's body on its way to a node.
 #[derive(Debug)]
 pub(super) enum RequestBody {
     /// There is none: such a request can be made again.
     Empty,
-    /// As it comes from the client.
-    Streamed(Incoming, Arc<Upload>),
+    /// What was read ahead, and the rest as it comes from the client.
+    Streamed(Box<Streamed>),
+}
+
+/// A body of which the beginning, or all, has been read.
+#[derive(Debug)]
+pub(super) struct Streamed {
+    ahead: VecDeque<Frame<Bytes>>,
+    /// None once it has come to its end.
+    rest: Option<ClientBody>,
+    pace: Pace,
+    upload: Arc<Upload>,
+}
+
+/// How long a client has kept others waiting for a part of its body.
+#[derive(Debug)]
+struct Pace {
+    timeout: Duration,
+    waited: Duration,
+    /// What is left of the part, in bytes.
+    left: usize,
+    waits: Option<(Instant, Pin<Box<Sleep>>)>,
+}
+
+/// Why a body could not be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ReadError {
+    /// The client took too long.
+    TooSlow,
+    /// It broke off.
+    BrokenOff,
+}
+
+impl Pace {
+    fn new(timeout: Duration) -> Self {
+        Self { timeout, waited: Duration::ZERO, left: READ_AHEAD, waits: None }
+    }
+
+    /// The client sent so many bytes.
+    fn advance(&mut self, bytes: usize) {
+        if let Some((since, _)) = self.waits.take() {
+            self.waited += since.elapsed();
+        }
+        match self.left.checked_sub(bytes) {
+            Some(left) if left > 0 => self.left = left,
+            _ => (self.left, self.waited) = (READ_AHEAD, Duration::ZERO),
+        }
+    }
+
+    /// Waits for the client; ready once it is too slow.
+    fn poll_too_slow(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let left = self.timeout.saturating_sub(self.waited);
+        let (_, timer) = self.waits.get_or_insert_with(|| (Instant::now(), Box::pin(tokio::time::sleep(left))));
+        timer.as_mut().poll(cx)
+    }
+}
+
+impl Streamed {
+    /// The next frame from the client.
+    fn poll_client(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ReadError>>> {
+        let Some(body) = &mut self.rest else { return Poll::Ready(None) };
+        match Pin::new(&mut *body).poll_frame(cx) {
+            Poll::Pending => {
+                std::task::ready!(self.pace.poll_too_slow(cx));
+                Poll::Ready(Some(Err(ReadError::TooSlow)))
+            }
+            Poll::Ready(frame) => {
+                if frame.is_none() || body.is_end_stream() {
+                    self.rest = None;
+                }
+                let frame = frame.map(|frame| frame.map_err(|_| ReadError::BrokenOff));
+                let length = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref()).map_or(0, Bytes::len);
+                self.pace.advance(length);
+                Poll::Ready(frame)
+            }
+        }
+    }
+
+    /// Whether nothing more comes.
+    fn has_ended(&self) -> bool {
+        self.ahead.is_empty() && self.rest.is_none()
+    }
 }
 
 /// How far a request's body has come.
@@ -40,6 +128,8 @@ struct UploadState {
     waits: bool,
     /// Whether nobody wants the rest.
     unwanted: bool,
+    /// Whether the client took too long.
+    too_slow: bool,
     waker: Option<Waker>,
 }
 
@@ -53,6 +143,11 @@ impl Upload {
     pub(super) fn waits_for_client(&self) -> bool {
         let state = self.state();
         state.waits && !state.ended
+    }
+
+    /// Whether it was given up because the client took too long.
+    pub(super) fn was_too_slow(&self) -> bool {
+        self.state().too_slow
     }
 
     /// Gives up what has not come, as the response has: a client that stops would hold two connections for ever.
@@ -71,14 +166,30 @@ impl Upload {
 }
 
 impl RequestBody {
-    /// The body, and what tells how far it has come.
-    pub(super) fn new(body: Incoming) -> (Self, Arc<Upload>) {
+    /// Reads the beginning of a body, all of it if it is small: a node is asked only once there is something to send. Each
+    /// part of it may take `timeout`. What comes with it tells how far it has come.
+    pub(super) async fn read_ahead(body: ClientBody, timeout: Duration) -> Result<(Self, Arc<Upload>), ReadError> {
         let upload = Arc::new(Upload::default());
         if body.is_end_stream() {
             upload.state().ended = true;
-            return (Self::Empty, upload);
+            return Ok((Self::Empty, upload));
         }
-        (Self::Streamed(body, Arc::clone(&upload)), upload)
+        let mut streamed = Streamed {
+            ahead: VecDeque::new(),
+            rest: Some(body),
+            pace: Pace::new(timeout),
+            upload: Arc::clone(&upload),
+        };
+        let mut read = 0;
+        while read < READ_AHEAD
+            && let Some(frame) = poll_fn(|cx| streamed.poll_client(cx)).await
+        {
+            let frame = frame?;
+            read += frame.data_ref().map_or(0, Bytes::len);
+            streamed.ahead.push_back(frame);
+        }
+        upload.state().ended = streamed.has_ended();
+        Ok((Self::Streamed(Box::new(streamed)), upload))
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -91,30 +202,38 @@ impl Body for RequestBody {
     type Error = BoxError;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let Self::Streamed(body, upload) = self.get_mut() else { return Poll::Ready(None) };
-        let frame = Pin::new(&mut *body).poll_frame(cx);
-        let mut state = upload.state();
+        let Self::Streamed(body) = self.get_mut() else { return Poll::Ready(None) };
+        let frame = match body.ahead.pop_front() {
+            Some(frame) => Poll::Ready(Some(Ok(frame))),
+            None => body.poll_client(cx),
+        };
+        let mut state = body.upload.state();
         state.waits = frame.is_pending();
-        state.ended = matches!(frame, Poll::Ready(None)) || body.is_end_stream();
+        state.ended = body.has_ended();
+        state.too_slow = matches!(frame, Poll::Ready(Some(Err(ReadError::TooSlow))));
         if frame.is_pending() && state.unwanted {
             return Poll::Ready(Some(Err("nobody wants the rest of the body".into())));
         }
         state.waker = frame.is_pending().then(|| cx.waker().clone());
-        frame.map_err(Into::into)
+        frame.map_err(|error| format!("the body was not read: {error:?}").into())
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Empty => true,
-            Self::Streamed(body, _) => body.is_end_stream(),
+            Self::Streamed(body) => body.has_ended(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Empty => SizeHint::with_exact(0),
-            Self::Streamed(body, _) => body.size_hint(),
+        let Self::Streamed(body) = self else { return SizeHint::with_exact(0) };
+        let ahead: usize = body.ahead.iter().filter_map(Frame::data_ref).map(Bytes::len).sum();
+        let mut hint = body.rest.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint);
+        if let Some(upper) = hint.upper() {
+            hint.set_upper(upper + ahead as u64);
         }
+        hint.set_lower(hint.lower() + ahead as u64);
+        hint
     }
 }
 
@@ -126,7 +245,14 @@ pub enum ResponseBody {
     Forwarded(Forwarded),
 }
 
-/// A node's response body. It holds the request's place on the node until its end, and keeps the connection after it.
+impl From<OwnBody> for ResponseBody {
+    fn from(body: OwnBody) -> Self {
+        Self::Own(body)
+    }
+}
+
+/// A node's response body. It holds the request's place on the node while the node is waited for, and keeps the connection
+/// after its end.
 pub struct Forwarded {
     body: Incoming,
     lease: Option<Lease>,
@@ -169,6 +295,18 @@ impl Forwarded {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if let Some(lease) = &mut self.lease {
+            lease.resume(Instant::now());
+        }
+        let frame = self.poll_node(cx);
+        // Until it is asked for more, the client is waited for.
+        if let Some(lease) = self.lease.as_mut().filter(|_| frame.is_ready()) {
+            lease.pause(Instant::now());
+        }
+        frame
+    }
+
+    fn poll_node(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match Pin::new(&mut self.body).poll_frame(cx) {
             Poll::Ready(frame) => {
                 self.stalled = None;

@@ -10,7 +10,6 @@ use axum::{
     routing::{get, put},
 };
 use http::{Request, Response};
-use hyper::body::Incoming;
 use serde::{Deserialize, Serialize};
 use tower::ServiceExt;
 
@@ -18,7 +17,7 @@ use super::{Gateway, body::ResponseBody, spawn::InstanceView};
 use crate::{
     audit,
     balancer::{Algorithm, Node},
-    http::{Problem, ProblemKind, auth, middleware},
+    http::{ClientBody, Problem, ProblemKind, auth, middleware},
     metrics::OPENMETRICS,
 };
 
@@ -114,7 +113,7 @@ impl Gateway {
     }
 
     /// Answers at one of the gateway's own paths.
-    pub(super) async fn answer_itself(&self, request: Request<Incoming>) -> Response<ResponseBody> {
+    pub(super) async fn answer_itself(&self, request: Request<ClientBody>) -> Response<ResponseBody> {
         let router = self.0.own.get_or_init(|| self.own_router()).clone();
         match router.oneshot(request.map(Body::new)).await {
             Ok(mut response) => {

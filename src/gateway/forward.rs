@@ -1,6 +1,11 @@
 //! A request's way through: a node is picked, the request goes there, and the response comes back.
 
-use std::{borrow::Cow, net::SocketAddr, sync::Arc, time::Instant};
+use std::{
+    borrow::Cow,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Instant,
+};
 
 use axum::response::IntoResponse;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header};
@@ -8,13 +13,13 @@ use hyper::body::Incoming;
 
 use super::{
     Gateway, HashBy,
-    body::{Forwarded, RequestBody, ResponseBody, Upload},
+    body::{Forwarded, ReadError, RequestBody, ResponseBody, Upload},
     headers::{has_plain_length, has_plain_target, is_plainly_coded, prepare_request, prepare_response},
     upstream::{self, Reusable, SendError},
 };
 use crate::{
     balancer::{Algorithm, Caller, Lease, Node, Outcome, PickError},
-    http::{Problem, ProblemKind, address, auth},
+    http::{ClientBody, Problem, ProblemKind, address, auth},
 };
 
 /// On how many nodes a request is tried at most.
@@ -43,7 +48,7 @@ impl Failed {
 
 impl Gateway {
     /// Passes a request on.
-    pub(super) async fn forward(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<ResponseBody> {
+    pub(super) async fn forward(&self, request: Request<ClientBody>, peer: SocketAddr) -> Response<ResponseBody> {
         if request.method() == Method::CONNECT {
             return problem(ProblemKind::MethodNotAllowed);
         }
@@ -55,8 +60,16 @@ impl Gateway {
         if !is_plainly_coded(&parts.headers) {
             return closing(problem(ProblemKind::UnknownCoding));
         }
-        let place = self.place(&parts.headers, peer);
-        let (body, upload) = RequestBody::new(body);
+        let client = match address::of_client(peer.ip(), &parts.headers, &self.0.policy.trusted_proxies) {
+            Ok(client) => client,
+            Err(error) => return closing(problem(error)),
+        };
+        let place = self.place(&parts.headers, client);
+        let (body, upload) = match RequestBody::read_ahead(body, self.0.policy.body_timeout).await {
+            Ok(read) => read,
+            Err(ReadError::TooSlow) => return closing(problem(ProblemKind::BodyTimeout)),
+            Err(ReadError::BrokenOff) => return closing(problem(ProblemKind::Malformed)),
+        };
         let may_repeat = body.is_empty() && [Method::GET, Method::HEAD].contains(&parts.method);
         let inner = &self.0;
         inner.budget.deposit();
@@ -97,6 +110,9 @@ impl Gateway {
                 Err(_) if upload.waits_for_client() => return closing(problem(ProblemKind::BodyTimeout)),
                 Err(_) => (Failed { node, was_kept: false, error: None }, copy),
             };
+            if upload.was_too_slow() {
+                return closing(problem(ProblemKind::BodyTimeout));
+            }
             if failure.is_the_clients() {
                 tracing::debug!("a request's body broke off");
                 return problem(ProblemKind::Malformed);
@@ -172,22 +188,22 @@ impl Gateway {
     }
 
     /// What a pick goes by.
-    fn place(&self, headers: &HeaderMap, peer: SocketAddr) -> Place<'_> {
+    fn place(&self, headers: &HeaderMap, client: IpAddr) -> Place<'_> {
         let policy = &self.0.policy;
         let by_key = self.0.nodes.balancer.algorithm() == Algorithm::Hash;
         Place {
-            key: if by_key { self.key(headers, peer) } else { String::new() },
+            key: if by_key { self.key(headers, client) } else { String::new() },
             region: said(headers, policy.region_header.as_ref()).map_or(Cow::Borrowed(&policy.region), Cow::Owned),
             zone: said(headers, policy.zone_header.as_ref()).map_or(Cow::Borrowed(&policy.zone), Cow::Owned),
         }
     }
 
-    fn key(&self, headers: &HeaderMap, peer: SocketAddr) -> String {
+    fn key(&self, headers: &HeaderMap, client: IpAddr) -> String {
         let key = match &self.0.policy.hash_by {
             HashBy::User => auth::claimed_user(headers).map(|user_id| user_id.to_string()),
             HashBy::Header(name) => said(headers, Some(name)),
         };
-        key.unwrap_or_else(|| address::of_client(peer.ip(), headers, &self.0.policy.trusted_proxies).to_string())
+        key.unwrap_or_else(|| client.to_string())
     }
 }
 

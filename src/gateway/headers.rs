@@ -7,9 +7,11 @@ use http::{
     uri::{Authority, PathAndQuery, Scheme},
 };
 
-use crate::{config::Networks, http::middleware::is_fit_request_id};
+use crate::{
+    config::Networks,
+    http::{address::X_FORWARDED_FOR, middleware::is_fit_request_id},
+};
 
-const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
@@ -36,7 +38,7 @@ const PROTECTED: [HeaderName; 8] = [
     header::COOKIE,
     header::CONTENT_LENGTH,
     header::FORWARDED,
-    FORWARDED_FOR,
+    X_FORWARDED_FOR,
     FORWARDED_HOST,
     FORWARDED_PROTO,
 ];
@@ -175,21 +177,21 @@ pub(super) fn prepare_http2(parts: &mut request::Parts, node: &Authority) {
 
 /// Says whom the request came from. What the peer says of that is kept only of a trusted proxy.
 fn set_forwarded(headers: &mut HeaderMap, peer: IpAddr, trusted: &Networks, host: Option<&HeaderValue>) {
-    let mut address = peer.to_string();
+    let address = peer.to_string();
+    let mut chain: Vec<&[u8]> = Vec::new();
     if trusted.contain(peer) {
-        let said: Vec<&[u8]> = headers.get_all(&FORWARDED_FOR).iter().map(HeaderValue::as_bytes).collect();
-        if !said.is_empty() {
-            address = format!("{}, {address}", String::from_utf8_lossy(&said.join(&b", "[..])));
-        }
-    } else {
+        chain.extend(headers.get_all(&X_FORWARDED_FOR).iter().map(HeaderValue::as_bytes));
+    }
+    chain.push(address.as_bytes());
+    // Whatever strangers wrote is passed on as it is: what has been a header's value can be one again.
+    let chain = HeaderValue::from_bytes(&chain.join(&b", "[..]));
+    if !trusted.contain(peer) {
         for name in [&header::FORWARDED, &REAL_IP, &FORWARDED_HOST, &FORWARDED_PROTO] {
             headers.remove(name);
         }
     }
-    // What can't be said in a header was not an address.
-    let value = HeaderValue::from_str(&address).or_else(|_| HeaderValue::from_str(&peer.to_string()));
-    if let Ok(value) = value {
-        headers.insert(FORWARDED_FOR, value);
+    if let Ok(chain) = chain {
+        headers.insert(X_FORWARDED_FOR, chain);
     }
     headers.entry(FORWARDED_PROTO).or_insert(HeaderValue::from_static("http"));
     if let Some(host) = host {

@@ -12,6 +12,7 @@ use prometheus_client::{
 
 use crate::{
     balancer::{Balancer, NodeStats},
+    http::Connections,
     metrics::{self, SECONDS, Sample},
 };
 
@@ -27,7 +28,7 @@ pub(super) struct Metrics {
 }
 
 impl Metrics {
-    pub(super) fn new(balancer: Arc<Balancer>) -> Self {
+    pub(super) fn new(balancer: Arc<Balancer>, connections: Connections) -> Self {
         let mut registry = Registry::with_prefix("symbolon_gateway");
         let requests = Family::<[(&str, String); 1], Counter>::default();
         let by_class =
@@ -42,6 +43,7 @@ impl Metrics {
         registry.register("retries", "Requests made again on another node", retries.clone());
         registry.register("retries_refused", "Requests not made again for want of budget", refused_retries.clone());
         registry.register_collector(Box::new(Nodes(balancer)));
+        registry.register_collector(Box::new(Clients(connections)));
         Self { registry, requests: by_class, durations, retries, refused_retries }
     }
 
@@ -67,6 +69,16 @@ impl Metrics {
     /// All of it as OpenMetrics text.
     pub(super) fn text(&self) -> String {
         metrics::text(&self.registry)
+    }
+}
+
+/// The connections with clients at the time.
+#[derive(Debug)]
+struct Clients(Connections);
+
+impl Collector for Clients {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        metrics::encode(&self.0.samples(), &mut encoder)
     }
 }
 

@@ -9,7 +9,6 @@ use std::{
 };
 
 use http::{Request, Response};
-use hyper::body::Incoming;
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -26,9 +25,10 @@ use crate::{
     app::{self, StartError},
     balancer::{Balancer, NodeSpec, Policy},
     config::Settings,
+    descriptors::{self, Needs},
     fleet::FleetWatch,
     health_check::{self, Cadence, http::HttpCheck},
-    http::{ConnectionLimits, Listener, serve},
+    http::{ClientBody, Connections, Listener, ListenerPolicy, Surface, serve},
     shared_store::SharedStore,
     supervisor::supervise,
 };
@@ -68,6 +68,7 @@ impl GatewayServer {
             Some(address) => Some(bind("operator_listen", address).await?),
             None => None,
         };
+        let connections = connections(&settings)?;
         let (store, operator_tokens, token_file) = match &source {
             NodeSource::Addresses(_) => (None, settings.operator_token.clone(), None),
             NodeSource::Fleet | NodeSource::Spawn(..) => {
@@ -93,10 +94,11 @@ impl GatewayServer {
         let gateway = Gateway(Arc::new(Inner {
             policy: gateway_policy(&settings),
             budget: RetryBudget::new(settings.gateway_retry_percent, RETRY_RESERVE, now),
-            metrics: Metrics::new(Arc::clone(&nodes.balancer)),
+            metrics: Metrics::new(Arc::clone(&nodes.balancer), connections.clone()),
             nodes,
             operator_tokens,
             operators_apart: operator_listener.is_some(),
+            connections,
             draining: CancellationToken::new(),
             spawner,
             own: OnceLock::new(),
@@ -142,18 +144,19 @@ impl GatewayServer {
                 async move { spawner.run(&gateway.0.nodes, store, stop).await }
             });
         }
-        let limits = ConnectionLimits {
-            header_timeout: settings.header_timeout,
-            send_timeout: settings.send_timeout,
+        let policy = ListenerPolicy {
+            connections: gateway.0.connections.clone(),
+            operator_tokens: gateway.0.operator_tokens.clone(),
             drain_timeout: settings.drain_timeout,
         };
         let close = CancellationToken::new();
-        let public = Surface { gateway: gateway.clone(), is_operators: operator_listener.is_none() };
-        let operators = Surface { gateway: gateway.clone(), is_operators: true };
-        let listeners = [(listener, public)].into_iter().chain(operator_listener.map(|listener| (listener, operators)));
-        let serving = futures_util::future::join_all(
-            listeners.map(|(listener, surface)| serve(Listener::new(listener, surface), limits, close.clone())),
-        );
+        let public = Entrance { gateway: gateway.clone(), is_operators: operator_listener.is_none() };
+        let operators = Entrance { gateway: gateway.clone(), is_operators: true };
+        let listeners = [Listener::new(listener, Surface::Public, public)]
+            .into_iter()
+            .chain(operator_listener.map(|listener| Listener::new(listener, Surface::Operators, operators)));
+        let serving =
+            futures_util::future::join_all(listeners.map(|listener| serve(listener, policy.clone(), close.clone())));
         let draining = async {
             stop.cancelled().await;
             tracing::info!("stopping: new requests are taken a little longer, and all are finished");
@@ -177,13 +180,13 @@ impl GatewayServer {
 
 /// What a listener shows.
 #[derive(Debug, Clone)]
-struct Surface {
+struct Entrance {
     gateway: Gateway,
     /// Whether operators' endpoints are there.
     is_operators: bool,
 }
 
-impl tower::Service<Request<Incoming>> for Surface {
+impl tower::Service<Request<ClientBody>> for Entrance {
     type Response = Response<ResponseBody>;
     type Error = std::convert::Infallible;
     type Future = std::pin::Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
@@ -192,7 +195,7 @@ impl tower::Service<Request<Incoming>> for Surface {
         std::task::Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+    fn call(&mut self, request: Request<ClientBody>) -> Self::Future {
         let Self { gateway, is_operators } = self.clone();
         Box::pin(async move { Ok(gateway.answer(request, is_operators).await) })
     }
@@ -208,6 +211,8 @@ fn start_background(
     tracker: &TaskTracker,
     stop: &CancellationToken,
 ) {
+    let connections = gateway.0.connections.clone();
+    supervise(tracker, stop, "connections", move |stop| connections.clone().sweep(stop));
     let cadence = Cadence {
         interval: settings.check_interval,
         timeout: settings.check_timeout,
@@ -236,6 +241,15 @@ fn start_background(
     }
 }
 
+/// As many connections as the settings and the descriptors allow: each may need one with a node.
+fn connections(settings: &Settings) -> Result<Connections, StartError> {
+    let needs = Needs { stores: 64, per_connection: 2 };
+    let wanted = settings.max_open_connections.map(|wanted| wanted as usize);
+    let limit = descriptors::raise_limit();
+    let most = descriptors::max_connections(wanted, limit, needs, Connections::kept_for_operators)?;
+    Ok(Connections::new(most, settings.patience()))
+}
+
 async fn bind(setting: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
     TcpListener::bind(address).await.map_err(|source| StartError::Listen { setting, address, source })
 }
@@ -249,6 +263,7 @@ fn gateway_policy(settings: &Settings) -> GatewayPolicy {
         zone_header: settings.gateway_zone_header.clone(),
         trusted_proxies: settings.trusted_proxies.clone(),
         timeout: settings.gateway_timeout,
+        body_timeout: settings.body_timeout,
     }
 }
 

@@ -8,7 +8,8 @@ use axum::{
 };
 
 use super::{
-    address, cookie,
+    address::{self, Unreadable},
+    cookie,
     problem::{Problem, ProblemKind},
 };
 use crate::{
@@ -66,8 +67,9 @@ impl FromRequestParts<App> for Operator {
         if bearer(&parts.headers).is_some_and(|token| app.operator_tokens().accept(token)) {
             return Ok(Self(Actor::Operator));
         }
+        let address = address_of(parts, app)?;
         let refuse = |actor, kind: ProblemKind| {
-            audit::record(audit::Kind::OperatorRefused, None, actor, address_of(parts, app));
+            audit::record(audit::Kind::OperatorRefused, None, actor, address);
             Err(kind.into())
         };
         let token = match session_token(parts, app) {
@@ -103,16 +105,16 @@ pub fn claimed_user(headers: &HeaderMap) -> Option<UserId> {
     bearer(headers).or_else(|| cookie::token(headers)).and_then(Token::parse_session).map(|token| token.user_id())
 }
 
-fn address_of(parts: &Parts, app: &App) -> Option<IpAddr> {
-    let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>()?.0.ip();
-    Some(address::of_client(peer, &parts.headers, &app.settings().trusted_proxies))
+fn address_of(parts: &Parts, app: &App) -> Result<Option<IpAddr>, Unreadable> {
+    let Some(ConnectInfo(peer)) = parts.extensions.get::<ConnectInfo<SocketAddr>>() else { return Ok(None) };
+    address::of_client(peer.ip(), &parts.headers, &app.settings().trusted_proxies).map(Some)
 }
 
 impl FromRequestParts<App> for Origin {
-    type Rejection = std::convert::Infallible;
+    type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Self::Rejection> {
-        let address = address_of(parts, app);
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let address = address_of(parts, app)?;
         let user_agent =
             parts.headers.get(header::USER_AGENT).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
         let client = Client { address: address.map(|address| address.to_string()), user_agent };

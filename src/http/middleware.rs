@@ -146,8 +146,8 @@ pub fn complete(response: Response) -> Response {
     if response.headers().contains_key(REQUEST_ID) { response } else { completed(response, new_request_id()) }
 }
 
-/// Measures a request from its arrival to the end of its response body on this instance's node. Until then it holds what comes
-/// with the response.
+/// Measures a request from its arrival until the last frame of its response is made on this instance's node, and holds what
+/// comes with the response until then: how long the client takes to receive it says nothing of this instance.
 async fn measure<T: Send + Unpin + 'static>(
     app: &App,
     request: Request,
@@ -170,17 +170,31 @@ async fn measure<T: Send + Unpin + 'static>(
     if head || http_body::Body::is_end_stream(response.body()) {
         // Such a body is never read to its end, because there is none.
         lease.finish(outcome);
+        return response;
     }
-    response.map(|body| Body::new(Measured { body, lease, outcome, _observed: observed, _held: held }))
+    let measured = Some(UnderWay { lease, outcome, _observed: observed, _held: held });
+    response.map(|body| Body::new(Measured { body, measured }))
 }
 
-/// A body that holds its request's lease until it is sent or dropped.
+/// A body that holds its request's lease until its last frame is made or it is dropped.
 struct Measured<T> {
     body: Body,
+    measured: Option<UnderWay<T>>,
+}
+
+struct UnderWay<T> {
     lease: Lease,
     outcome: Outcome,
     _observed: Observed,
     _held: T,
+}
+
+impl<T> Measured<T> {
+    fn end(&mut self, failed: bool) {
+        if let Some(UnderWay { mut lease, outcome, .. }) = self.measured.take() {
+            lease.finish(if failed { Outcome::Failure } else { outcome });
+        }
+    }
 }
 
 impl<T: Unpin> http_body::Body for Measured<T> {
@@ -189,11 +203,10 @@ impl<T: Unpin> http_body::Body for Measured<T> {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let frame = Pin::new(&mut self.body).poll_frame(cx);
-        let outcome = self.outcome;
         match &frame {
-            Poll::Ready(Some(Err(_))) => self.lease.finish(Outcome::Failure),
-            Poll::Ready(None) => self.lease.finish(outcome),
-            Poll::Ready(Some(Ok(_))) if self.body.is_end_stream() => self.lease.finish(outcome),
+            Poll::Ready(Some(Err(_))) => self.end(true),
+            Poll::Ready(None) => self.end(false),
+            Poll::Ready(Some(Ok(_))) if self.body.is_end_stream() => self.end(false),
             _ => {}
         }
         frame

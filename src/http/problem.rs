@@ -188,7 +188,7 @@ impl Problem {
         self
     }
 
-    fn retry_after(mut self, after: Duration) -> Self {
+    pub(super) fn retry_after(mut self, after: Duration) -> Self {
         self.retry_after = Some(after);
         self
     }

@@ -17,6 +17,11 @@ async fn refused(request: &str) -> u16 {
     status
 }
 
+/// The beginning of a body that is too large to be read before it is passed on.
+fn streamed() -> String {
+    "x".repeat(20_000)
+}
+
 #[tokio::test]
 async fn a_request_that_is_framed_in_two_ways_has_one_meaning() {
     let mut node = Node::start().await;
@@ -95,10 +100,17 @@ async fn a_body_that_is_broken_is_not_passed_on_as_a_whole_one() {
     let mut node = Node::start().await;
     let gateway = gateway_before(&node, &[]).await;
     let mut client = Connection::with(&gateway).await;
-    client.send("POST /x HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\nXX\r\n").await;
+    let head = "POST /x HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\n";
+    client.send(format!("{head}4e20\r\n{}\r\n", streamed())).await;
     let mut request = node.request().await;
+    client.send("XX\r\n").await;
     assert!(!request.read_to_end().await.contains("0\r\n\r\n"), "the node must see that it is broken");
     assert_eq!(client.response().await.0, 400);
+    // Of a small one the node learns nothing.
+    let mut client = Connection::with(&gateway).await;
+    client.send(format!("{head}5\r\nhello\r\nXX\r\n")).await;
+    assert_eq!(client.response().await.0, 400);
+    assert!(node.has_nothing());
 }
 
 #[tokio::test]
@@ -106,9 +118,9 @@ async fn a_client_that_goes_away_in_the_middle_of_its_body_takes_the_request_alo
     let mut node = Node::start().await;
     let gateway = gateway_before(&node, &[]).await;
     let mut client = Connection::with(&gateway).await;
-    client.send("POST /x HTTP/1.1\r\nhost: h\r\ncontent-length: 100\r\n\r\nhello").await;
+    client.send(format!("POST /x HTTP/1.1\r\nhost: h\r\ncontent-length: 100000\r\n\r\n{}", streamed())).await;
     let mut request = node.request().await;
-    assert_eq!(request.read(5).await, "hello");
+    assert_eq!(request.read(20_000).await, streamed());
     drop(client);
     assert_eq!(request.read_to_end().await, "");
 }
@@ -145,7 +157,7 @@ async fn a_response_may_come_before_the_body_has_gone() {
     let mut node = Node::start().await;
     let gateway = gateway_before(&node, &[]).await;
     let mut client = Connection::with(&gateway).await;
-    client.send("POST /x HTTP/1.1\r\nhost: h\r\ncontent-length: 1000000\r\n\r\nhello").await;
+    client.send(format!("POST /x HTTP/1.1\r\nhost: h\r\ncontent-length: 1000000\r\n\r\n{}", streamed())).await;
     let mut request = node.request().await;
     request.send("HTTP/1.1 413 Content Too Large\r\ncontent-length: 2\r\n\r\nno").await;
     assert_eq!(client.response().await, (413, "no".to_owned()));
@@ -352,7 +364,7 @@ async fn a_client_that_stops_in_the_middle_of_its_body_is_not_the_nodes_failure(
     let gateway = gateway_before(&node, &[("SYMBOLON_GATEWAY_TIMEOUT", "300ms"), token]).await;
     for _ in 0..6 {
         let mut client = Connection::with(&gateway).await;
-        client.send("POST /x HTTP/1.1\r\nhost: h\r\ncontent-length: 100\r\n\r\nhello").await;
+        client.send(format!("POST /x HTTP/1.1\r\nhost: h\r\ncontent-length: 100000\r\n\r\n{}", streamed())).await;
         let request = node.request().await;
         assert_eq!(client.response().await.0, 408);
         drop(request);

@@ -70,6 +70,44 @@ async fn the_documentation_page_needs_nothing_from_elsewhere() {
 }
 
 #[tokio::test]
+async fn a_document_is_not_sent_to_those_who_have_it() {
+    let service = Service::start().await;
+    for path in ["/openapi.json", "/docs/", "/docs/swagger-ui-bundle.js", "/docs/swagger-initializer.js"] {
+        let sent = service.get(path).send().await;
+        assert_eq!((sent.status.as_u16(), sent.header("cache-control")), (200, "no-cache"), "{path}");
+        let again = service.get(path).header("if-none-match", sent.header("etag")).send().await;
+        assert_eq!((again.status.as_u16(), again.text.as_str()), (304, ""), "{path}");
+        let changed = service.get(path).header("if-none-match", "\"another\"").send().await;
+        assert_eq!(changed.status, 200, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_document_is_compressed_for_those_who_take_that() {
+    let service = Service::start().await;
+    for path in ["/openapi.json", "/docs/swagger-ui.css"] {
+        let plain = service.get(path).send().await;
+        let request = service.get(path).header("accept-encoding", "br, gzip");
+        let gzip = request.send().await;
+        assert_eq!((plain.header("content-encoding"), gzip.header("content-encoding")), ("", "gzip"), "{path}");
+        let length = |reply: &super::harness::Reply| reply.header("content-length").parse::<usize>().expect("a length");
+        assert!(length(&gzip) * 3 < length(&plain), "{path}");
+        assert_eq!(gzip.header("vary"), "accept-encoding");
+    }
+}
+
+#[tokio::test]
+async fn documents_have_a_limit_of_their_own() {
+    let service = Service::start().await;
+    let asked = (0..600).map(|_| async { service.get("/docs/index.css").send().await.status.as_u16() });
+    let statuses = futures_util::future::join_all(asked).await;
+    let served = statuses.iter().filter(|&&status| status == 200).count();
+    assert!((200..600).contains(&served), "{served}");
+    assert!(statuses.iter().all(|status| [200, 503].contains(status)), "{statuses:?}");
+    assert_eq!(service.get("/v1/session").send().await.status, 401);
+}
+
+#[tokio::test]
 async fn the_readme_names_every_setting() {
     let readme = include_str!("../../README.md");
     for setting in symbolon::config::SETTINGS {

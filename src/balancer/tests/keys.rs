@@ -52,3 +52,15 @@ proptest! {
         prop_assert!(moved as f64 <= 500.0 / count as f64 * 1.6 + 25.0, "{moved} of 500 moved from one of {count}");
     }
 }
+
+#[test]
+fn a_weight_out_of_bounds_makes_no_ring_of_such_a_size() {
+    let now = Instant::now();
+    let balancer = Balancer::new(Algorithm::Hash, Policy::default(), now);
+    let mut nodes = [spec("a"), spec("b")];
+    (nodes[0].weight, nodes[1].weight) = (u32::MAX, 0);
+    balancer.set_nodes(nodes.to_vec(), now);
+    let weights: Vec<u32> = balancer.nodes().iter().map(|node| node.weight()).collect();
+    assert_eq!(weights, [1000, 1]);
+    assert!(balancer.pick(&Caller { key: "x", ..Caller::default() }, now).is_ok());
+}

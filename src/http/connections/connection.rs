@@ -1,0 +1,293 @@
+//! One connection, and the requests on it from their heads to the last byte of their responses.
+
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering},
+    },
+    task::Waker,
+    time::Duration,
+};
+
+use futures_util::task::AtomicWaker;
+
+use super::{MAX_UNSENT_PER_CONNECTION, Patience, Shared, Surface, millis};
+
+/// How a connection is to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub(in crate::http) enum Ending {
+    /// Not yet.
+    No,
+    /// Once the requests on it are answered.
+    Gracefully,
+    /// Now.
+    AtOnce,
+}
+
+/// A connection.
+#[derive(Debug)]
+pub(in crate::http) struct Connection {
+    shared: Arc<Shared>,
+    id: u64,
+    surface: Surface,
+    is_http2: AtomicBool,
+    /// When the client last sent or took something, in milliseconds of the process' clock.
+    last_progress: AtomicU64,
+    /// Requests that this process works on: no one waits for the client.
+    working: AtomicUsize,
+    unsent: AtomicU64,
+    exchanges: Mutex<Vec<Weak<Exchange>>>,
+    /// The HTTP/2 stream that was begun and has no task yet.
+    begun: Mutex<Option<Arc<Exchange>>>,
+    ending: AtomicU8,
+    waker: AtomicWaker,
+}
+
+/// A request and its response; whatever works on it or holds a piece of it has a clone.
+#[derive(Debug)]
+pub(in crate::http) struct Exchange {
+    connection: Arc<Connection>,
+    is_stream: bool,
+    is_working: AtomicBool,
+    unsent: Mutex<Unsent>,
+    /// Whether an HTTP/2 stream's task goes on: it can be ended without its connection.
+    has_task: AtomicBool,
+    is_cancelled: AtomicBool,
+    waker: AtomicWaker,
+}
+
+/// The pieces of a response that wait for the client.
+#[derive(Debug, Default)]
+struct Unsent {
+    pieces: usize,
+    /// Since when the oldest one waits, in milliseconds of the process' clock.
+    since: u64,
+}
+
+impl Connection {
+    pub(super) fn new(shared: Arc<Shared>, id: u64, surface: Surface) -> Self {
+        Self {
+            // To the millisecond, so that a newcomer is not older than those that were used since the last sweep.
+            last_progress: AtomicU64::new(shared.now().max(millis(shared.started.elapsed()))),
+            shared,
+            id,
+            surface,
+            is_http2: AtomicBool::new(false),
+            working: AtomicUsize::new(0),
+            unsent: AtomicU64::new(0),
+            exchanges: Mutex::default(),
+            begun: Mutex::default(),
+            ending: AtomicU8::new(Ending::No as u8),
+            waker: AtomicWaker::new(),
+        }
+    }
+
+    pub(super) fn id(&self) -> u64 {
+        self.id
+    }
+
+    pub(super) fn surface(&self) -> Surface {
+        self.surface
+    }
+
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    pub(super) fn last_progress(&self) -> u64 {
+        self.last_progress.load(Ordering::Relaxed)
+    }
+
+    /// Whether it waits for its client.
+    pub(super) fn is_idle(&self) -> bool {
+        self.working.load(Ordering::Relaxed) == 0
+    }
+
+    /// Whether so much waits for clients that no response is to be added to it.
+    pub(in crate::http) fn is_pressed(&self) -> bool {
+        self.unsent.load(Ordering::Relaxed) > MAX_UNSENT_PER_CONNECTION || self.shared.is_pressed()
+    }
+
+    /// Begins an exchange.
+    pub(in crate::http) fn begin(self: &Arc<Self>, is_http2: bool) -> Arc<Exchange> {
+        let exchange = Arc::new(Exchange {
+            connection: Arc::clone(self),
+            is_stream: is_http2,
+            is_working: AtomicBool::new(true),
+            unsent: Mutex::default(),
+            has_task: AtomicBool::new(is_http2),
+            is_cancelled: AtomicBool::new(false),
+            waker: AtomicWaker::new(),
+        });
+        self.touch();
+        self.working.fetch_add(1, Ordering::Relaxed);
+        if is_http2 {
+            self.is_http2.store(true, Ordering::Relaxed);
+            self.shared.streams.fetch_add(1, Ordering::Relaxed);
+            *lock(&self.begun) = Some(Arc::clone(&exchange));
+        }
+        let mut exchanges = lock(&self.exchanges);
+        if exchanges.len() == exchanges.capacity() {
+            exchanges.retain(|exchange| exchange.strong_count() > 0);
+        }
+        exchanges.push(Arc::downgrade(&exchange));
+        exchange
+    }
+
+    /// The stream that was begun last, for the task that its connection spawns for it.
+    pub(super) fn take_begun(&self) -> Option<Arc<Exchange>> {
+        lock(&self.begun).take()
+    }
+
+    /// Ends it, unless it ends sooner already.
+    pub(in crate::http) fn end(&self, ending: Ending) {
+        if self.ending.fetch_max(ending as u8, Ordering::AcqRel) < ending as u8 {
+            self.waker.wake();
+        }
+    }
+
+    /// How it is to end.
+    pub(in crate::http) fn ending(&self) -> Ending {
+        match self.ending.load(Ordering::Acquire) {
+            0 => Ending::No,
+            1 => Ending::Gracefully,
+            _ => Ending::AtOnce,
+        }
+    }
+
+    /// Has its task woken when it is to end.
+    pub(in crate::http) fn register(&self, waker: &Waker) {
+        self.waker.register(waker);
+    }
+
+    /// Ends responses of which a piece has been waiting for longer than `patience`; returns how many.
+    pub(super) fn end_stalled(&self, now: u64, patience: Duration) -> u64 {
+        let mut stalled = Vec::new();
+        lock(&self.exchanges).retain(|exchange| {
+            let exchange = exchange.upgrade();
+            let is_live = exchange.is_some();
+            stalled.extend(exchange.filter(|exchange| exchange.is_stalled(now, patience)));
+            is_live
+        });
+        // Dropped after the lock: the last clone of an exchange tells its connection.
+        stalled.iter().filter(|exchange| exchange.cancel()).count() as u64
+    }
+
+    /// Ends an HTTP/2 connection without requests; what its client owes in the end is bounded too.
+    pub(super) fn end_unused(&self, now: u64, patience: &Patience) {
+        let is_unused = self.is_http2.load(Ordering::Relaxed)
+            && lock(&self.exchanges).iter().all(|exchange| exchange.strong_count() == 0);
+        if !is_unused {
+            return;
+        }
+        let idle = Duration::from_millis(now.saturating_sub(self.last_progress()));
+        if idle > patience.http2_idle_timeout + patience.header_timeout {
+            self.end(Ending::AtOnce);
+        } else if idle > patience.http2_idle_timeout {
+            self.end(Ending::Gracefully);
+        }
+    }
+
+    fn touch(&self) {
+        self.last_progress.store(self.shared.now(), Ordering::Relaxed);
+    }
+}
+
+impl Exchange {
+    /// Whether the process works on it, or waits for its client.
+    pub(super) fn set_working(&self, is_working: bool) {
+        if self.is_working.swap(is_working, Ordering::Relaxed) != is_working {
+            let working = &self.connection.working;
+            if is_working {
+                working.fetch_add(1, Ordering::Relaxed)
+            } else {
+                working.fetch_sub(1, Ordering::Relaxed)
+            };
+        }
+    }
+
+    /// The client has sent something.
+    pub(super) fn touch(&self) {
+        self.connection.touch();
+    }
+
+    /// `bytes` of the response wait for the client.
+    pub(super) fn hold(&self, bytes: u64) {
+        self.connection.unsent.fetch_add(bytes, Ordering::Relaxed);
+        if is_counted(bytes) {
+            self.connection.shared.unsent.fetch_add(bytes, Ordering::Relaxed);
+        }
+    }
+
+    /// They wait no more.
+    pub(super) fn release(&self, bytes: u64, is_counted: bool) {
+        self.connection.unsent.fetch_sub(bytes, Ordering::Relaxed);
+        if is_counted {
+            self.connection.shared.unsent.fetch_sub(bytes, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn begin_piece(&self) {
+        let mut unsent = lock(&self.unsent);
+        if unsent.pieces == 0 {
+            unsent.since = self.connection.shared.now();
+        }
+        unsent.pieces += 1;
+    }
+
+    pub(super) fn end_piece(&self) {
+        let mut unsent = lock(&self.unsent);
+        unsent.pieces -= 1;
+        unsent.since = self.connection.shared.now();
+        self.connection.touch();
+    }
+
+    fn is_stalled(&self, now: u64, patience: Duration) -> bool {
+        let unsent = lock(&self.unsent);
+        unsent.pieces > 0 && Duration::from_millis(now.saturating_sub(unsent.since)) > patience
+    }
+
+    /// Ends the stream, or the connection where there is no task to end; false if that was done before.
+    fn cancel(&self) -> bool {
+        if self.has_task.load(Ordering::Acquire) {
+            let is_first = !self.is_cancelled.swap(true, Ordering::AcqRel);
+            self.waker.wake();
+            return is_first;
+        }
+        let is_first = self.connection.ending() != Ending::AtOnce;
+        self.connection.end(Ending::AtOnce);
+        is_first
+    }
+
+    /// Whether its task is to end; if not yet, `waker` is woken then.
+    pub(super) fn poll_cancelled(&self, waker: &Waker) -> bool {
+        self.waker.register(waker);
+        self.is_cancelled.load(Ordering::Acquire)
+    }
+
+    pub(super) fn end_task(&self) {
+        self.has_task.store(false, Ordering::Release);
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        self.set_working(false);
+        if self.is_stream {
+            self.connection.shared.streams.fetch_sub(1, Ordering::Relaxed);
+        }
+        self.connection.touch();
+    }
+}
+
+/// Whether so many bytes count for the process too: small ones are bounded by how many requests there are, and all threads
+/// would share the count.
+pub(super) fn is_counted(bytes: u64) -> bool {
+    bytes > 4096
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing panics while it holds the lock.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

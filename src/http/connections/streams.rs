@@ -1,0 +1,40 @@
+//! Tasks of HTTP/2 streams, which end when their client keeps them waiting.
+
+use std::{
+    future::poll_fn,
+    pin::pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use hyper::rt::Executor;
+
+use super::Connection;
+
+/// Spawns the streams of one connection.
+#[derive(Debug, Clone)]
+pub(in crate::http) struct StreamExecutor(pub(in crate::http) Arc<Connection>);
+
+impl<F: Future<Output = ()> + Send + 'static> Executor<F> for StreamExecutor {
+    fn execute(&self, stream: F) {
+        // hyper spawns a stream right after it has called the service for it.
+        let Some(exchange) = self.0.take_begun() else {
+            tokio::spawn(stream);
+            return;
+        };
+        tokio::spawn(async move {
+            {
+                // Dropped at the end: that resets a stream which has not ended.
+                let mut stream = pin!(stream);
+                poll_fn(|cx: &mut Context<'_>| {
+                    if exchange.poll_cancelled(cx.waker()) {
+                        return Poll::Ready(());
+                    }
+                    stream.as_mut().poll(cx)
+                })
+                .await;
+            }
+            exchange.end_task();
+        });
+    }
+}

@@ -1,0 +1,162 @@
+//! One connection, from its first byte to its last.
+
+use std::{
+    error::Error,
+    future::poll_fn,
+    net::SocketAddr,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use axum::{
+    extract::ConnectInfo,
+    http::{HeaderValue, Request, Response, StatusCode, Version, header},
+    response::IntoResponse,
+};
+use futures_util::future::Either;
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    server::conn::auto::Builder,
+};
+use tokio::{net::TcpStream, sync::Notify};
+use tokio_io_timeout::TimeoutStream;
+
+use super::{Closing, ListenerPolicy, SentBody, Served};
+use crate::http::{
+    auth,
+    connections::{ClientBody, Ending, Opened, Outgoing, StreamExecutor},
+    middleware,
+    problem::{Problem, ProblemKind},
+    timers::SpareTimer,
+};
+
+/// The largest head of a request, in bytes.
+const LARGEST_HEAD: usize = 64 * 1024;
+
+/// Request bytes that HTTP/2 clients may send ahead of what is read, on one stream and on all.
+const STREAM_WINDOW: u32 = 64 * 1024;
+const CONNECTION_WINDOW: u32 = 512 * 1024;
+
+/// How long a connection above the cap may take to show that it is an operator's.
+const PROOF_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// A connection that is served.
+pub(super) struct Conversation {
+    pub(super) peer: SocketAddr,
+    pub(super) opened: Opened,
+    pub(super) closing: Arc<Closing>,
+    pub(super) policy: ListenerPolicy,
+}
+
+impl Conversation {
+    /// Serves `service` on the connection until its end.
+    pub(super) async fn run<S: Served<B>, B: SentBody>(self, stream: TcpStream, service: S) {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "TCP_NODELAY was refused");
+        }
+        let patience = self.policy.connections.patience();
+        let builder = self.builder();
+        let first_request = Arc::new(Notify::new());
+        let (connection, is_above_cap) = (Arc::clone(&self.opened.connection), self.opened.is_above_cap);
+        let (heard, timer, peer, policy) =
+            (Arc::clone(&first_request), SpareTimer::default(), self.peer, self.policy.clone());
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            heard.notify_one();
+            let exchange = connection.begin(request.version() == Version::HTTP_2);
+            let answer = if is_above_cap && !is_privileged(&request, &policy) {
+                Either::Right(std::future::ready(Ok(above_cap())))
+            } else if connection.is_pressed() {
+                Either::Right(std::future::ready(Ok(pressed())))
+            } else {
+                request.extensions_mut().insert(ConnectInfo(peer));
+                request.extensions_mut().insert(timer.clone());
+                let request = request.map(|body| ClientBody::new(body, Arc::clone(&exchange)));
+                // Which is ready at any time, as it holds nothing back.
+                Either::Left(service.clone().call(request))
+            };
+            async move { answer.await.map(|response| response.map(|body| Outgoing::new(body, exchange))) }
+        });
+        // hyper would wait for ever, and whatever the response holds with it.
+        let mut stream = TimeoutStream::new(stream);
+        stream.set_write_timeout(Some(patience.send_timeout));
+        let mut serving = std::pin::pin!(builder.serve_connection(TokioIo::new(Box::pin(stream)), service));
+        let mut closing = std::pin::pin!(self.closing.token.cancelled());
+        let (mut asked, mut is_ending, mut registered) = (false, false, None);
+        let mut serving = poll_fn(|cx: &mut Context<'_>| {
+            // Registered again once an ending was seen: it may be followed by a sooner one.
+            let ending = self.opened.connection.ending();
+            if registered != Some(ending) {
+                self.opened.connection.register(cx.waker());
+                registered = Some(ending);
+            }
+            let ending = self.opened.connection.ending();
+            // Asked once, so as to be woken, and then only when there is news: it takes a lock that all connections share.
+            let mut closes = false;
+            if !is_ending && (!asked || self.closing.has_begun()) {
+                asked = true;
+                closes = closing.as_mut().poll(cx).is_ready();
+            }
+            if !is_ending && (closes || ending == Ending::Gracefully) {
+                is_ending = true;
+                serving.as_mut().graceful_shutdown();
+            }
+            if ending == Ending::AtOnce { Poll::Ready(Ok(())) } else { serving.as_mut().poll(cx) }
+        });
+        // hyper times the head of a request, but not the wait for its first byte, nor that for HTTP/2's preface.
+        let head_timeout =
+            if is_above_cap { patience.header_timeout.min(PROOF_TIMEOUT) } else { patience.header_timeout };
+        let first_request = tokio::time::timeout(head_timeout, first_request.notified());
+        let ended = tokio::select! {
+            ended = &mut serving => ended,
+            first = first_request => match first {
+                Ok(()) => (&mut serving).await,
+                Err(_) => return tracing::debug!(%peer, "a connection brought no request in time"),
+            },
+        };
+        // A client that breaks off or sends no HTTP is its own affair.
+        if let Err(error) = ended {
+            tracing::debug!(error = &*error as &dyn Error, %peer, "a connection ended early");
+        }
+    }
+
+    fn builder(&self) -> Builder<StreamExecutor> {
+        let connections = &self.policy.connections;
+        let mut builder = Builder::new(StreamExecutor(Arc::clone(&self.opened.connection)));
+        builder
+            .http1()
+            .timer(SpareTimer::default())
+            .header_read_timeout(connections.patience().header_timeout)
+            .max_buf_size(LARGEST_HEAD);
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(connections.streams_per_connection())
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_header_list_size(LARGEST_HEAD as u32)
+            .keep_alive_interval(Some(Duration::from_secs(30)));
+        builder
+    }
+}
+
+/// Whether a request is served however many connections there are: those who watch or mend the service must get in.
+fn is_privileged<B>(request: &Request<B>, policy: &ListenerPolicy) -> bool {
+    request.uri().path().starts_with("/v1/health/")
+        || auth::bearer(request.headers()).is_some_and(|token| policy.operator_tokens.accept(token))
+}
+
+/// The answer on a connection above the cap, which ends with it.
+fn above_cap<B: SentBody>() -> Response<B> {
+    let mut response = middleware::complete(Problem::from(ProblemKind::Overloaded).unlogged().into_response());
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response.map(B::from)
+}
+
+/// The answer while too much waits for clients: it has no body, which would wait too.
+fn pressed<B: SentBody>() -> Response<B> {
+    let mut response = middleware::complete(StatusCode::SERVICE_UNAVAILABLE.into_response());
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    response.map(B::from)
+}

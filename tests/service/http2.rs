@@ -1,0 +1,79 @@
+//! A client of HTTP/2 that takes of its responses only what a test lets it.
+
+use h2::client::{Builder, ResponseFuture, SendRequest};
+use http::Request;
+use hyper::body::Bytes;
+use tokio::{net::TcpStream, task::JoinHandle};
+
+use super::harness::{DEADLINE, Service};
+
+/// A connection.
+pub struct Http2 {
+    sender: SendRequest<Bytes>,
+    authority: String,
+    /// Ends with the connection; answers pings until then.
+    pub connection: JoinHandle<Result<(), h2::Error>>,
+}
+
+impl Http2 {
+    /// A connection whose streams have `window` bytes of room.
+    pub async fn with(service: &Service, window: u32) -> Self {
+        let authority = service.url.strip_prefix("http://").expect("an address").to_owned();
+        let stream = TcpStream::connect(&authority).await.expect("a connection");
+        let (sender, connection) =
+            Builder::new().initial_window_size(window).handshake(stream).await.expect("a handshake");
+        Self { sender, authority, connection: tokio::spawn(connection) }
+    }
+
+    /// Begins a request; its response is read when the test does.
+    pub async fn begin(&mut self, method: &str, path: &str, body: Option<&str>) -> ResponseFuture {
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("http://{}{path}", self.authority))
+            .header("content-type", "application/json")
+            .body(())
+            .expect("a request");
+        self.sender = self.sender.clone().ready().await.expect("room for a stream");
+        let (response, mut upload) = self.sender.send_request(request, body.is_none()).expect("sent");
+        if let Some(body) = body {
+            upload.send_data(Bytes::from(body.to_owned()), true).expect("sent");
+        }
+        response
+    }
+
+    /// Makes so many requests and returns their responses, once all have a head; nothing of their bodies is taken.
+    pub async fn stall(&mut self, count: usize, method: &str, path: &str, body: Option<&str>) -> Vec<Stalled> {
+        let mut responses = Vec::new();
+        for _ in 0..count {
+            responses.push(self.begin(method, path, body).await);
+        }
+        let mut stalled = Vec::new();
+        for response in responses {
+            let response = tokio::time::timeout(DEADLINE, response).await.expect("in time").expect("a head");
+            stalled.push(Stalled { status: response.status().as_u16(), body: response.into_body() });
+        }
+        stalled
+    }
+}
+
+/// A response whose body is not taken.
+pub struct Stalled {
+    pub status: u16,
+    body: h2::RecvStream,
+}
+
+impl Stalled {
+    /// Why the body breaks off, once it does.
+    pub async fn failure(&mut self) -> h2::Error {
+        let failed = async {
+            loop {
+                match self.body.data().await {
+                    Some(Ok(_)) => {}
+                    Some(Err(error)) => return error,
+                    None => panic!("the body came to its end"),
+                }
+            }
+        };
+        tokio::time::timeout(DEADLINE, failed).await.expect("in time")
+    }
+}
