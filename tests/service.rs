@@ -22,6 +22,7 @@ mod processes;
 mod protocol;
 mod real_stores;
 mod redis_faults;
+mod redis_full;
 mod redis_tls;
 mod registration;
 mod scaling;

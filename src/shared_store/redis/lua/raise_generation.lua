@@ -1,6 +1,8 @@
 -- Raises the generation, or makes one; the kept session follows it if it was of the one before.
 -- KEYS: user, kept session or, if none is kept, the user again
 -- ARGV: random generation, how long to keep it at least
+-- Redis refuses what may take memory where that is full, unless the script has written before: what ends sessions must pass.
+redis.call('DEL', KEYS[1] .. '-')
 local before, snapshot = string.match(redis.call('GET', KEYS[1]) or '', '^(%S+)(.*)$')
 if before then
     local raised = string.format('%.0f', tonumber(before) + 1)
