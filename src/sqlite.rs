@@ -32,7 +32,7 @@ use crate::{
 };
 
 /// How long to wait for another process's write before giving up.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+pub const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const READERS: u32 = 4;
 /// How much of a file each connection keeps in memory at most, in KiB; SQLite's own default.
 pub const CACHE_KIB: u64 = 2000;

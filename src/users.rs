@@ -11,6 +11,7 @@ mod names;
 mod preferences;
 mod registration;
 mod reset;
+mod revocation;
 pub mod rules;
 pub mod transfer;
 mod user;

@@ -95,6 +95,8 @@ problem_kinds! {
     Internal = "internal", INTERNAL_SERVER_ERROR, "The service failed";
     /// A store that the request needs does not answer.
     Unavailable = "unavailable", SERVICE_UNAVAILABLE, "A store does not answer";
+    /// A change that ends the user's sessions is under way, or was left half-way: nobody logs in until that is known.
+    RevocationPending = "revocation-pending", SERVICE_UNAVAILABLE, "The user's sessions are being ended";
     /// The request waits behind too many others.
     Overloaded = "overloaded", SERVICE_UNAVAILABLE, "Too many requests wait";
     /// The request took too long.
@@ -303,6 +305,9 @@ impl From<UserError> for Problem {
                 Self::field(ProblemKind::InvalidResetToken, "token", "is unknown, used or expired")
             }
             UserError::Suspended => ProblemKind::Suspended.into(),
+            UserError::RevocationPending { retry_after } => {
+                Self::from(ProblemKind::RevocationPending).retry_after(retry_after)
+            }
             UserError::PreconditionFailed => {
                 Self::field(ProblemKind::PreconditionFailed, "If-Match", "names another version")
             }

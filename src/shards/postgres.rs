@@ -158,6 +158,10 @@ impl ShardStore for PgShard {
         self.access.find(sqlx::query("SELECT 1")).await.map(drop)
     }
 
+    fn statement_timeout(&self) -> Duration {
+        self.access.timeout()
+    }
+
     async fn find_user(&self, user_id: UserId) -> Result<Option<User>, StoreError> {
         self.users.find(user_id).await
     }

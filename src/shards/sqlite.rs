@@ -4,7 +4,7 @@ mod bulk;
 mod claims;
 mod users;
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use sqlx::Sqlite;
@@ -14,7 +14,7 @@ use super::store::{Claim, ShardStore, StoredClaim};
 use crate::{
     migrations::Source,
     passwords::PasswordHash,
-    sqlite::{Database, Durability, OpenError, Write},
+    sqlite::{BUSY_TIMEOUT, Database, Durability, OpenError, Write},
     store_error::StoreError,
     users::{LoginName, User, UserId},
 };
@@ -101,6 +101,11 @@ type Query<'q> = sqlx::query::Query<'q, Sqlite, sqlx::sqlite::SqliteArguments>;
 impl ShardStore for SqliteShard {
     async fn ping(&self) -> Result<(), StoreError> {
         self.database.ping().await
+    }
+
+    /// What a write waits for other processes.
+    fn statement_timeout(&self) -> Duration {
+        BUSY_TIMEOUT
     }
 
     async fn find_user(&self, user_id: UserId) -> Result<Option<User>, StoreError> {

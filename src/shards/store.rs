@@ -1,5 +1,7 @@
 //! What a shard's storage must do: users by id, and claims by login name.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use uuid::Uuid;
 
@@ -42,6 +44,9 @@ pub struct StoredClaim {
 pub trait ShardStore: BulkStore + std::fmt::Debug {
     /// Whether the shard answers.
     async fn ping(&self) -> Result<(), StoreError>;
+
+    /// How long a statement may take: after that it has ended, or its answer is not waited for.
+    fn statement_timeout(&self) -> Duration;
 
     /// The live row of a user.
     async fn find_user(&self, user_id: UserId) -> Result<Option<User>, StoreError>;

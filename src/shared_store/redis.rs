@@ -7,6 +7,7 @@
 //! |---|---|---|
 //! | `symbolon:{id}:user` | string | the generation, the snapshot's version, and the snapshot |
 //! | `symbolon:{id}:index` | sorted set | session ids by absolute expiry |
+//! | `symbolon:{id}:revocations` | sorted set | revocations that are pending, by expiry |
 //! | `symbolon:{id}:session:<id>` | string | one session: generation, idle end, end, creation, digest, address, user agent |
 //! | `symbolon:throttle:{<digest>}` | string | when a bucket will be full |
 //! | `symbolon:{fleet}:seen`, `:records` | sorted set, hash | instances |

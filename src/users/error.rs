@@ -49,6 +49,12 @@ pub enum UserError {
     /// The user is suspended: no session is made for it.
     #[error("the user is suspended")]
     Suspended,
+    /// Its sessions are being ended because of a change that nobody knows yet to have been made.
+    #[error("a change that ends the user's sessions is under way")]
+    RevocationPending {
+        /// When that is over at the latest.
+        retry_after: Duration,
+    },
     /// `If-Match` names another version.
     #[error("the user has changed")]
     PreconditionFailed,

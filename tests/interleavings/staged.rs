@@ -170,6 +170,11 @@ impl ShardStore for StagedShard {
         self.inner.ping().await
     }
 
+    fn statement_timeout(&self) -> Duration {
+        // Revocations expire soon.
+        Duration::from_millis(200)
+    }
+
     async fn find_user(&self, user_id: UserId) -> Result<Option<User>, StoreError> {
         let found = self.inner.find_user(user_id).await;
         self.after(Step::Find).await;

@@ -5,6 +5,7 @@
 
 mod deletions;
 mod held;
+mod passwords;
 mod registrations;
 mod renames;
 mod stage;

@@ -58,7 +58,7 @@ pub struct Empty {}
         (status = 200, description = "The session and its token.", body = IssuedView),
         (status = 404, description = "not-found"),
         (status = 409, description = "suspended"),
-        (status = 503, description = "overloaded"),
+        (status = 503, description = "overloaded, revocation-pending"),
     )
 )]
 pub(in crate::http) async fn issue_session(

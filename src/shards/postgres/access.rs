@@ -49,6 +49,10 @@ impl Access {
         &self.shard_id
     }
 
+    pub(super) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
     pub(super) fn is_prepared(&self) -> bool {
         self.prepared.load(Ordering::Acquire)
     }

@@ -1,10 +1,10 @@
 //! Three shards in three databases of one server, and what is asserted of names on them.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     servers::{postgres::Postgres, redis::Redis},
-    service::harness::{PASSWORD, Service, registration},
+    service::harness::{PASSWORD, Request, Service, registration},
 };
 
 const TOKEN: &str = "operator-token-of-the-tests";
@@ -74,6 +74,22 @@ impl Stage {
         for shard in 0..3 {
             self.psql(shard, "UPDATE login_names SET claimed_at = claimed_at - interval '2 minutes'");
         }
+    }
+
+    /// Has all revocations of sessions expire that were begun up to now.
+    pub fn age_revocations(&self) {
+        let script = "for _, key in ipairs(redis.call('KEYS', 'symbolon:*:revocations')) do \
+            for _, id in ipairs(redis.call('ZRANGE', key, 0, -1)) do redis.call('ZADD', key, 1, id) end end return 'aged'";
+        assert_eq!(self.redis.command(&["eval", script, "0"]), "aged");
+    }
+
+    pub fn redis(&mut self) -> &mut Redis {
+        &mut self.redis
+    }
+
+    /// A request of the operator's that suspends a user.
+    pub fn suspend(&self, service: &Service, user_id: &str) -> Request {
+        service.put(&format!("/v1/operator/users/{user_id}/suspended"), json!({"suspended": true})).bearer(TOKEN)
     }
 
     /// The id of the user that answers to a name: to an operator, to a login, and in the rows.
