@@ -200,3 +200,25 @@ async fn change_password(users: &Users, user_id: UserId) -> Result<(), UserError
     let (old, new) = (PASSWORD.to_owned().into(), NEW_PASSWORD.to_owned().into());
     users.change_password(user_id, &old, &new, None, Actor::Nobody, None).await
 }
+
+#[tokio::test]
+async fn a_name_whose_row_was_not_sent_is_free_at_once() {
+    let stage = Stage::new().await;
+    let users = stage.users();
+    stage.refuse(Step::Insert);
+    users.register(staged::registration("ada")).await.expect_err("it is not sent");
+    let user_id = users.register(staged::registration("ada")).await.expect("the name is free").user_id;
+    stage.refuse(Step::Update);
+    users.change(user_id, &Precondition::None, rename_to("lovelace")).await.expect_err("it is not sent");
+    users.register(staged::registration("lovelace")).await.expect("the name is free");
+}
+
+#[tokio::test]
+async fn a_password_change_that_was_not_sent_lets_its_user_log_in_at_once() {
+    let stage = Stage::new().await;
+    let users = stage.users();
+    let user_id = users.register(staged::registration("ada")).await.expect("a user").user_id;
+    stage.refuse(Step::Update);
+    change_password(&users, user_id).await.expect_err("it is not sent");
+    stage.login("ada", PASSWORD).await.expect("no revocation is left");
+}

@@ -107,7 +107,7 @@ impl UserPatch {
         (status = 409, description = "login-name-taken"),
         (status = 412, description = "precondition-failed"),
         (status = 422, description = "invalid-value"),
-        (status = 503, description = "overloaded"),
+        (status = 503, description = "overloaded, login-name-pending"),
     )
 )]
 pub(super) async fn change(

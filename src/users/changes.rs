@@ -145,7 +145,8 @@ impl Users {
             Claimed::Ours(claim) => self.rename(current, precondition, claim, &change).await,
             // A rename to the same name came first.
             Claimed::By(user) if user.user_id == user_id => self.edit(user_id, precondition, profile_only).await,
-            Claimed::By(_) | Claimed::UnderWay => Err(UserError::NameTaken),
+            Claimed::By(_) => Err(UserError::NameTaken),
+            Claimed::UnderWay { retry_after } => Err(UserError::NamePending { retry_after }),
         }
     }
 
@@ -157,7 +158,13 @@ impl Users {
         claim: Claim,
         change: &UserChange,
     ) -> Result<User, UserError> {
-        let former = names::held(&self.shards, &current).await?;
+        let former = match names::held(&self.shards, &current).await {
+            Ok(former) => former,
+            Err(error) => {
+                names::release(&self.shards, &claim).await;
+                return Err(error.into());
+            }
+        };
         let (changed, claim) = self.write_rename(current, precondition, claim, change).await?;
         names::confirm(&self.shards, &claim).await;
         if let Some(former) = former {
@@ -179,21 +186,25 @@ impl Users {
     ) -> Result<(User, Claim), UserError> {
         let former = current.login_name.clone();
         let mut attempt = 0;
-        // A failed store may have written or not: its error leaves the claim for a takeover to find out.
         let refusal = loop {
             let mut changed = current;
             changed.login_name = claim.login_name.clone();
             change_profile(&mut changed.profile, change);
             changed.version += 1;
             changed.updated_at = Timestamp::now();
-            if self.shards.of_user(changed.user_id)?.update_user(&changed).await? {
-                return Ok((changed, claim));
+            let written = async { self.shards.of_user(changed.user_id)?.update_user(&changed).await };
+            match written.await {
+                Ok(true) => return Ok((changed, claim)),
+                Ok(false) => {}
+                Err(error) if error.is_without_effect() => break error.into(),
+                // It may have been written or not: the claim stays for a takeover to find out.
+                Err(error) => return Err(error.into()),
             }
             attempt += 1;
             tokio::time::sleep(pause(attempt)).await;
             current = match self.find(changed.user_id).await {
-                Err(UserError::Unknown) => break UserError::Unknown,
-                found => found?,
+                Ok(found) => found,
+                Err(error) => break error,
             };
             if let Err(refusal) = precondition.check(&current) {
                 break refusal;

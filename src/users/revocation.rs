@@ -63,7 +63,7 @@ impl Users {
         done: Result<T, UserError>,
     ) -> Result<T, UserError> {
         if let Err(refusal) = &done
-            && !matches!(refusal, UserError::Store(_))
+            && !matches!(refusal, UserError::Store(error) if !error.is_without_effect())
             && let Err(error) = self.sessions.abandon_revocation(revocation).await
         {
             tracing::warn!(error = &error as &dyn std::error::Error, "session revocation not withdrawn; it expires");

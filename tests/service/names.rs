@@ -24,7 +24,7 @@ async fn a_claim_without_its_user_blocks_the_name_for_a_minute_only() {
     let service = Service::start().await;
     service.register("ada").await;
     assert_eq!(on_every_shard(&service, "DELETE FROM users").await, 1);
-    service.post("/v1/users", registration("ada")).send().await.problem(409, "login-name-taken");
+    service.post("/v1/users", registration("ada")).send().await.problem(503, "login-name-pending");
     assert_eq!(service.try_login("ada", PASSWORD).await.status, 401);
     on_every_shard(&service, AGE_CLAIMS).await;
     service.register("ada").await;
@@ -74,7 +74,7 @@ async fn a_rename_that_crashed_after_its_claim_can_be_repeated() {
     let rename = || service.patch("/v1/users/me", json!({"login_name": "lovelace"})).bearer(&token).send();
     assert_eq!(rename().await.status, 200);
     on_every_shard(&service, "UPDATE users SET login_name = 'ada'").await;
-    rename().await.problem(409, "login-name-taken");
+    rename().await.problem(503, "login-name-pending");
     on_every_shard(&service, AGE_CLAIMS).await;
     assert_eq!(rename().await.status, 200);
     service.login("lovelace").await;

@@ -121,6 +121,14 @@ impl Stage {
         assert_eq!(self.answers_to(name).await.as_deref(), reply.json()["user_id"].as_str());
     }
 
+    /// Asserts that others are to come back for a name that was left half-way, soon.
+    pub async fn assert_pending(&self, name: &str) {
+        let reply = self.service.post("/v1/users", registration(name)).send().await;
+        reply.problem(503, "login-name-pending");
+        let wait: u64 = reply.header("retry-after").parse().expect("seconds");
+        assert!((1..=60).contains(&wait), "{wait}");
+    }
+
     /// Asserts that a name is refused to others.
     pub async fn assert_refused(&self, name: &str) {
         self.service.post("/v1/users", registration(name)).send().await.problem(409, "login-name-taken");
