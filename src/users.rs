@@ -15,6 +15,7 @@ mod revocation;
 pub mod rules;
 pub mod transfer;
 mod user;
+pub mod version;
 
 use std::sync::Arc;
 

@@ -116,8 +116,8 @@ impl ShardStore for SqliteShard {
         self.change(self.write_at(epoch).await?, users::insert(epoch, user)).await
     }
 
-    async fn update_user(&self, user: &User) -> Result<bool, StoreError> {
-        self.change(self.database.write(Durability::Full).await?, users::update(user)).await
+    async fn update_user(&self, user: &User, expected: i64) -> Result<bool, StoreError> {
+        self.change(self.database.write(Durability::Full).await?, users::update(user, expected)).await
     }
 
     async fn rehash(&self, user_id: UserId, old: &PasswordHash, new: &PasswordHash) -> Result<bool, StoreError> {
@@ -132,8 +132,9 @@ impl ShardStore for SqliteShard {
         self.change(self.write_at(epoch).await?, users::void(epoch, user_id)).await
     }
 
-    async fn raise_version(&self, user_id: UserId, version: i64) -> Result<bool, StoreError> {
-        self.change(self.database.write(Durability::Full).await?, users::raise_version(user_id, version)).await
+    async fn raise_version(&self, user_id: UserId, expected: i64, version: i64) -> Result<bool, StoreError> {
+        self.change(self.database.write(Durability::Full).await?, users::raise_version(user_id, expected, version))
+            .await
     }
 
     async fn find_claim(&self, login_name: &LoginName) -> Result<Option<StoredClaim>, StoreError> {

@@ -11,6 +11,7 @@ use super::{
     LoginName, Permissions, Profile, User, UserError, UserId, Users, Violation, names,
     names::Claimed,
     rules::{Rules, merge_preferences},
+    version,
 };
 use crate::{
     audit::Actor,
@@ -98,12 +99,12 @@ impl Users {
             if changed == current {
                 return Ok(current);
             }
-            changed.version += 1;
             changed.updated_at = Timestamp::now();
+            changed.version = version::next(current.version, changed.updated_at);
             if let Some(revocation) = revocation {
                 self.check_time_left(revocation, user_id)?;
             }
-            if self.shards.of_user(user_id)?.update_user(&changed).await? {
+            if self.shards.of_user(user_id)?.update_user(&changed, current.version).await? {
                 return Ok(changed);
             }
             tokio::time::sleep(pause(attempt)).await;
@@ -187,12 +188,13 @@ impl Users {
         let former = current.login_name.clone();
         let mut attempt = 0;
         let refusal = loop {
+            let expected = current.version;
             let mut changed = current;
             changed.login_name = claim.login_name.clone();
             change_profile(&mut changed.profile, change);
-            changed.version += 1;
             changed.updated_at = Timestamp::now();
-            let written = async { self.shards.of_user(changed.user_id)?.update_user(&changed).await };
+            changed.version = version::next(expected, changed.updated_at);
+            let written = async { self.shards.of_user(changed.user_id)?.update_user(&changed, expected).await };
             match written.await {
                 Ok(true) => return Ok((changed, claim)),
                 Ok(false) => {}

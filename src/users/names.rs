@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::{LoginName, User, UserError, UserId};
+use super::{LoginName, User, UserError, UserId, version};
 use crate::{
+    clock::Timestamp,
     shards::{Claim, Shards, StoredClaim},
     store_error::StoreError,
 };
@@ -131,7 +132,7 @@ async fn make_impossible(shards: &Shards, stored: &StoredClaim) -> Result<bool, 
             shards.of_name(login_name)?.confirm_claim(&stored.claim).await?;
             Ok(false)
         }
-        Some(user) => store.raise_version(*user_id, user.version).await,
+        Some(user) => store.raise_version(*user_id, user.version, version::next(user.version, Timestamp::now())).await,
     }
 }
 

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use serde_json::{Map, Value};
 
-use super::{LoginName, Permissions, Profile, Rules, User, UserError, UserId, Users, names, names::Claimed};
+use super::{LoginName, Permissions, Profile, Rules, User, UserError, UserId, Users, names, names::Claimed, version};
 use crate::{audit::Actor, clock::Timestamp, passwords::Password, secret};
 
 /// What a new user is made of.
@@ -48,7 +48,7 @@ impl Users {
             suspended: false,
             idempotency_hash: registration.idempotency_key.as_ref().map(|key| secret::digest(key.as_bytes())),
             reset: None,
-            version: 1,
+            version: version::first(now),
             created_at: now,
             updated_at: now,
         };

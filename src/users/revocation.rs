@@ -6,8 +6,9 @@
 
 use std::time::Duration;
 
-use super::{Precondition, User, UserError, UserId, Users, changes};
+use super::{Precondition, User, UserError, UserId, Users, changes, version};
 use crate::{
+    clock::Timestamp,
     sessions::{Revocation, SessionId},
     shared_store::{LoginStart, PendingRevocation},
     store_error::StoreError,
@@ -110,7 +111,8 @@ impl Users {
         for attempt in 0..FENCE_ATTEMPTS {
             let store = self.shards.of_user(user_id)?;
             let Some(user) = store.find_user(user_id).await? else { return Ok(()) };
-            if store.raise_version(user_id, user.version).await? {
+            let raised = version::next(user.version, Timestamp::now());
+            if store.raise_version(user_id, user.version, raised).await? {
                 return Ok(());
             }
             tokio::time::sleep(changes::pause(attempt)).await;

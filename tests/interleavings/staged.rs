@@ -208,10 +208,10 @@ impl ShardStore for StagedShard {
         self.inner.insert_user(epoch, user).await
     }
 
-    async fn update_user(&self, user: &User) -> Result<bool, StoreError> {
+    async fn update_user(&self, user: &User, expected: i64) -> Result<bool, StoreError> {
         self.before(Step::Update).await;
         self.send(Step::Update)?;
-        self.inner.update_user(user).await
+        self.inner.update_user(user, expected).await
     }
 
     async fn rehash(&self, user_id: UserId, old: &PasswordHash, new: &PasswordHash) -> Result<bool, StoreError> {
@@ -227,8 +227,8 @@ impl ShardStore for StagedShard {
         self.inner.void_user(epoch, user_id).await
     }
 
-    async fn raise_version(&self, user_id: UserId, version: i64) -> Result<bool, StoreError> {
-        self.inner.raise_version(user_id, version).await
+    async fn raise_version(&self, user_id: UserId, expected: i64, version: i64) -> Result<bool, StoreError> {
+        self.inner.raise_version(user_id, expected, version).await
     }
 
     async fn find_claim(&self, login_name: &LoginName) -> Result<Option<StoredClaim>, StoreError> {
