@@ -20,6 +20,7 @@ mod postgres_tls;
 mod preferences;
 mod processes;
 mod protocol;
+mod publishing;
 mod real_stores;
 mod redis_faults;
 mod redis_full;

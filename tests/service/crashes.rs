@@ -6,6 +6,7 @@
 mod deletions;
 mod held;
 mod passwords;
+mod preferences;
 mod registrations;
 mod renames;
 mod stage;
