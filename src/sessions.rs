@@ -4,16 +4,20 @@
 //! its idle nor its absolute expiry has passed. Ending is acknowledged only once the store has it. The seed's session
 //! id was a user and a second, and guessable; here it names a session without opening it.
 
+mod revocation;
 mod token;
 
 use std::{sync::Arc, time::Duration};
 
 use crate::{
     clock::Timestamp,
-    shared_store::{Client, Generation, SessionStore, SessionTotals, StoredSession, UserSnapshot},
+    shared_store::{
+        Client, Generation, LoginStart, RevocationStep, SessionStore, SessionTotals, StoredSession, UserSnapshot,
+    },
     store_error::StoreError,
     users::{User, UserId},
 };
+pub use revocation::Revocation;
 pub use token::{InvalidSessionId, SessionId, Token, TokenDigest};
 
 /// How long a generation that no session was made under is kept, for logins under way to find.
@@ -72,9 +76,9 @@ impl Sessions {
     }
 
     /// The first step of a login: the generation under which its session may be made. What is verified after this and
-    /// before [`Self::create`] can't be outdated by a change that raises the generation.
-    pub async fn begin(&self, user_id: UserId) -> Result<Option<Generation>, StoreError> {
-        self.store.generation(user_id).await
+    /// before [`Self::create`] can't be outdated by a change that raises the generation, unless a revocation is pending.
+    pub async fn begin(&self, user_id: UserId) -> Result<LoginStart, StoreError> {
+        self.store.begin_login(user_id).await
     }
 
     /// Makes a session for `user` as read after [`Self::begin`]; `None` if the generation was raised since.
@@ -127,12 +131,14 @@ impl Sessions {
 
     /// Ends all of a user's sessions but `keep`, at once however many there are.
     pub async fn end_all(&self, user_id: UserId, keep: Option<SessionId>) -> Result<(), StoreError> {
-        self.store.raise_generation(user_id, keep, Timestamp::now() + LOGIN_TAKES_AT_MOST).await
+        let keep_until = Timestamp::now() + LOGIN_TAKES_AT_MOST;
+        self.store.raise_generation(user_id, keep, RevocationStep::Only, keep_until).await
     }
 
-    /// Ends all sessions of a deleted user and erases what is kept of it.
-    pub async fn forget(&self, user_id: UserId) -> Result<(), StoreError> {
-        self.store.forget_user(user_id, Timestamp::now() + LOGIN_TAKES_AT_MOST).await
+    /// Ends all sessions of a deleted user and erases what is kept of it; the second step of `revocation`, if it is one.
+    pub async fn forget(&self, user_id: UserId, revocation: Option<&Revocation>) -> Result<(), StoreError> {
+        let id = revocation.map(Revocation::id);
+        self.store.forget_user(user_id, id, Timestamp::now() + LOGIN_TAKES_AT_MOST).await
     }
 
     /// Shows a changed user in all its sessions.

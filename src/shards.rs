@@ -15,7 +15,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::{
     partitioner::{Located, Partition, Partitioner, SpecError},
-    store_error::StoreError,
+    store_error::{Outcome, StoreError},
     topology::Topology,
     users::{LoginName, UserId},
 };
@@ -153,7 +153,11 @@ impl Shards {
     /// # Errors
     /// [`StoreError::Unavailable`] names the catalog, which has not answered since the start.
     pub fn current(&self) -> Result<Arc<Placement>, StoreError> {
-        let unavailable = || StoreError::Unavailable { store: "catalog".to_owned(), source: NoTopology.into() };
+        let unavailable = || StoreError::Unavailable {
+            store: "catalog".to_owned(),
+            outcome: Outcome::NotSent,
+            source: NoTopology.into(),
+        };
         self.0.current.borrow().clone().ok_or_else(unavailable)
     }
 

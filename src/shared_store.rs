@@ -7,16 +7,19 @@
 mod balancing;
 mod notes;
 pub mod redis;
+mod revocation;
 pub mod sqlite;
 
 use std::{collections::BTreeMap, fmt::Debug, time::Duration};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 pub use self::{
     balancing::{BalancerControl, Balancing, NodeRecord},
     notes::NoteStore,
+    revocation::{LoginStart, PendingRevocation, RevocationSelector, RevocationStep},
 };
 use crate::{
     batcher::BatchStats,
@@ -139,8 +142,8 @@ pub struct SessionTotals {
 /// Sessions.
 #[async_trait]
 pub trait SessionStore: Send + Sync + Debug {
-    /// The user's generation, if it has one yet.
-    async fn generation(&self, user_id: UserId) -> Result<Option<Generation>, StoreError>;
+    /// The user's generation, and whether revocations are pending, in one round trip.
+    async fn begin_login(&self, user_id: UserId) -> Result<LoginStart, StoreError>;
 
     /// Adds a session if the user's generation is still `generation`; a first one starts at a random value, and lives
     /// as long as any session made under it. Beyond `limit` sessions the oldest give way. The snapshot replaces one of
@@ -170,17 +173,27 @@ pub trait SessionStore: Send + Sync + Debug {
     async fn end_session(&self, user_id: UserId, session_id: SessionId) -> Result<bool, StoreError>;
 
     /// Raises the generation, which ends all of the user's sessions; `keep` survives if it was alive. Where there is no
-    /// generation it makes one that lives until `keep_until`, so that a login which found none can tell.
+    /// generation it makes one that lives until `keep_until`, so that a login which found none can tell. A revocation's
+    /// first step makes it pending in the same transaction, its second one ends that.
     async fn raise_generation(
         &self,
         user_id: UserId,
         keep: Option<SessionId>,
+        step: RevocationStep,
         keep_until: Timestamp,
     ) -> Result<(), StoreError>;
 
-    /// Raises the generation and erases all else that is kept of the user. What remains is the generation, until
-    /// `keep_until`.
-    async fn forget_user(&self, user_id: UserId, keep_until: Timestamp) -> Result<(), StoreError>;
+    /// Removes pending revocations; those that are not there are no error.
+    async fn remove_revocations(&self, user_id: UserId, which: RevocationSelector) -> Result<(), StoreError>;
+
+    /// Raises the generation and erases all else that is kept of the user: the second step of `revocation`, if it is one.
+    /// What remains is the generation, until `keep_until`, and what other revocations are pending.
+    async fn forget_user(
+        &self,
+        user_id: UserId,
+        revocation: Option<Uuid>,
+        keep_until: Timestamp,
+    ) -> Result<(), StoreError>;
 
     /// Replaces the user's snapshot if this one's version is higher. Where there is no generation it makes one that lives
     /// until `keep_until`, so that a first login under way, which has read an older user, can tell.

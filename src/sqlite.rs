@@ -28,11 +28,11 @@ use tokio::sync::{Mutex, MutexGuard};
 
 use crate::{
     migrations::{Source, migrator},
-    store_error::StoreError,
+    store_error::{Outcome, StoreError},
 };
 
 /// How long to wait for another process's write before giving up.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+pub const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const READERS: u32 = 4;
 /// How much of a file each connection keeps in memory at most, in KiB; SQLite's own default.
 pub const CACHE_KIB: u64 = 2000;
@@ -81,7 +81,7 @@ impl std::ops::DerefMut for Write<'_> {
 impl Write<'_> {
     /// Commits; once this returns, the changes are as durable as was asked for.
     pub async fn commit(self) -> Result<(), StoreError> {
-        self.transaction.commit().await.map_err(|source| unavailable(self.name, source))
+        self.transaction.commit().await.map_err(|source| unavailable(self.name, Outcome::Unknown, source))
     }
 }
 
@@ -133,7 +133,8 @@ impl Database {
             Durability::Relaxed => &self.relaxed,
         };
         let turn = self.turn.lock().await;
-        let transaction = pool.begin_with("BEGIN IMMEDIATE").await.map_err(|source| self.unavailable(source))?;
+        let begun = pool.begin_with("BEGIN IMMEDIATE").await;
+        let transaction = begun.map_err(|source| unavailable(&self.name, Outcome::NotSent, source))?;
         Ok(Write { transaction, name: &self.name, _turn: turn })
     }
 
@@ -148,7 +149,7 @@ impl Database {
 
     /// A driver error as a store error.
     pub fn unavailable(&self, source: sqlx::Error) -> StoreError {
-        unavailable(&self.name, source)
+        unavailable(&self.name, Outcome::Unknown, source)
     }
 
     /// A stored value that can't be read.
@@ -168,8 +169,8 @@ impl Database {
     }
 }
 
-fn unavailable(store: &str, source: sqlx::Error) -> StoreError {
-    StoreError::Unavailable { store: store.to_owned(), source: source.into() }
+fn unavailable(store: &str, outcome: Outcome, source: sqlx::Error) -> StoreError {
+    StoreError::Unavailable { store: store.to_owned(), outcome, source: source.into() }
 }
 
 /// A file that could not be opened, created or migrated.

@@ -2,6 +2,15 @@
 
 use std::error::Error;
 
+/// What a store that did not answer may have done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Nothing: it was not asked, as there was no connection to be had.
+    NotSent,
+    /// What it was asked for, or not.
+    Unknown,
+}
+
 /// A store could not do what was asked. What was asked may or may not have happened, unless said otherwise.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -10,6 +19,8 @@ pub enum StoreError {
     Unavailable {
         /// Which one: a shard's id, or `shared`.
         store: String,
+        /// Whether it may have done what was asked.
+        outcome: Outcome,
         /// What the driver said.
         #[source]
         source: Box<dyn Error + Send + Sync>,
@@ -33,4 +44,11 @@ pub enum StoreError {
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },
+}
+
+impl StoreError {
+    /// Whether what was asked for has certainly not happened, and will not.
+    pub fn is_without_effect(&self) -> bool {
+        matches!(self, Self::Unavailable { outcome: Outcome::NotSent, .. } | Self::StaleEpoch { .. })
+    }
 }

@@ -11,9 +11,11 @@ mod names;
 mod preferences;
 mod registration;
 mod reset;
+mod revocation;
 pub mod rules;
 pub mod transfer;
 mod user;
+pub mod version;
 
 use std::sync::Arc;
 

@@ -7,10 +7,12 @@ use std::time::Duration;
 use staged::{Stage, Step};
 use symbolon::{
     audit::Actor,
-    users::{Precondition, UserChange, UserError},
+    shared_store::Client,
+    users::{Precondition, UserChange, UserError, UserId, Users},
 };
 
 const PASSWORD: &str = "correct horse battery";
+const NEW_PASSWORD: &str = "staple battery horse";
 
 fn rename_to(name: &str) -> UserChange {
     UserChange { login_name: Some(name.to_owned()), ..UserChange::default() }
@@ -54,13 +56,15 @@ async fn a_rename_that_was_overtaken_before_its_update_fails() {
 async fn a_rename_beside_another_change_of_the_row_succeeds() {
     let stage = Stage::new().await;
     let (users, others) = (stage.users(), stage.users());
-    let user_id = users.register(staged::registration("ada")).await.expect("a user").user_id;
+    let registered = users.register(staged::registration("ada")).await.expect("a user");
+    let user_id = registered.user_id;
     stage.before(Step::Update, async move {
         let patch = serde_json::json!({"theme": "dark"});
         others.change_preferences(user_id, &Precondition::None, &patch).await.expect("a change");
     });
     let renamed = users.change(user_id, &Precondition::None, rename_to("lovelace")).await.expect("a rename");
-    assert_eq!((renamed.version, renamed.preferences.as_str()), (3, r#"{"theme":"dark"}"#));
+    assert_eq!(renamed.preferences.as_str(), r#"{"theme":"dark"}"#);
+    assert!(renamed.version >= registered.version + 2, "both changes raised it");
     stage.login("lovelace", PASSWORD).await.expect("the new name works");
     users.register(staged::registration("ada")).await.expect("the former name is free");
 }
@@ -102,8 +106,7 @@ async fn a_password_change_in_the_middle_of_a_login_is_noticed() {
     let user_id = users.register(staged::registration("ada")).await.expect("a user").user_id;
     // The login has read the generation and is about to read the row; what it reads next is still the old one.
     stage.after(Step::Find, async move {
-        let (old, new) = (PASSWORD.to_owned().into(), "staple battery horse".to_owned().into());
-        others.change_password(user_id, &old, &new, None, Actor::Nobody, None).await.expect("a change");
+        change_password(&others, user_id).await.expect("a change");
     });
     let login = tokio::time::timeout(Duration::from_secs(30), stage.login("ada", PASSWORD)).await.expect("in time");
     assert!(matches!(login, Err(UserError::InvalidCredentials)), "{login:?}");
@@ -111,17 +114,113 @@ async fn a_password_change_in_the_middle_of_a_login_is_noticed() {
 }
 
 #[tokio::test]
-async fn a_login_in_the_middle_of_a_password_change_does_not_survive_it() {
+async fn a_login_in_the_middle_of_a_password_change_is_refused_until_it_is_through() {
     let stage = Stage::new().await;
     let users = stage.users();
     let user_id = users.register(staged::registration("ada")).await.expect("a user").user_id;
     let held = stage.clone();
     // The sessions have been ended once, and the row still has the old password.
     stage.before(Step::Update, async move {
-        held.login("ada", PASSWORD).await.expect("the old password still works");
-        assert_eq!(held.sessions_of(user_id).await, 1);
+        let refused = held.login("ada", PASSWORD).await;
+        assert!(matches!(refused, Err(UserError::RevocationPending { .. })), "{refused:?}");
+        // Whoever does not know the password learns nothing of the change.
+        let wrong = held.login("ada", NEW_PASSWORD).await;
+        assert!(matches!(wrong, Err(UserError::InvalidCredentials)), "{wrong:?}");
+        let issued = held.users().issue_session(user_id, Client::default()).await;
+        assert!(matches!(issued, Err(UserError::RevocationPending { .. })), "{issued:?}");
     });
-    let (old, new) = (PASSWORD.to_owned().into(), "staple battery horse".to_owned().into());
-    users.change_password(user_id, &old, &new, None, Actor::Nobody, None).await.expect("a change");
+    change_password(&users, user_id).await.expect("a change");
     assert_eq!(stage.sessions_of(user_id).await, 0);
+    stage.login("ada", NEW_PASSWORD).await.expect("the new password works at once");
+}
+
+#[tokio::test]
+async fn a_login_in_the_middle_of_a_suspension_is_refused() {
+    let stage = Stage::new().await;
+    let users = stage.users();
+    let user_id = users.register(staged::registration("ada")).await.expect("a user").user_id;
+    let held = stage.clone();
+    stage.before(Step::Update, async move {
+        let refused = held.login("ada", PASSWORD).await;
+        assert!(matches!(refused, Err(UserError::RevocationPending { .. })), "{refused:?}");
+    });
+    users.set_suspended(user_id, true).await.expect("a change");
+    assert_eq!(stage.sessions_of(user_id).await, 0);
+}
+
+#[tokio::test]
+async fn a_login_in_the_middle_of_a_deletion_is_refused() {
+    let stage = Stage::new().await;
+    let users = stage.users();
+    let user_id = users.register(staged::registration("ada")).await.expect("a user").user_id;
+    let held = stage.clone();
+    stage.before(Step::Delete, async move {
+        let refused = held.login("ada", PASSWORD).await;
+        assert!(matches!(refused, Err(UserError::RevocationPending { .. })), "{refused:?}");
+    });
+    users.delete(user_id, &Precondition::None).await.expect("a deletion");
+    assert_eq!(stage.sessions_of(user_id).await, 0);
+}
+
+#[tokio::test]
+async fn a_change_that_was_refused_lets_its_user_log_in_at_once() {
+    let stage = Stage::new().await;
+    let (users, others) = (stage.users(), stage.users());
+    let user_id = users.register(staged::registration("ada")).await.expect("a user").user_id;
+    stage.before(Step::Update, async move {
+        others.set_suspended(user_id, true).await.expect("a change");
+        others.set_suspended(user_id, false).await.expect("a change");
+        change_password(&others, user_id).await.expect("a change");
+    });
+    let refused = change_password(&users, user_id).await;
+    assert!(matches!(refused, Err(UserError::Contended)), "{refused:?}");
+    stage.login("ada", NEW_PASSWORD).await.expect("no revocation is left");
+}
+
+#[tokio::test]
+async fn a_change_that_stood_still_until_its_revocation_expired_fails_once_its_user_has_logged_in() {
+    let stage = Stage::new().await;
+    let users = stage.users();
+    let user_id = users.register(staged::registration("ada")).await.expect("a user").user_id;
+    let held = stage.clone();
+    stage.before(Step::Update, async move {
+        let log_in = async {
+            while let Err(refused) = held.login("ada", PASSWORD).await {
+                assert!(matches!(refused, UserError::RevocationPending { .. }), "{refused:?}");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), log_in).await.expect("the revocation expires");
+    });
+    let late = change_password(&users, user_id).await;
+    assert!(matches!(late, Err(UserError::Contended)), "{late:?}");
+    assert_eq!(stage.sessions_of(user_id).await, 1);
+    stage.login("ada", PASSWORD).await.expect("the password is the old one");
+}
+
+async fn change_password(users: &Users, user_id: UserId) -> Result<(), UserError> {
+    let (old, new) = (PASSWORD.to_owned().into(), NEW_PASSWORD.to_owned().into());
+    users.change_password(user_id, &old, &new, None, Actor::Nobody, None).await
+}
+
+#[tokio::test]
+async fn a_name_whose_row_was_not_sent_is_free_at_once() {
+    let stage = Stage::new().await;
+    let users = stage.users();
+    stage.refuse(Step::Insert);
+    users.register(staged::registration("ada")).await.expect_err("it is not sent");
+    let user_id = users.register(staged::registration("ada")).await.expect("the name is free").user_id;
+    stage.refuse(Step::Update);
+    users.change(user_id, &Precondition::None, rename_to("lovelace")).await.expect_err("it is not sent");
+    users.register(staged::registration("lovelace")).await.expect("the name is free");
+}
+
+#[tokio::test]
+async fn a_password_change_that_was_not_sent_lets_its_user_log_in_at_once() {
+    let stage = Stage::new().await;
+    let users = stage.users();
+    let user_id = users.register(staged::registration("ada")).await.expect("a user").user_id;
+    stage.refuse(Step::Update);
+    change_password(&users, user_id).await.expect_err("it is not sent");
+    stage.login("ada", PASSWORD).await.expect("no revocation is left");
 }

@@ -17,7 +17,7 @@ use crate::{
     audit::{self, Actor},
     sessions::{LiveSession, SessionId, Token},
     shared_store::Client,
-    users::{InvalidUserId, UserId},
+    users::{InvalidUserId, User, UserId},
 };
 
 /// A request with a live session.
@@ -153,6 +153,22 @@ impl Caller {
             Ok(target)
         } else {
             Err(ProblemKind::Forbidden.into())
+        }
+    }
+}
+
+impl Caller {
+    /// Whether sessions may show less than `user`, as it was read: the caller's own does, or what another user's show is not
+    /// known here.
+    fn may_outdate_sessions(&self, user: &User) -> bool {
+        user.user_id != self.user_id() || user.version > self.live.user.version
+    }
+
+    /// Repairs what sessions show of `user`, if need be.
+    pub async fn republish_newer(&self, app: &App, user: &User) {
+        if self.may_outdate_sessions(user) {
+            // In a box, as it is seldom needed, and would be moved by each that is around it.
+            Box::pin(app.users().republish(user)).await;
         }
     }
 }

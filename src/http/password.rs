@@ -27,7 +27,8 @@ pub struct PasswordChange {
     new_password: Password,
 }
 
-/// Changes the password and ends all sessions but the one that asks.
+/// Changes the password and ends all sessions but the one that asks. A change that was made, and whose answer was lost, can be
+/// repeated as it was.
 #[utoipa::path(
     put, path = "/v1/users/{user_id}/password", tag = "users", operation_id = "change_password", security(("session" = [])),
     params(UserOrMe),

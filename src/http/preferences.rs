@@ -31,6 +31,7 @@ pub(super) async fn read(
     if_none_match: IfNoneMatch,
 ) -> Result<Response, Problem> {
     let user = app.users().find(caller.target(&user_id, Access::Read)?).await?;
+    caller.republish_newer(&app, &user).await;
     Ok(if_none_match.respond(Versioned { version: user.version, body: user.preferences }))
 }
 

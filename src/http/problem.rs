@@ -95,6 +95,10 @@ problem_kinds! {
     Internal = "internal", INTERNAL_SERVER_ERROR, "The service failed";
     /// A store that the request needs does not answer.
     Unavailable = "unavailable", SERVICE_UNAVAILABLE, "A store does not answer";
+    /// Another request is taking the login name, or was left half-way.
+    NamePending = "login-name-pending", SERVICE_UNAVAILABLE, "The login name is being taken";
+    /// A change that ends the user's sessions is under way, or was left half-way: nobody logs in until that is known.
+    RevocationPending = "revocation-pending", SERVICE_UNAVAILABLE, "The user's sessions are being ended";
     /// The request waits behind too many others.
     Overloaded = "overloaded", SERVICE_UNAVAILABLE, "Too many requests wait";
     /// The request took too long.
@@ -303,6 +307,10 @@ impl From<UserError> for Problem {
                 Self::field(ProblemKind::InvalidResetToken, "token", "is unknown, used or expired")
             }
             UserError::Suspended => ProblemKind::Suspended.into(),
+            UserError::NamePending { retry_after } => Self::from(ProblemKind::NamePending).retry_after(retry_after),
+            UserError::RevocationPending { retry_after } => {
+                Self::from(ProblemKind::RevocationPending).retry_after(retry_after)
+            }
             UserError::PreconditionFailed => {
                 Self::field(ProblemKind::PreconditionFailed, "If-Match", "names another version")
             }
@@ -320,6 +328,7 @@ impl From<UserError> for Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store_error::Outcome;
 
     #[test]
     fn every_kind_has_a_type_of_its_own() {
@@ -332,7 +341,8 @@ mod tests {
     #[test]
     fn the_cause_of_a_failure_stays_inside() {
         let source: Box<dyn Error + Send + Sync> = "postgres://user:secret@host refused".into();
-        let problem = Problem::from(StoreError::Unavailable { store: "db-node-0".into(), source });
+        let problem =
+            Problem::from(StoreError::Unavailable { store: "db-node-0".into(), outcome: Outcome::Unknown, source });
         let body = serde_json::to_string(&problem.body()).expect("JSON");
         assert!(!body.contains("secret") && !body.contains("db-node-0"), "{body}");
     }

@@ -61,7 +61,7 @@ pub struct RegistrationRequest {
         (status = 409, description = "login-name-taken"),
         (status = 422, description = "invalid-value"),
         (status = 429, description = "too-many-attempts"),
-        (status = 503, description = "overloaded"),
+        (status = 503, description = "overloaded, login-name-pending"),
     )
 )]
 pub(super) async fn register(

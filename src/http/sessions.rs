@@ -47,7 +47,7 @@ pub struct LoginRequest {
         (status = 403, description = "cross-site"),
         (status = 422, description = "invalid-value"),
         (status = 429, description = "too-many-attempts"),
-        (status = 503, description = "overloaded"),
+        (status = 503, description = "overloaded, revocation-pending"),
     )
 )]
 pub(super) async fn login(

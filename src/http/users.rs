@@ -33,6 +33,7 @@ pub(super) async fn read(
     if_none_match: IfNoneMatch,
 ) -> Result<Response, Problem> {
     let (user, placed) = app.users().find_placed(caller.target(&user_id, Access::Read)?).await?;
+    caller.republish_newer(&app, &user).await;
     Ok(if_none_match.respond(Versioned { version: user.version, body: UserView::placed(user, placed.partition()) }))
 }
 
@@ -107,7 +108,7 @@ impl UserPatch {
         (status = 409, description = "login-name-taken"),
         (status = 412, description = "precondition-failed"),
         (status = 422, description = "invalid-value"),
-        (status = 503, description = "overloaded"),
+        (status = 503, description = "overloaded, login-name-pending"),
     )
 )]
 pub(super) async fn change(
@@ -185,6 +186,7 @@ pub(super) async fn export(
 ) -> Result<Json<Export>, Problem> {
     let user_id = caller.target(&user_id, Access::Read)?;
     let (user, placed) = app.users().find_placed(user_id).await?;
+    caller.republish_newer(&app, &user).await;
     let current = Some(caller.session_id());
     let sessions = app.sessions().list(user_id).await?;
     Ok(Json(Export {

@@ -40,8 +40,8 @@ pub struct UserView {
     pub suspended: bool,
     /// Where the user's data lives.
     pub partition: PartitionView,
-    /// Rises with every change; the `ETag`.
-    #[schema(example = 1)]
+    /// Rises with every change, to the milliseconds since 1970 or beyond; the `ETag`.
+    #[schema(example = 1763812800000_i64)]
     pub version: i64,
     /// When the user was registered.
     #[schema(value_type = String, format = DateTime, example = "2026-11-22T12:00:00Z")]

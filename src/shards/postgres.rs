@@ -158,6 +158,10 @@ impl ShardStore for PgShard {
         self.access.find(sqlx::query("SELECT 1")).await.map(drop)
     }
 
+    fn statement_timeout(&self) -> Duration {
+        self.access.timeout()
+    }
+
     async fn find_user(&self, user_id: UserId) -> Result<Option<User>, StoreError> {
         self.users.find(user_id).await
     }
@@ -166,8 +170,8 @@ impl ShardStore for PgShard {
         self.access.insert(epoch, users::insert(epoch, user)).await
     }
 
-    async fn update_user(&self, user: &User) -> Result<bool, StoreError> {
-        self.access.change(users::update(user)).await
+    async fn update_user(&self, user: &User, expected: i64) -> Result<bool, StoreError> {
+        self.access.change(users::update(user, expected)).await
     }
 
     async fn rehash(&self, user_id: UserId, old: &PasswordHash, new: &PasswordHash) -> Result<bool, StoreError> {
@@ -182,8 +186,8 @@ impl ShardStore for PgShard {
         self.access.insert(epoch, users::void(epoch, user_id)).await
     }
 
-    async fn raise_version(&self, user_id: UserId, version: i64) -> Result<bool, StoreError> {
-        self.access.change(users::raise_version(user_id, version)).await
+    async fn raise_version(&self, user_id: UserId, expected: i64, version: i64) -> Result<bool, StoreError> {
+        self.access.change(users::raise_version(user_id, expected, version)).await
     }
 
     async fn find_claim(&self, login_name: &LoginName) -> Result<Option<StoredClaim>, StoreError> {

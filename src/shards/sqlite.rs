@@ -4,7 +4,7 @@ mod bulk;
 mod claims;
 mod users;
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use sqlx::Sqlite;
@@ -14,7 +14,7 @@ use super::store::{Claim, ShardStore, StoredClaim};
 use crate::{
     migrations::Source,
     passwords::PasswordHash,
-    sqlite::{Database, Durability, OpenError, Write},
+    sqlite::{BUSY_TIMEOUT, Database, Durability, OpenError, Write},
     store_error::StoreError,
     users::{LoginName, User, UserId},
 };
@@ -103,6 +103,11 @@ impl ShardStore for SqliteShard {
         self.database.ping().await
     }
 
+    /// What a write waits for other processes.
+    fn statement_timeout(&self) -> Duration {
+        BUSY_TIMEOUT
+    }
+
     async fn find_user(&self, user_id: UserId) -> Result<Option<User>, StoreError> {
         users::find(&self.database, user_id).await
     }
@@ -111,8 +116,8 @@ impl ShardStore for SqliteShard {
         self.change(self.write_at(epoch).await?, users::insert(epoch, user)).await
     }
 
-    async fn update_user(&self, user: &User) -> Result<bool, StoreError> {
-        self.change(self.database.write(Durability::Full).await?, users::update(user)).await
+    async fn update_user(&self, user: &User, expected: i64) -> Result<bool, StoreError> {
+        self.change(self.database.write(Durability::Full).await?, users::update(user, expected)).await
     }
 
     async fn rehash(&self, user_id: UserId, old: &PasswordHash, new: &PasswordHash) -> Result<bool, StoreError> {
@@ -127,8 +132,9 @@ impl ShardStore for SqliteShard {
         self.change(self.write_at(epoch).await?, users::void(epoch, user_id)).await
     }
 
-    async fn raise_version(&self, user_id: UserId, version: i64) -> Result<bool, StoreError> {
-        self.change(self.database.write(Durability::Full).await?, users::raise_version(user_id, version)).await
+    async fn raise_version(&self, user_id: UserId, expected: i64, version: i64) -> Result<bool, StoreError> {
+        self.change(self.database.write(Durability::Full).await?, users::raise_version(user_id, expected, version))
+            .await
     }
 
     async fn find_claim(&self, login_name: &LoginName) -> Result<Option<StoredClaim>, StoreError> {

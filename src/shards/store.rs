@@ -1,5 +1,7 @@
 //! What a shard's storage must do: users by id, and claims by login name.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use uuid::Uuid;
 
@@ -43,14 +45,17 @@ pub trait ShardStore: BulkStore + std::fmt::Debug {
     /// Whether the shard answers.
     async fn ping(&self) -> Result<(), StoreError>;
 
+    /// How long a statement may take: after that it has ended, or its answer is not waited for.
+    fn statement_timeout(&self) -> Duration;
+
     /// The live row of a user.
     async fn find_user(&self, user_id: UserId) -> Result<Option<User>, StoreError>;
 
     /// Adds a user; false if there is a row of that id, a void one included.
     async fn insert_user(&self, epoch: i64, user: &User) -> Result<bool, StoreError>;
 
-    /// Writes `user` over the live row that has version `user.version - 1`.
-    async fn update_user(&self, user: &User) -> Result<bool, StoreError>;
+    /// Writes `user` over the live row that has version `expected`.
+    async fn update_user(&self, user: &User, expected: i64) -> Result<bool, StoreError>;
 
     /// Replaces a password hash that is still `old`, without raising the version.
     async fn rehash(&self, user_id: UserId, old: &PasswordHash, new: &PasswordHash) -> Result<bool, StoreError>;
@@ -61,8 +66,8 @@ pub trait ShardStore: BulkStore + std::fmt::Debug {
     /// Makes it impossible to insert this user; false if there is a row already.
     async fn void_user(&self, epoch: i64, user_id: UserId) -> Result<bool, StoreError>;
 
-    /// Makes updates based on `version` of the live row fail.
-    async fn raise_version(&self, user_id: UserId, version: i64) -> Result<bool, StoreError>;
+    /// Makes updates based on version `expected` of the live row fail: it has `version` then.
+    async fn raise_version(&self, user_id: UserId, expected: i64, version: i64) -> Result<bool, StoreError>;
 
     /// The claim on a name, valid or not.
     async fn find_claim(&self, login_name: &LoginName) -> Result<Option<StoredClaim>, StoreError>;

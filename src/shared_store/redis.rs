@@ -7,6 +7,7 @@
 //! |---|---|---|
 //! | `symbolon:{id}:user` | string | the generation, the snapshot's version, and the snapshot |
 //! | `symbolon:{id}:index` | sorted set | session ids by absolute expiry |
+//! | `symbolon:{id}:revocations` | sorted set | revocations that are pending, by expiry |
 //! | `symbolon:{id}:session:<id>` | string | one session: generation, idle end, end, creation, digest, address, user agent |
 //! | `symbolon:throttle:{<digest>}` | string | when a bucket will be full |
 //! | `symbolon:{fleet}:seen`, `:records` | sorted set, hash | instances |
@@ -54,7 +55,7 @@ pub use self::{
 };
 use self::{
     connection::{COMMAND_TIMEOUT, Command, Connector, RECONNECT_EVERY},
-    node::Care,
+    node::{Care, is_unsent},
     nodes::Nodes,
     scripts::{Script, Scripts},
     session_reads::SessionReads,
@@ -64,7 +65,7 @@ use crate::{
     batcher::{BatchPolicy, BatchStats},
     breaker::Circuit,
     clock::Timestamp,
-    store_error::StoreError,
+    store_error::{Outcome, StoreError},
 };
 
 /// What every key begins with.
@@ -131,8 +132,9 @@ impl RedisSharedStore {
         }
     }
 
-    fn unavailable(&self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StoreError {
-        StoreError::Unavailable { store: "shared".to_owned(), source: source.into() }
+    fn unavailable(&self, source: Error) -> StoreError {
+        let outcome = if is_unsent(&source) { Outcome::NotSent } else { Outcome::Unknown };
+        StoreError::Unavailable { store: "shared".to_owned(), outcome, source: source.into() }
     }
 
     fn corrupt(&self, what: &'static str, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StoreError {

@@ -14,7 +14,7 @@ use std::{path::Path, sync::Arc};
 use async_trait::async_trait;
 use sqlx::{Sqlite, query::Query, sqlite::SqliteArguments};
 
-use super::SharedStore;
+use super::{SharedStore, revocation::EXPIRED_KEPT};
 use crate::{
     clock::Timestamp,
     migrations::Source,
@@ -26,6 +26,7 @@ const MIGRATIONS: &[Source] = &[
     ("shared", include_str!("../../migrations/sqlite/shared/0001_shared.sql")),
     ("balancing", include_str!("../../migrations/sqlite/shared/0002_balancing.sql")),
     ("notes", include_str!("../../migrations/sqlite/shared/0003_notes.sql")),
+    ("revocations", include_str!("../../migrations/sqlite/shared/0004_revocations.sql")),
 ];
 
 /// How many rows one reaping transaction deletes at most, so that it holds nobody up.
@@ -84,6 +85,9 @@ impl SharedStore for SqliteSharedStore {
     async fn reap(&self, now: Timestamp) -> Result<u64, StoreError> {
         let sessions = self.reap_from(sessions::REAP, now).await?;
         self.reap_from(sessions::REAP_USERS, now).await?;
+        // Until then the next login is to find them.
+        let long_expired = Timestamp::from_millis(now.millis() - EXPIRED_KEPT.as_millis() as i64);
+        self.reap_from(sessions::REAP_REVOCATIONS, long_expired).await?;
         self.reap_from(throttle::REAP, now).await?;
         self.reap_from(fleet::REAP, now).await?;
         Ok(sessions)

@@ -86,7 +86,7 @@ impl Users {
         for _ in 0..ATTEMPTS {
             // The generation is read before the row: see Sessions::begin.
             let user_id = self.claimant(name, text).await?;
-            let generation = self.sessions.begin(user_id).await?;
+            let start = self.sessions.begin(user_id).await?;
             let user = self.shards.of_user(user_id)?.find_user(user_id).await?;
             let place = place.take().map_or_else(|| self.passwords.place(), Ok)?;
             let Some(user) = user.filter(|user| Some(&user.login_name) == name) else {
@@ -97,7 +97,11 @@ impl Users {
             if verdict == Verdict::Wrong || user.suspended {
                 return Err(UserError::InvalidCredentials);
             }
-            if let Some((token, session)) = self.sessions.create(generation, &user, client.clone()).await? {
+            // Only now, so that strangers learn nothing of it.
+            if !self.may_log_in(user_id, start).await? {
+                continue;
+            }
+            if let Some((token, session)) = self.sessions.create(start.generation, &user, client.clone()).await? {
                 if verdict == Verdict::RightButOutdated {
                     self.rehash(&user, password).await;
                 }
@@ -119,12 +123,15 @@ impl Users {
     /// Makes a session for a user whom an operator vouches for.
     pub async fn issue_session(&self, user_id: UserId, client: Client) -> Result<Issued, UserError> {
         for _ in 0..ATTEMPTS {
-            let generation = self.sessions.begin(user_id).await?;
+            let start = self.sessions.begin(user_id).await?;
             let user = self.find(user_id).await?;
             if user.suspended {
                 return Err(UserError::Suspended);
             }
-            if let Some((token, session)) = self.sessions.create(generation, &user, client.clone()).await? {
+            if !self.may_log_in(user_id, start).await? {
+                continue;
+            }
+            if let Some((token, session)) = self.sessions.create(start.generation, &user, client.clone()).await? {
                 return Ok(Issued { token, session, user });
             }
         }

@@ -1,8 +1,7 @@
 //! Changing and deleting users.
 //!
 //! Every change reads the row, edits it and writes it over the version it was read at, so concurrent changes never lose
-//! one another. Whatever must end sessions raises their generation before and after the shard's commit: before, so that
-//! a crash in between leaves no session that was there; after, so that no login which read the old row survives.
+//! one another. What must end sessions is made between the two steps of a revocation (`revocation`).
 
 use std::{net::IpAddr, time::Duration};
 
@@ -12,21 +11,19 @@ use super::{
     LoginName, Permissions, Profile, User, UserError, UserId, Users, Violation, names,
     names::Claimed,
     rules::{Rules, merge_preferences},
+    version,
 };
 use crate::{
     audit::Actor,
     clock::Timestamp,
     passwords::{Password, PasswordHash, Place},
-    sessions::SessionId,
+    sessions::{Revocation, SessionId},
     shards::{Claim, Placed},
     store_error::StoreError,
 };
 
 /// How often a change is tried again when others change the same user.
 const ATTEMPTS: u32 = 64;
-/// How often, and how far apart, a step is tried again that must follow one already taken.
-const INSISTENCE: u32 = 3;
-const INSIST_PAUSE: Duration = Duration::from_millis(200);
 /// The longest pause between two tries.
 const MAX_PAUSE: Duration = Duration::from_millis(50);
 
@@ -72,6 +69,15 @@ impl Users {
         Ok((user, placed))
     }
 
+    /// Shows a row in all sessions of its user that was found to be newer than what they show, or may be: the change that
+    /// made it could not. A failure is left to the next reader.
+    pub async fn republish(&self, user: &User) {
+        if let Err(error) = self.sessions.publish(user).await {
+            let error = &error as &dyn std::error::Error;
+            tracing::debug!(error, user_id = %user.user_id, "newer user row not published; sessions show an older one");
+        }
+    }
+
     /// Applies `edit` to the user as it is, until no one else's change comes in between. An edit that changes nothing
     /// leaves the version alone. All sessions of the user show the change when this returns.
     pub(super) async fn edit(
@@ -80,16 +86,17 @@ impl Users {
         precondition: &Precondition,
         edit: impl Fn(&mut User) -> Result<(), UserError>,
     ) -> Result<User, UserError> {
-        let changed = self.edit_row(user_id, precondition, edit).await?;
+        let changed = self.edit_row(user_id, precondition, None, edit).await?;
         self.sessions.publish(&changed).await?;
         Ok(changed)
     }
 
-    /// As [`Self::edit`], on the shard alone.
-    async fn edit_row(
+    /// As [`Self::edit`], on the shard alone, while `revocation` is pending if there is one.
+    pub(super) async fn edit_row(
         &self,
         user_id: UserId,
         precondition: &Precondition,
+        revocation: Option<&Revocation>,
         edit: impl Fn(&mut User) -> Result<(), UserError>,
     ) -> Result<User, UserError> {
         for attempt in 0..ATTEMPTS {
@@ -101,41 +108,17 @@ impl Users {
             if changed == current {
                 return Ok(current);
             }
-            changed.version += 1;
             changed.updated_at = Timestamp::now();
-            if self.shards.of_user(user_id)?.update_user(&changed).await? {
+            changed.version = version::next(current.version, changed.updated_at);
+            if let Some(revocation) = revocation {
+                self.check_time_left(revocation, user_id)?;
+            }
+            if self.shards.of_user(user_id)?.update_user(&changed, current.version).await? {
                 return Ok(changed);
             }
             tokio::time::sleep(pause(attempt)).await;
         }
         Err(UserError::Contended)
-    }
-
-    /// As [`Self::edit`], for changes after which no session but `keep` may go on.
-    pub(super) async fn edit_and_end_sessions(
-        &self,
-        user_id: UserId,
-        keep: Option<SessionId>,
-        edit: impl Fn(&mut User) -> Result<(), UserError>,
-    ) -> Result<User, UserError> {
-        self.sessions.end_all(user_id, keep).await?;
-        let changed = self.edit_row(user_id, &Precondition::None, edit).await?;
-        // The change stands: whatever fails from here on is tried again before it is given up.
-        self.insist(|| self.sessions.end_all(user_id, keep)).await?;
-        self.sessions.publish(&changed).await?;
-        Ok(changed)
-    }
-
-    /// Tries an idempotent step a few times, for when the steps before it can't be undone.
-    async fn insist<F: Future<Output = Result<(), StoreError>>>(&self, step: impl Fn() -> F) -> Result<(), StoreError> {
-        for attempt in 0..INSISTENCE {
-            match step().await {
-                Ok(()) => return Ok(()),
-                Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "a step is tried again"),
-            }
-            tokio::time::sleep(INSIST_PAUSE * (attempt + 1)).await;
-        }
-        step().await
     }
 
     /// Merges `patch` into the preferences (RFC 7396).
@@ -172,7 +155,8 @@ impl Users {
             Claimed::Ours(claim) => self.rename(current, precondition, claim, &change).await,
             // A rename to the same name came first.
             Claimed::By(user) if user.user_id == user_id => self.edit(user_id, precondition, profile_only).await,
-            Claimed::By(_) | Claimed::UnderWay => Err(UserError::NameTaken),
+            Claimed::By(_) => Err(UserError::NameTaken),
+            Claimed::UnderWay { retry_after } => Err(UserError::NamePending { retry_after }),
         }
     }
 
@@ -184,7 +168,13 @@ impl Users {
         claim: Claim,
         change: &UserChange,
     ) -> Result<User, UserError> {
-        let former = names::held(&self.shards, &current).await?;
+        let former = match names::held(&self.shards, &current).await {
+            Ok(former) => former,
+            Err(error) => {
+                names::release(&self.shards, &claim).await;
+                return Err(error.into());
+            }
+        };
         let (changed, claim) = self.write_rename(current, precondition, claim, change).await?;
         names::confirm(&self.shards, &claim).await;
         if let Some(former) = former {
@@ -206,21 +196,26 @@ impl Users {
     ) -> Result<(User, Claim), UserError> {
         let former = current.login_name.clone();
         let mut attempt = 0;
-        // A failed store may have written or not: its error leaves the claim for a takeover to find out.
         let refusal = loop {
+            let expected = current.version;
             let mut changed = current;
             changed.login_name = claim.login_name.clone();
             change_profile(&mut changed.profile, change);
-            changed.version += 1;
             changed.updated_at = Timestamp::now();
-            if self.shards.of_user(changed.user_id)?.update_user(&changed).await? {
-                return Ok((changed, claim));
+            changed.version = version::next(expected, changed.updated_at);
+            let written = async { self.shards.of_user(changed.user_id)?.update_user(&changed, expected).await };
+            match written.await {
+                Ok(true) => return Ok((changed, claim)),
+                Ok(false) => {}
+                Err(error) if error.is_without_effect() => break error.into(),
+                // It may have been written or not: the claim stays for a takeover to find out.
+                Err(error) => return Err(error.into()),
             }
             attempt += 1;
             tokio::time::sleep(pause(attempt)).await;
             current = match self.find(changed.user_id).await {
-                Err(UserError::Unknown) => break UserError::Unknown,
-                found => found?,
+                Ok(found) => found,
+                Err(error) => break error,
             };
             if let Err(refusal) = precondition.check(&current) {
                 break refusal;
@@ -249,7 +244,14 @@ impl Users {
     ) -> Result<(), UserError> {
         let user = self.find(user_id).await?;
         check_new_password(new, &user.login_name)?;
-        self.check_password(&user, current, by, address).await?;
+        match self.check_password(&user, current, by, address).await {
+            Err(UserError::WrongPassword) if self.has_unfinished_revocation(user_id).await? => {
+                // The change may have been made without its end: then this request repeats it.
+                self.check_password(&user, new, by, address).await?;
+                return self.end_sessions_of(&user, keep).await;
+            }
+            checked => checked?,
+        }
         let new_hash = self.hash_new(self.passwords.place()?, "new_password", new, &user.login_name).await?;
         let edit = |changed: &mut User| {
             // The password that was checked must still be the one that is replaced.
@@ -261,6 +263,14 @@ impl Users {
             Ok(())
         };
         self.edit_and_end_sessions(user_id, keep, edit).await.map(drop)
+    }
+
+    /// Ends all sessions but `keep` if the password is still the one that was checked.
+    async fn end_sessions_of(&self, user: &User, keep: Option<SessionId>) -> Result<(), UserError> {
+        let unchanged = |found: &mut User| {
+            if found.password_hash == user.password_hash { Ok(()) } else { Err(UserError::Contended) }
+        };
+        self.edit_and_end_sessions(user.user_id, keep, unchanged).await.map(drop)
     }
 
     /// Gives and takes permissions.
@@ -291,21 +301,28 @@ impl Users {
             let user = match self.find(user_id).await {
                 Err(UserError::Unknown) => {
                     // An earlier attempt may have ended between the row and the sessions.
-                    self.sessions.forget(user_id).await?;
+                    self.sessions.forget(user_id, None).await?;
                     return Err(UserError::Unknown);
                 }
                 other => other?,
             };
             precondition.check(&user)?;
             let held = names::held(&self.shards, &user).await?;
-            self.sessions.end_all(user_id, None).await?;
-            if self.shards.of_user(user_id)?.delete_user(user_id, user.version).await? {
-                let forgotten = self.insist(|| self.sessions.forget(user_id)).await;
+            let revocation = self.begin_revocation(user_id, None).await?;
+            let deleted = async {
+                self.check_time_left(&revocation, user_id)?;
+                Ok(self.shards.of_user(user_id)?.delete_user(user_id, user.version).await?)
+            };
+            let deleted = deleted.await;
+            if self.abandoned_unless_done(&revocation, deleted).await? {
+                let forgotten = self.retry(|| self.sessions.forget(user_id, Some(&revocation))).await;
                 if let Some(held) = held {
                     names::release(&self.shards, &held).await;
                 }
                 return Ok(forgotten?);
             }
+            // Nothing was deleted, and the next attempt has a revocation of its own.
+            self.retry(|| self.sessions.abandon_revocation(&revocation)).await?;
             tokio::time::sleep(pause(attempt)).await;
         }
         Err(UserError::Contended)
@@ -313,7 +330,7 @@ impl Users {
 }
 
 /// A random pause that grows with the attempts, so that writers of one row spread out instead of meeting again.
-fn pause(attempt: u32) -> Duration {
+pub(super) fn pause(attempt: u32) -> Duration {
     let most = Duration::from_millis(1 << attempt.min(6)).min(MAX_PAUSE);
     most.mul_f64(f64::from(crate::secret::random()[0]) / 255.0)
 }

@@ -34,9 +34,15 @@ pub enum UserError {
     /// There is no such user.
     #[error("there is no such user")]
     Unknown,
-    /// Another user has the login name, or is about to.
+    /// Another user has the login name.
     #[error("the login name is taken")]
     NameTaken,
+    /// Another request is taking the login name, or was left half-way.
+    #[error("the login name is being taken")]
+    NamePending {
+        /// When to try again.
+        retry_after: Duration,
+    },
     /// Unknown name, wrong password or suspended user: not told apart.
     #[error("the login name or the password is wrong")]
     InvalidCredentials,
@@ -49,6 +55,12 @@ pub enum UserError {
     /// The user is suspended: no session is made for it.
     #[error("the user is suspended")]
     Suspended,
+    /// Its sessions are being ended because of a change that nobody knows yet to have been made.
+    #[error("a change that ends the user's sessions is under way")]
+    RevocationPending {
+        /// When that is over at the latest.
+        retry_after: Duration,
+    },
     /// `If-Match` names another version.
     #[error("the user has changed")]
     PreconditionFailed,

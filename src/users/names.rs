@@ -10,14 +10,23 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::{LoginName, User, UserError, UserId};
+use super::{LoginName, User, UserError, UserId, version};
 use crate::{
+    clock::Timestamp,
     shards::{Claim, Shards, StoredClaim},
     store_error::StoreError,
 };
 
 /// How long a claim may be under way before it counts as left behind.
 const GRACE: Duration = Duration::from_secs(60);
+
+/// An attempt that is younger than this is not thought to have been left.
+const SOON_OVER: Duration = Duration::from_secs(5);
+const RETRY_SOON: Duration = Duration::from_secs(1);
+
+/// How often, and how far apart, it is looked whether an attempt under way is through.
+const LOOKS: usize = 20;
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// How often a claim is tried again when it loses a race against a change of the same name.
 const ATTEMPTS: usize = 8;
@@ -32,8 +41,11 @@ pub(super) enum Claimed {
     Ours(Claim),
     /// This user has it.
     By(Box<User>),
-    /// Someone's attempt is under way.
-    UnderWay,
+    /// Someone's attempt is under way, or was left half-way.
+    UnderWay {
+        /// When to try again: soon, or when it may be taken over.
+        retry_after: Duration,
+    },
 }
 
 /// The user whom a name belongs to.
@@ -50,10 +62,20 @@ async fn named_back(shards: &Shards, stored: &StoredClaim) -> Result<Option<User
     Ok(shards.of_user(*user_id)?.find_user(*user_id).await?.filter(|user| user.login_name == *login_name))
 }
 
-/// Claims `name` for a user whose row does not name it yet.
+/// Claims `name` for a user whose row does not name it yet. Of an attempt that is under way the end is awaited, if it comes
+/// soon: it may be the same request's.
 pub(super) async fn claim(shards: &Shards, name: &LoginName, user_id: UserId) -> Result<Claimed, UserError> {
     let claim = Claim { login_name: name.clone(), user_id, claim_id: Uuid::new_v4() };
-    shards.insert(async || make(shards, claim.clone()).await).await
+    let claimed = shards.insert(async || make(shards, claim.clone()).await).await?;
+    if matches!(claimed, Claimed::UnderWay { .. }) {
+        for _ in 0..LOOKS {
+            tokio::time::sleep(LOOK_EVERY).await;
+            if let Some(user) = find(shards, name).await? {
+                return Ok(Claimed::By(Box::new(user)));
+            }
+        }
+    }
+    Ok(claimed)
 }
 
 /// Puts a claim in its place under one topology.
@@ -68,8 +90,10 @@ pub(super) async fn make(shards: &Shards, claim: Claim) -> Result<Claimed, UserE
         if let Some(user) = named_back(shards, &stored).await? {
             return Ok(Claimed::By(Box::new(user)));
         }
-        if stored.read_at.since(stored.claimed_at) < GRACE {
-            return Ok(Claimed::UnderWay);
+        let age = stored.read_at.since(stored.claimed_at);
+        if age < GRACE {
+            let retry_after = if age < SOON_OVER { RETRY_SOON } else { GRACE - age };
+            return Ok(Claimed::UnderWay { retry_after });
         }
         if make_impossible(shards, &stored).await? && store.replace_claim(stored.claim.claim_id, &claim).await? {
             return Ok(Claimed::Ours(claim));
@@ -108,7 +132,7 @@ async fn make_impossible(shards: &Shards, stored: &StoredClaim) -> Result<bool, 
             shards.of_name(login_name)?.confirm_claim(&stored.claim).await?;
             Ok(false)
         }
-        Some(user) => store.raise_version(*user_id, user.version).await,
+        Some(user) => store.raise_version(*user_id, user.version, version::next(user.version, Timestamp::now())).await,
     }
 }
 

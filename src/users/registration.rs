@@ -1,15 +1,11 @@
 //! Registering users.
 
-use std::{net::IpAddr, time::Duration};
+use std::net::IpAddr;
 
 use serde_json::{Map, Value};
 
-use super::{LoginName, Permissions, Profile, Rules, User, UserError, UserId, Users, names, names::Claimed};
+use super::{LoginName, Permissions, Profile, Rules, User, UserError, UserId, Users, names, names::Claimed, version};
 use crate::{audit::Actor, clock::Timestamp, passwords::Password, secret};
-
-/// How often, and how far apart, a repeated registration looks whether the first one is through.
-const LOOKS: usize = 20;
-const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// What a new user is made of.
 #[derive(Debug)]
@@ -52,26 +48,35 @@ impl Users {
             suspended: false,
             idempotency_hash: registration.idempotency_key.as_ref().map(|key| secret::digest(key.as_bytes())),
             reset: None,
-            version: 1,
+            version: version::first(now),
             created_at: now,
             updated_at: now,
         };
         let claim = match names::claim(&self.shards, &login_name, user.user_id).await? {
             Claimed::Ours(claim) => claim,
             Claimed::By(user) => return self.repeated(*user, &registration).await,
-            Claimed::UnderWay => return self.await_first(&login_name, &registration).await,
+            Claimed::UnderWay { retry_after } => return Err(UserError::NamePending { retry_after }),
         };
-        // If this fails without an answer the row may exist or not; the claim stays for a takeover to find out.
         let insert = async || {
             let home = self.shards.of_user(user.user_id)?;
             home.insert_user(home.epoch, &user).await
         };
-        if self.shards.insert(insert).await? {
-            names::confirm(&self.shards, &claim).await;
-            Ok(user)
-        } else {
-            names::release(&self.shards, &claim).await;
-            Err(UserError::NameTaken)
+        match self.shards.insert(insert).await {
+            Ok(true) => {
+                names::confirm(&self.shards, &claim).await;
+                Ok(user)
+            }
+            Ok(false) => {
+                names::release(&self.shards, &claim).await;
+                Err(UserError::NameTaken)
+            }
+            Err(error) => {
+                // Without an answer the row may exist or not: then the claim stays for a takeover to find out.
+                if error.is_without_effect() {
+                    names::release(&self.shards, &claim).await;
+                }
+                Err(error.into())
+            }
         }
     }
 
@@ -86,19 +91,6 @@ impl Users {
             Err(UserError::WrongPassword) => Err(UserError::NameTaken),
             checked => checked.map(|()| user),
         }
-    }
-
-    /// A repeat may arrive while the first is under way: it gets the same answer if it comes soon.
-    async fn await_first(&self, login_name: &LoginName, registration: &Registration) -> Result<User, UserError> {
-        if registration.idempotency_key.is_some() {
-            for _ in 0..LOOKS {
-                tokio::time::sleep(LOOK_EVERY).await;
-                if let Some(user) = names::find(&self.shards, login_name).await? {
-                    return self.repeated(user, registration).await;
-                }
-            }
-        }
-        Err(UserError::NameTaken)
     }
 }
 

@@ -28,7 +28,7 @@ pub struct User {
     pub idempotency_hash: Option<[u8; 32]>,
     /// A pending password reset.
     pub reset: Option<PasswordReset>,
-    /// Starts at 1.
+    /// See [`super::version`].
     pub version: i64,
     /// When it was registered.
     pub created_at: Timestamp,

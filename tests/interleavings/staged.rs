@@ -1,7 +1,7 @@
 //! One SQLite shard whose next step of a kind waits until something else has happened.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     path::PathBuf,
     sync::{Arc, Mutex},
     time::Duration,
@@ -16,7 +16,7 @@ use symbolon::{
     sessions::{SessionPolicy, Sessions},
     shards::{BulkStore, Claim, ShardStore, Shards, StoredClaim, sqlite::SqliteShard},
     shared_store::{Client, sqlite::SqliteSharedStore},
-    store_error::StoreError,
+    store_error::{Outcome, StoreError},
     throttle::Throttle,
     topology::{FIRST_EPOCH, Topology},
     users::{Issued, LoginName, Profile, Registration, User, UserError, UserId, Users},
@@ -49,6 +49,7 @@ struct StagedShard {
     inner: SqliteShard,
     before: Mutex<HashMap<Step, BoxFuture<'static, ()>>>,
     after: Mutex<HashMap<Step, BoxFuture<'static, ()>>>,
+    unsent: Mutex<HashSet<Step>>,
 }
 
 impl std::fmt::Debug for StagedShard {
@@ -77,7 +78,12 @@ impl Stage {
         let hour = Duration::from_secs(3600);
         let policy = PasswordPolicy { memory_kib: 8, passes: 1, lanes: 1, threads: 2, deadline: hour };
         Self {
-            shard: Arc::new(StagedShard { inner, before: Mutex::default(), after: Mutex::default() }),
+            shard: Arc::new(StagedShard {
+                inner,
+                before: Mutex::default(),
+                after: Mutex::default(),
+                unsent: Mutex::default(),
+            }),
             sessions: Sessions::new(shared.clone(), SessionPolicy { idle: hour, lifetime: hour, limit: 100 }),
             passwords: Arc::new(Passwords::start(&policy).expect("valid parameters")),
             throttle: Throttle::new(shared, None),
@@ -101,6 +107,11 @@ impl Stage {
     /// Has `event` happen after the next such step, before its caller learns of it.
     pub fn after(&self, step: Step, event: impl Future<Output = ()> + Send + 'static) {
         self.shard.after.lock().expect("no panic").insert(step, Box::pin(event));
+    }
+
+    /// Has the next such step fail before anything is sent.
+    pub fn refuse(&self, step: Step) {
+        self.shard.unsent.lock().expect("no panic").insert(step);
     }
 
     pub async fn login(&self, name: &str, password: &str) -> Result<Issued, UserError> {
@@ -130,6 +141,16 @@ impl Stage {
 }
 
 impl StagedShard {
+    fn send(&self, step: Step) -> Result<(), StoreError> {
+        let is_unsent = self.unsent.lock().expect("no panic").remove(&step);
+        let refusal = || StoreError::Unavailable {
+            store: "only".to_owned(),
+            outcome: Outcome::NotSent,
+            source: "refused".into(),
+        };
+        if is_unsent { Err(refusal()) } else { Ok(()) }
+    }
+
     async fn before(&self, step: Step) {
         let event = self.before.lock().expect("no panic").remove(&step);
         if let Some(event) = event {
@@ -170,6 +191,11 @@ impl ShardStore for StagedShard {
         self.inner.ping().await
     }
 
+    fn statement_timeout(&self) -> Duration {
+        // Revocations expire soon.
+        Duration::from_millis(200)
+    }
+
     async fn find_user(&self, user_id: UserId) -> Result<Option<User>, StoreError> {
         let found = self.inner.find_user(user_id).await;
         self.after(Step::Find).await;
@@ -178,12 +204,14 @@ impl ShardStore for StagedShard {
 
     async fn insert_user(&self, epoch: i64, user: &User) -> Result<bool, StoreError> {
         self.before(Step::Insert).await;
+        self.send(Step::Insert)?;
         self.inner.insert_user(epoch, user).await
     }
 
-    async fn update_user(&self, user: &User) -> Result<bool, StoreError> {
+    async fn update_user(&self, user: &User, expected: i64) -> Result<bool, StoreError> {
         self.before(Step::Update).await;
-        self.inner.update_user(user).await
+        self.send(Step::Update)?;
+        self.inner.update_user(user, expected).await
     }
 
     async fn rehash(&self, user_id: UserId, old: &PasswordHash, new: &PasswordHash) -> Result<bool, StoreError> {
@@ -199,8 +227,8 @@ impl ShardStore for StagedShard {
         self.inner.void_user(epoch, user_id).await
     }
 
-    async fn raise_version(&self, user_id: UserId, version: i64) -> Result<bool, StoreError> {
-        self.inner.raise_version(user_id, version).await
+    async fn raise_version(&self, user_id: UserId, expected: i64, version: i64) -> Result<bool, StoreError> {
+        self.inner.raise_version(user_id, expected, version).await
     }
 
     async fn find_claim(&self, login_name: &LoginName) -> Result<Option<StoredClaim>, StoreError> {

@@ -103,6 +103,32 @@ impl Redis {
         self.certificates.as_ref().map(|certificates| certificates.ca())
     }
 
+    /// Fills its memory, so that it refuses whatever takes more.
+    pub fn fill(&self) {
+        let memory = self.command(&["info", "memory"]);
+        let used = memory.lines().find_map(|line| line.trim().strip_prefix("used_memory:")).expect("what it uses");
+        let limit_at = |more: u64| {
+            let limit = (used.parse::<u64>().expect("a number") + more).to_string();
+            assert_eq!(self.command(&["config", "set", "maxmemory", &limit]), "OK");
+        };
+        assert_eq!(self.command(&["config", "set", "maxmemory-policy", "noeviction"]), "OK");
+        limit_at(1024 * 1024);
+        let is_full = |answer: &str| answer.starts_with("OOM");
+        // In a Cluster some of the keys are another node's.
+        let mut number = 0;
+        wait_until("it is full", || {
+            number += 1;
+            is_full(&self.command(&["set", &format!("filling-{number}"), &"x".repeat(100 * 1024)]))
+        });
+        // What a closed connection gives back must not make room again.
+        limit_at(0);
+    }
+
+    /// Lets it take memory again.
+    pub fn empty(&self) {
+        assert_eq!(self.command(&["config", "set", "maxmemory", "0"]), "OK");
+    }
+
     /// Runs a command and returns what redis-cli prints.
     pub fn command(&self, arguments: &[&str]) -> String {
         let output = cli(self.ca().as_deref(), self.port).args(arguments).output().expect("redis-cli runs");

@@ -5,6 +5,8 @@
 
 mod deletions;
 mod held;
+mod passwords;
+mod preferences;
 mod registrations;
 mod renames;
 mod stage;

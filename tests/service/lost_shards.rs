@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use super::{
-    harness::{PASSWORD, Service, until},
+    harness::{PASSWORD, Reply, Service, registration, until},
     real_stores::{Fleet, TOKEN, one_on_each},
 };
 use crate::servers::proxy::Proxy;
@@ -84,6 +84,48 @@ async fn a_line_that_breaks_costs_its_own_users_only_and_comes_back_by_itself() 
     lost.assert_lost().await;
     lost.line.mend();
     lost.assert_back().await;
+}
+
+/// Registers a user under a key of its own.
+async fn register(service: &Service, name: &str) -> Reply {
+    service.post("/v1/users", registration(name)).header("idempotency-key", name).send().await
+}
+
+#[tokio::test]
+async fn a_registration_that_a_lost_shard_failed_is_repeated_as_soon_as_the_shard_is_back() {
+    let lost = Lost::start().await;
+    lost.line.cut();
+    // From then on there is no connection on which a statement could have been sent.
+    until("the circuit is open", async || {
+        assert_eq!(lost.read(2).await, 503);
+        let stats = lost.service.get("/v1/operator/stats").bearer(TOKEN).send().await.json();
+        stats["circuits"]["db-node-2"] == "open"
+    })
+    .await;
+    let mut failed = Vec::new();
+    for number in 0.. {
+        let name = format!("late-{number}");
+        let placed = lost.service.get(&format!("/v1/operator/partitions/{name}")).bearer(TOKEN).send().await.json();
+        if placed["node_id"] == "db-node-2" {
+            continue;
+        }
+        // The id that it happens to get is what the lost shard has.
+        let reply = register(&lost.service, &name).await;
+        if reply.status == 503 {
+            reply.problem(503, "unavailable");
+            failed.push(name);
+        }
+        if failed.len() == 3 {
+            break;
+        }
+    }
+    lost.line.mend();
+    lost.assert_back().await;
+    for name in failed {
+        let reply = register(&lost.service, &name).await;
+        assert_eq!(reply.status, 201, "{}", reply.text);
+        lost.service.login(&name).await;
+    }
 }
 
 #[tokio::test]

@@ -11,7 +11,10 @@ async fn a_registered_user_is_shown_with_its_place_and_version() {
     let reply = service.post("/v1/users", request).send().await;
     assert_eq!(reply.status, 201);
     let user = reply.json();
-    assert_eq!(reply.header("etag"), "\"1\"");
+    let version = user["version"].as_i64().expect("a version");
+    let now = symbolon::clock::Timestamp::now().millis();
+    assert!((now - 60_000..=now).contains(&version), "a new row's version is the time: {version}");
+    assert_eq!(reply.header("etag"), format!("\"{version}\""));
     assert_eq!(reply.header("location"), format!("/v1/users/{}", user["user_id"].as_str().expect("an id")));
     assert_eq!(user["login_name"], "ada");
     assert_eq!(user["profile"], json!({"name": "Ada", "email": "ada@example.com"}));

@@ -50,7 +50,7 @@ suite! {
     a_user_is_found_as_it_was_inserted
     an_id_is_inserted_once
     an_insert_that_names_another_epoch_changes_nothing
-    an_update_needs_the_version_before_it
+    an_update_needs_the_version_that_it_expects
     a_deletion_needs_the_version
     a_void_row_keeps_an_id_from_use_and_is_never_found
     a_raised_version_stops_an_update_under_way
@@ -125,7 +125,7 @@ async fn an_insert_that_names_another_epoch_changes_nothing(shard: &dyn ShardSto
     assert_eq!(shard.find_claim(&name("ada")).await.expect("an answer"), None);
 }
 
-async fn an_update_needs_the_version_before_it(shard: &dyn ShardStore) {
+async fn an_update_needs_the_version_that_it_expects(shard: &dyn ShardStore) {
     let user = user().await;
     shard.insert_user(EPOCH, &user).await.expect("an answer");
     let changed = User {
@@ -134,16 +134,16 @@ async fn an_update_needs_the_version_before_it(shard: &dyn ShardStore) {
         permissions: Permissions::default(),
         suspended: false,
         reset: None,
-        version: 2,
+        version: 1_700_000_000_000,
         updated_at: Timestamp::now(),
         ..user.clone()
     };
-    for wrong in [1, 3] {
-        assert!(!shard.update_user(&User { version: wrong, ..changed.clone() }).await.expect("an answer"));
+    for wrong in [0, 2, changed.version - 1, changed.version] {
+        assert!(!shard.update_user(&changed, wrong).await.expect("an answer"), "{wrong}");
     }
-    assert!(shard.update_user(&changed).await.expect("an answer"));
+    assert!(shard.update_user(&changed, 1).await.expect("an answer"));
     assert_eq!(shard.find_user(user.user_id).await.expect("an answer"), Some(changed.clone()));
-    assert!(!shard.update_user(&changed).await.expect("an answer"));
+    assert!(!shard.update_user(&changed, 1).await.expect("an answer"));
 }
 
 async fn a_deletion_needs_the_version(shard: &dyn ShardStore) {
@@ -161,18 +161,18 @@ async fn a_void_row_keeps_an_id_from_use_and_is_never_found(shard: &dyn ShardSto
     assert!(!shard.void_user(EPOCH, user.user_id).await.expect("an answer"));
     assert!(!shard.insert_user(EPOCH, &user).await.expect("an answer"));
     assert_eq!(shard.find_user(user.user_id).await.expect("an answer"), None);
-    assert!(!shard.raise_version(user.user_id, 0).await.expect("an answer"));
+    assert!(!shard.raise_version(user.user_id, 0, 1).await.expect("an answer"));
     assert!(!shard.delete_user(user.user_id, 0).await.expect("an answer"));
 }
 
 async fn a_raised_version_stops_an_update_under_way(shard: &dyn ShardStore) {
     let user = user().await;
     shard.insert_user(EPOCH, &user).await.expect("an answer");
-    let under_way = User { version: 2, ..user.clone() };
-    assert!(!shard.raise_version(user.user_id, 2).await.expect("an answer"));
-    assert!(shard.raise_version(user.user_id, 1).await.expect("an answer"));
-    assert!(!shard.update_user(&under_way).await.expect("an answer"));
-    assert_eq!(shard.find_user(user.user_id).await.expect("an answer"), Some(User { version: 2, ..user }));
+    let (under_way, raised) = (User { version: 2, ..user.clone() }, 1_700_000_000_000);
+    assert!(!shard.raise_version(user.user_id, 2, raised).await.expect("an answer"));
+    assert!(shard.raise_version(user.user_id, 1, raised).await.expect("an answer"));
+    assert!(!shard.update_user(&under_way, 1).await.expect("an answer"));
+    assert_eq!(shard.find_user(user.user_id).await.expect("an answer"), Some(User { version: raised, ..user }));
 }
 
 async fn a_hash_is_replaced_only_where_it_is_the_old_one(shard: &dyn ShardStore) {

@@ -119,7 +119,7 @@ async fn a_lookup_sees_what_was_acknowledged_before_it_began() {
     let reading = std::sync::atomic::AtomicI64::new(user.version);
     let writer = async {
         for version in user.version + 1..user.version + 60 {
-            assert!(shard.update_user(&User { version, ..user.clone() }).await.expect("an answer"));
+            assert!(shard.update_user(&User { version, ..user.clone() }, version - 1).await.expect("an answer"));
             reading.store(version, std::sync::atomic::Ordering::SeqCst);
         }
     };

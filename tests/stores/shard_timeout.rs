@@ -85,3 +85,26 @@ async fn a_wait_for_a_lock_ends_at_the_server_before_the_request_gives_up() {
     other.close().await.expect("the lock ends");
     assert!(shard.confirm_claim(&ada).await.expect("an answer"));
 }
+
+#[tokio::test]
+async fn what_was_not_sent_is_told_from_what_may_have_happened() {
+    let server = Postgres::start();
+    let line = Proxy::to(server.port());
+    let url = server.database("shard").replace(&server.port().to_string(), &line.port().to_string());
+    let shard = shard(&url).await;
+    let ada = claimed(&shard, "ada").await;
+    let confirm = async || shard.confirm_claim(&ada).await.expect_err("the line is down").is_without_effect();
+    line.silence();
+    // The only connection has a statement on it; the other one waits for it in vain.
+    let (first, second) = tokio::join!(confirm(), confirm());
+    assert_eq!([first, second].iter().filter(|without_effect| **without_effect).count(), 1, "{first} {second}");
+    line.mend();
+    let mended = || async { shard.confirm_claim(&ada).await.is_ok() };
+    crate::service::harness::until("it answers again", mended).await;
+    line.cut();
+    assert!(!confirm().await, "it was sent on a connection that broke");
+    assert!(confirm().await, "no connection can be made");
+    assert!(confirm().await, "no connection can be made");
+    assert_eq!(shard.circuit(), Circuit::Open);
+    assert!(confirm().await, "the circuit is open");
+}

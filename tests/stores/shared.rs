@@ -1,4 +1,5 @@
 mod fleet;
+mod revocation;
 
 use std::time::Duration;
 
@@ -7,13 +8,13 @@ use symbolon::{
     clock::Timestamp,
     sessions::Token,
     shared_store::{
-        Bucket, Charge, Client, SharedStore, StoredSession, UserSnapshot, redis::RedisSharedStore,
-        sqlite::SqliteSharedStore,
+        Bucket, Charge, Client, Generation, RevocationStep, SharedStore, StoredSession, UserSnapshot,
+        redis::RedisSharedStore, sqlite::SqliteSharedStore,
     },
     users::{Permissions, UserId},
 };
 
-use self::fleet::*;
+use self::{fleet::*, revocation::*};
 use crate::servers::redis::{Certificates, Redis, RedisCluster, RedisPair};
 
 /// Runs each function of the suite against a store of each kind, each on servers of its own.
@@ -71,6 +72,11 @@ suite! {
     a_snapshot_is_replaced_by_a_higher_version_only
     a_snapshot_put_before_the_first_login_stops_a_login_under_way
     a_forgotten_user_leaves_nothing_and_cannot_come_back
+    a_revocation_is_pending_until_its_second_step
+    a_second_step_leaves_other_revocations_pending
+    a_revocation_that_expired_is_told_from_a_pending_one
+    a_session_is_kept_through_both_steps
+    forgetting_a_user_ends_its_own_revocation_only
     totals_follow_creation_and_ending
     buckets_take_their_burst_and_refill
     a_refused_charge_charges_nothing
@@ -128,10 +134,14 @@ fn snapshot(version: i64) -> UserSnapshot {
     }
 }
 
+async fn generation(store: &dyn SharedStore, user_id: UserId) -> Option<Generation> {
+    store.begin_login(user_id).await.expect("an answer").generation
+}
+
 /// Creates a session under the current generation.
 async fn create(store: &dyn SharedStore, user_id: UserId, created_at: Timestamp) -> StoredSession {
     let session = session(user_id, created_at);
-    let generation = store.generation(user_id).await.expect("an answer");
+    let generation = generation(store, user_id).await;
     assert!(store.create_session(&session, generation, &snapshot(1), LIMIT).await.expect("an answer"));
     session
 }
@@ -176,7 +186,7 @@ async fn of_sessions_used_at_once_each_shows_its_own_user(store: &dyn SharedStor
 
 async fn a_first_generation_is_not_made_twice(store: &dyn SharedStore) {
     let user_id = UserId::generate();
-    assert_eq!(store.generation(user_id).await.expect("an answer"), None);
+    assert_eq!(generation(store, user_id).await, None);
     let (first, second) = (session(user_id, at(0)), session(user_id, at(0)));
     assert!(store.create_session(&first, None, &snapshot(1), LIMIT).await.expect("an answer"));
     assert!(!store.create_session(&second, None, &snapshot(1), LIMIT).await.expect("an answer"));
@@ -186,8 +196,8 @@ async fn a_first_generation_is_not_made_twice(store: &dyn SharedStore) {
 async fn a_raised_generation_ends_every_session_and_every_login_under_way(store: &dyn SharedStore) {
     let user_id = UserId::generate();
     let sessions = [create(store, user_id, at(0)).await, create(store, user_id, at(1)).await];
-    let before = store.generation(user_id).await.expect("an answer");
-    store.raise_generation(user_id, None, later()).await.expect("an answer");
+    let before = generation(store, user_id).await;
+    store.raise_generation(user_id, None, RevocationStep::Only, later()).await.expect("an answer");
     for session in &sessions {
         assert!(!is_alive(store, session, at(2)).await);
     }
@@ -199,17 +209,17 @@ async fn a_raised_generation_ends_every_session_and_every_login_under_way(store:
 
 async fn a_generation_raised_before_the_first_login_stops_it_too(store: &dyn SharedStore) {
     let user_id = UserId::generate();
-    let before = store.generation(user_id).await.expect("an answer");
-    store.raise_generation(user_id, None, later()).await.expect("an answer");
+    let before = generation(store, user_id).await;
+    store.raise_generation(user_id, None, RevocationStep::Only, later()).await.expect("an answer");
     assert!(!store.create_session(&session(user_id, at(2)), before, &snapshot(1), LIMIT).await.expect("an answer"));
 }
 
 async fn a_kept_session_survives_a_raised_generation_only_if_it_was_alive(store: &dyn SharedStore) {
     let user_id = UserId::generate();
     let (kept, other) = (create(store, user_id, at(0)).await, create(store, user_id, at(1)).await);
-    store.raise_generation(user_id, Some(kept.session_id), later()).await.expect("an answer");
+    store.raise_generation(user_id, Some(kept.session_id), RevocationStep::Only, later()).await.expect("an answer");
     assert!(is_alive(store, &kept, at(2)).await && !is_alive(store, &other, at(2)).await);
-    store.raise_generation(user_id, Some(other.session_id), later()).await.expect("an answer");
+    store.raise_generation(user_id, Some(other.session_id), RevocationStep::Only, later()).await.expect("an answer");
     assert!(!is_alive(store, &kept, at(3)).await && !is_alive(store, &other, at(3)).await);
 }
 
@@ -248,7 +258,7 @@ async fn beyond_the_limit_the_oldest_sessions_give_way(store: &dyn SharedStore) 
     let mut sessions = Vec::new();
     for second in 0..5 {
         let session = session(user_id, at(second));
-        let generation = store.generation(user_id).await.expect("an answer");
+        let generation = generation(store, user_id).await;
         assert!(store.create_session(&session, generation, &snapshot(1), 3).await.expect("an answer"));
         sessions.push(session);
     }
@@ -271,7 +281,7 @@ async fn a_snapshot_is_replaced_by_a_higher_version_only(store: &dyn SharedStore
 
 async fn a_snapshot_put_before_the_first_login_stops_a_login_under_way(store: &dyn SharedStore) {
     let user_id = UserId::generate();
-    let before = store.generation(user_id).await.expect("an answer");
+    let before = generation(store, user_id).await;
     store.put_snapshot(user_id, &snapshot(2), later()).await.expect("an answer");
     let late = session(user_id, at(1));
     assert!(!store.create_session(&late, before, &snapshot(1), LIMIT).await.expect("an answer"));
@@ -282,8 +292,8 @@ async fn a_snapshot_put_before_the_first_login_stops_a_login_under_way(store: &d
 
 async fn a_forgotten_user_leaves_nothing_and_cannot_come_back(store: &dyn SharedStore) {
     let session = create(store, UserId::generate(), at(0)).await;
-    let generation = store.generation(session.user_id).await.expect("an answer");
-    store.forget_user(session.user_id, later()).await.expect("an answer");
+    let generation = generation(store, session.user_id).await;
+    store.forget_user(session.user_id, None, later()).await.expect("an answer");
     assert!(!is_alive(store, &session, at(1)).await);
     assert_eq!(store.session_totals().await.expect("an answer").sessions, 0);
     store.put_snapshot(session.user_id, &snapshot(9), later()).await.expect("an answer");
@@ -293,7 +303,7 @@ async fn a_forgotten_user_leaves_nothing_and_cannot_come_back(store: &dyn Shared
 
 async fn a_forgotten_user_that_is_there_again_has_sessions(store: &dyn SharedStore) {
     let user_id = create(store, UserId::generate(), at(0)).await.user_id;
-    store.forget_user(user_id, later()).await.expect("an answer");
+    store.forget_user(user_id, None, later()).await.expect("an answer");
     let again = create(store, user_id, at(1)).await;
     let used = store.use_session(user_id, again.session_id, IDLE, at(2)).await.expect("an answer");
     assert_eq!(used.expect("a session").1.version, 1);
@@ -304,9 +314,9 @@ async fn a_forgotten_user_that_is_there_again_has_sessions(store: &dyn SharedSto
 
 async fn a_forgotten_user_is_reaped_in_time(store: &dyn SharedStore) {
     let user_id = create(store, UserId::generate(), at(0)).await.user_id;
-    store.forget_user(user_id, at(60)).await.expect("an answer");
+    store.forget_user(user_id, None, at(60)).await.expect("an answer");
     store.reap(at(61)).await.expect("an answer");
-    assert_eq!(store.generation(user_id).await.expect("an answer"), None);
+    assert_eq!(generation(store, user_id).await, None);
 }
 
 async fn totals_follow_creation_and_ending(store: &dyn SharedStore) {

@@ -29,7 +29,11 @@ impl Lock {
 }
 
 fn down() -> StoreError {
-    StoreError::Unavailable { store: "shared".to_owned(), source: "it is down".into() }
+    StoreError::Unavailable {
+        store: "shared".to_owned(),
+        outcome: crate::store_error::Outcome::Unknown,
+        source: "it is down".into(),
+    }
 }
 
 #[async_trait]

@@ -40,7 +40,9 @@ pub(in crate::http) async fn find(
 ) -> Result<Json<UserView>, Problem> {
     let [login_name] = query::read(text.as_deref(), ["login_name"])?;
     let login_name = login_name.ok_or_else(|| Problem::field(ProblemKind::Malformed, "login_name", "is missing"))?;
-    Ok(Json(UserView::new(&app, app.users().find_by_name(&login_name).await?)?))
+    let user = app.users().find_by_name(&login_name).await?;
+    app.users().republish(&user).await;
+    Ok(Json(UserView::new(&app, user)?))
 }
 
 /// No members.
@@ -58,7 +60,7 @@ pub struct Empty {}
         (status = 200, description = "The session and its token.", body = IssuedView),
         (status = 404, description = "not-found"),
         (status = 409, description = "suspended"),
-        (status = 503, description = "overloaded"),
+        (status = 503, description = "overloaded, revocation-pending"),
     )
 )]
 pub(in crate::http) async fn issue_session(

@@ -11,7 +11,7 @@ use sqlx::{PgConnection, postgres::PgConnectOptions, postgres::PgRow};
 use super::{Query, ShardLimits, connections::Connections};
 use crate::{
     breaker::{Breaker, Circuit},
-    store_error::StoreError,
+    store_error::{Outcome, StoreError},
 };
 
 /// What the fence on inserts raises.
@@ -49,6 +49,10 @@ impl Access {
         &self.shard_id
     }
 
+    pub(super) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
     pub(super) fn is_prepared(&self) -> bool {
         self.prepared.load(Ordering::Acquire)
     }
@@ -68,10 +72,10 @@ impl Access {
         work: impl AsyncFnOnce(bool) -> Result<T, E>,
     ) -> Result<Result<T, E>, StoreError> {
         if !self.is_prepared() {
-            return Err(self.unavailable("not prepared yet"));
+            return Err(self.unreachable("not prepared yet"));
         }
         let permit =
-            self.breaker.permit(Instant::now()).ok_or_else(|| self.unavailable("the circuit breaker is open"))?;
+            self.breaker.permit(Instant::now()).ok_or_else(|| self.unreachable("the circuit breaker is open"))?;
         let result = work(permit.is_probe()).await;
         let up = !result.as_ref().is_err_and(|error| is_down(error.borrow()));
         permit.finish(up, Instant::now());
@@ -104,12 +108,21 @@ impl Access {
         result
     }
 
-    /// Does `work` on a connection within the timeout, as [`Self::permitted`].
+    /// Does `work` on a connection within the timeout, as [`Self::permitted`]. That there was no connection in time is no
+    /// failure of the work.
     pub(super) async fn guarded<T>(
         &self,
         work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, sqlx::Error>,
     ) -> Result<Result<T, sqlx::Error>, StoreError> {
-        self.permitted(async |_| self.in_time(Instant::now(), self.leased(work)).await).await
+        let is_sent = AtomicBool::new(false);
+        let send = async |connection: &mut PgConnection| {
+            is_sent.store(true, Ordering::Relaxed);
+            work(connection).await
+        };
+        match self.permitted(async |_| self.in_time(Instant::now(), self.leased(send)).await).await? {
+            Err(error) if !is_sent.load(Ordering::Relaxed) => Err(self.unreachable(error)),
+            done => Ok(done),
+        }
     }
 
     /// As [`Self::guarded`], whatever the failure.
@@ -121,7 +134,12 @@ impl Access {
     }
 
     pub(super) fn unavailable(&self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StoreError {
-        StoreError::Unavailable { store: self.shard_id.clone(), source: source.into() }
+        StoreError::Unavailable { store: self.shard_id.clone(), outcome: Outcome::Unknown, source: source.into() }
+    }
+
+    /// As [`Self::unavailable`], where nothing was asked of the server.
+    fn unreachable(&self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StoreError {
+        StoreError::Unavailable { store: self.shard_id.clone(), outcome: Outcome::NotSent, source: source.into() }
     }
 
     pub(super) fn corrupt(

@@ -6,9 +6,10 @@ use uuid::Uuid;
 
 use super::{Query, copy::Rows, lookups::Table};
 use crate::{
+    clock::Timestamp,
     partitioner::position,
     shards::store::{Claim, StoredClaim},
-    users::{LoginName, UserId},
+    users::{LoginName, UserId, version},
 };
 
 /// Live rows for which a condition holds.
@@ -19,6 +20,13 @@ macro_rules! select {
             "FROM login_names WHERE state = 'live' AND ",
             $condition
         )
+    };
+}
+
+/// Milliseconds since 1970 by the server's clock: no claim's version is lower.
+macro_rules! milliseconds {
+    () => {
+        "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
     };
 }
 
@@ -61,7 +69,8 @@ pub(super) fn push(rows: &mut Rows, epoch: i64, now: &str, claim: &Claim) {
     let position = Uuid::from_u128(position(claim.login_name.as_str())).to_string();
     let (epoch, user_id, claim_id) = (epoch.to_string(), claim.user_id.to_string(), claim.claim_id.to_string());
     let name = claim.login_name.as_str();
-    rows.push([name, &position, "live", &epoch, "1", &user_id, &claim_id, now, "f"].map(Some));
+    let version = version::first(Timestamp::now()).to_string();
+    rows.push([name, &position, "live", &epoch, &version, &user_id, &claim_id, now, "f"].map(Some));
 }
 
 pub(super) fn decode(row: &PgRow) -> Result<StoredClaim, sqlx::Error> {
@@ -79,9 +88,12 @@ pub(super) fn decode(row: &PgRow) -> Result<StoredClaim, sqlx::Error> {
 
 pub(super) fn insert(epoch: i64, claim: &Claim) -> Query<'_> {
     sqlx::query(
-        "INSERT INTO login_names (login_name, position, state, epoch, version, user_id, claim_id, claimed_at, confirmed) \
-         SELECT $1, $2, 'live', $3, 1, $4, $5, clock_timestamp(), false \
-         FROM symbolon_fence($3) ON CONFLICT DO NOTHING",
+        concat!(
+            "INSERT INTO login_names (login_name, position, state, epoch, version, user_id, claim_id, claimed_at, confirmed) ",
+            "SELECT $1, $2, 'live', $3, ",
+            milliseconds!(),
+            ", $4, $5, clock_timestamp(), false FROM symbolon_fence($3) ON CONFLICT DO NOTHING"
+        ),
     )
     .bind(claim.login_name.as_str())
     .bind(Uuid::from_u128(position(claim.login_name.as_str())))
@@ -91,10 +103,12 @@ pub(super) fn insert(epoch: i64, claim: &Claim) -> Query<'_> {
 }
 
 pub(super) fn replace(old_claim_id: Uuid, new: &Claim) -> Query<'_> {
-    sqlx::query(
-        "UPDATE login_names SET user_id = $3, claim_id = $4, claimed_at = clock_timestamp(), confirmed = false, \
-         version = version + 1 WHERE login_name = $1 AND state = 'live' AND claim_id = $2",
-    )
+    sqlx::query(concat!(
+        "UPDATE login_names SET user_id = $3, claim_id = $4, claimed_at = clock_timestamp(), confirmed = false, ",
+        "version = greatest(version + 1, ",
+        milliseconds!(),
+        ") WHERE login_name = $1 AND state = 'live' AND claim_id = $2"
+    ))
     .bind(new.login_name.as_str())
     .bind(old_claim_id)
     .bind(new.user_id.uuid())
@@ -102,10 +116,11 @@ pub(super) fn replace(old_claim_id: Uuid, new: &Claim) -> Query<'_> {
 }
 
 pub(super) fn confirm(claim: &Claim) -> Query<'_> {
-    sqlx::query(
-        "UPDATE login_names SET confirmed = true, version = version + 1 \
-         WHERE login_name = $1 AND state = 'live' AND claim_id = $2",
-    )
+    sqlx::query(concat!(
+        "UPDATE login_names SET confirmed = true, version = greatest(version + 1, ",
+        milliseconds!(),
+        ") WHERE login_name = $1 AND state = 'live' AND claim_id = $2"
+    ))
     .bind(claim.login_name.as_str())
     .bind(claim.claim_id)
 }

@@ -158,13 +158,13 @@ pub(super) fn insert(epoch: i64, user: &User) -> Query<'_> {
     bind_changeable(query, user).bind(position_of(user.user_id)).bind(epoch).bind(OffsetDateTime::from(user.created_at))
 }
 
-pub(super) fn update(user: &User) -> Query<'_> {
+pub(super) fn update(user: &User, expected: i64) -> Query<'_> {
     let query = sqlx::query(
         "UPDATE users SET login_name = $2, password_hash = $3, name = $4, email = $5, preferences = $6::text::json, \
          permissions = $7::text::json, suspended = $8, idempotency_hash = $9, reset_hash = $10, reset_expires_at = $11, \
-         version = $12, updated_at = $13 WHERE user_id = $1 AND state = 'live' AND version = $12 - 1",
+         version = $12, updated_at = $13 WHERE user_id = $1 AND state = 'live' AND version = $14",
     );
-    bind_changeable(query, user)
+    bind_changeable(query, user).bind(expected)
 }
 
 /// The id and everything that an update may change, in the order of both statements.
@@ -210,9 +210,10 @@ pub(super) fn void<'q>(epoch: i64, user_id: UserId) -> Query<'q> {
     .bind(epoch)
 }
 
-pub(super) fn raise_version<'q>(user_id: UserId, version: i64) -> Query<'q> {
-    sqlx::query("UPDATE users SET version = version + 1 WHERE user_id = $1 AND state = 'live' AND version = $2")
+pub(super) fn raise_version<'q>(user_id: UserId, expected: i64, version: i64) -> Query<'q> {
+    sqlx::query("UPDATE users SET version = $3 WHERE user_id = $1 AND state = 'live' AND version = $2")
         .bind(user_id.uuid())
+        .bind(expected)
         .bind(version)
 }
 

@@ -38,7 +38,7 @@ pub(super) async fn find(database: &Database, login_name: &LoginName) -> Result<
 pub(super) fn insert(epoch: i64, claim: &Claim) -> Query<'_> {
     sqlx::query(
         "INSERT INTO login_names (login_name, position, state, epoch, version, user_id, claim_id, claimed_at, confirmed) \
-         VALUES (?, ?, 'live', ?, 1, ?, ?, ?, 0) ON CONFLICT DO NOTHING",
+         VALUES (?1, ?2, 'live', ?3, ?6, ?4, ?5, ?6, 0) ON CONFLICT DO NOTHING",
     )
     .bind(claim.login_name.as_str())
     .bind(position(claim.login_name.as_str()).to_be_bytes().to_vec())
@@ -50,8 +50,8 @@ pub(super) fn insert(epoch: i64, claim: &Claim) -> Query<'_> {
 
 pub(super) fn replace(old_claim_id: Uuid, new: &Claim) -> Query<'_> {
     sqlx::query(
-        "UPDATE login_names SET user_id = ?, claim_id = ?, claimed_at = ?, confirmed = 0, version = version + 1 \
-         WHERE login_name = ? AND state = 'live' AND claim_id = ?",
+        "UPDATE login_names SET user_id = ?1, claim_id = ?2, claimed_at = ?3, confirmed = 0, version = max(version + 1, ?3) \
+         WHERE login_name = ?4 AND state = 'live' AND claim_id = ?5",
     )
     .bind(new.user_id.to_string())
     .bind(new.claim_id.to_string())
@@ -62,9 +62,10 @@ pub(super) fn replace(old_claim_id: Uuid, new: &Claim) -> Query<'_> {
 
 pub(super) fn confirm(claim: &Claim) -> Query<'_> {
     sqlx::query(
-        "UPDATE login_names SET confirmed = 1, version = version + 1 \
+        "UPDATE login_names SET confirmed = 1, version = max(version + 1, ?) \
          WHERE login_name = ? AND state = 'live' AND claim_id = ?",
     )
+    .bind(Timestamp::now().millis())
     .bind(claim.login_name.as_str())
     .bind(claim.claim_id.to_string())
 }

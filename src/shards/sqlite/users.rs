@@ -89,13 +89,13 @@ pub(super) fn insert(epoch: i64, user: &User) -> Query<'_> {
     bind_changeable(query, user)
 }
 
-pub(super) fn update(user: &User) -> Query<'_> {
+pub(super) fn update(user: &User, expected: i64) -> Query<'_> {
     let query = sqlx::query(
         "UPDATE users SET login_name = ?, password_hash = ?, name = ?, email = ?, preferences = ?, permissions = ?, \
          suspended = ?, idempotency_hash = ?, reset_hash = ?, reset_expires_at = ?, version = ?, updated_at = ? \
          WHERE user_id = ? AND state = 'live' AND version = ?",
     );
-    bind_changeable(query, user).bind(user.version - 1)
+    bind_changeable(query, user).bind(expected)
 }
 
 /// Everything that an update may change, in the order of both statements, and the id.
@@ -141,10 +141,11 @@ pub(super) fn void<'q>(epoch: i64, user_id: UserId) -> Query<'q> {
     .bind(Timestamp::now().millis())
 }
 
-pub(super) fn raise_version<'q>(user_id: UserId, version: i64) -> Query<'q> {
-    sqlx::query("UPDATE users SET version = version + 1 WHERE user_id = ? AND state = 'live' AND version = ?")
-        .bind(user_id.to_string())
+pub(super) fn raise_version<'q>(user_id: UserId, expected: i64, version: i64) -> Query<'q> {
+    sqlx::query("UPDATE users SET version = ? WHERE user_id = ? AND state = 'live' AND version = ?")
         .bind(version)
+        .bind(user_id.to_string())
+        .bind(expected)
 }
 
 fn position_of(user_id: UserId) -> Vec<u8> {

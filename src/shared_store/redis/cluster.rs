@@ -25,6 +25,9 @@ use super::{
 };
 use layout::{Address, Layout};
 
+/// What a command fails of that no node is known to be for.
+pub(super) const SLOT_UNKNOWN: &str = "no node is known to have this slot";
+
 const REFRESH_EVERY: Duration = Duration::from_secs(1);
 /// The least time between two questions for the layout.
 const REFRESH_PAUSE: Duration = Duration::from_millis(50);
@@ -85,7 +88,7 @@ impl Cluster {
         let known = self.known();
         let holder = known.layout.holder(fred::util::redis_keyslot(key.as_bytes()));
         let node = holder.and_then(|address| known.nodes.get(address)).cloned();
-        node.ok_or_else(|| Error::new(ErrorKind::Cluster, "no node is known to have this slot"))
+        node.ok_or_else(|| Error::new(ErrorKind::Cluster, SLOT_UNKNOWN))
     }
 
     /// All primaries.

@@ -10,8 +10,12 @@ use fred::{
     types::{Value, config::ServerConfig},
 };
 
+use super::cluster::SLOT_UNKNOWN;
 use super::connection::{COMMAND_TIMEOUT, Command, Connection, Connector};
 use crate::breaker::{Breaker, Circuit};
+
+/// What a command fails of that the breaker refuses.
+const CIRCUIT_OPEN: &str = "the circuit breaker is open";
 
 /// How long replicas have: less than a command, so that an answer still comes in time.
 const REPLICAS_HAVE: Duration = Duration::from_millis(150);
@@ -124,7 +128,7 @@ async fn guarded<T>(
     deadline: Instant,
     work: impl Future<Output = Result<T, Error>>,
 ) -> Result<T, Error> {
-    let open = || Error::new(ErrorKind::Canceled, "the circuit breaker is open");
+    let open = || Error::new(ErrorKind::Canceled, CIRCUIT_OPEN);
     let begun = Instant::now();
     let permit = breaker.permit(begun).ok_or_else(open)?;
     let result = within(deadline, work).await;
@@ -143,6 +147,12 @@ async fn within<T>(deadline: Instant, work: impl Future<Output = Result<T, Error
 
 pub(super) fn late() -> Error {
     Error::new(ErrorKind::Timeout, "no answer in time")
+}
+
+/// Whether an error says that nothing was sent: the breaker refused it, or no node is known to have its slot.
+pub(super) fn is_unsent(error: &Error) -> bool {
+    (*error.kind() == ErrorKind::Canceled && error.details() == CIRCUIT_OPEN)
+        || (*error.kind() == ErrorKind::Cluster && error.details() == SLOT_UNKNOWN)
 }
 
 /// Whether an error says that Redis is not there, rather than that it refused a command.

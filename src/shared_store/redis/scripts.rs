@@ -59,6 +59,7 @@ macro_rules! scripts {
 }
 
 scripts! {
+    begin_login
     create_session
     slide_session
     list_sessions

@@ -3,13 +3,17 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use uuid::Uuid;
 
 use super::{PREFIX, RedisSharedStore, codec, totals};
 use crate::{
     clock::Timestamp,
     secret,
     sessions::SessionId,
-    shared_store::{Generation, SessionStore, SessionTotals, StoredSession, UserSnapshot},
+    shared_store::{
+        Generation, LoginStart, PendingRevocation, RevocationSelector, RevocationStep, SessionStore, SessionTotals,
+        StoredSession, UserSnapshot, revocation::EXPIRED_KEPT,
+    },
     store_error::StoreError,
     users::UserId,
 };
@@ -28,6 +32,10 @@ pub(super) fn session_key(user_id: UserId, session_id: SessionId) -> String {
     key(user_id, &format!("session:{session_id}"))
 }
 
+fn revocations_key(user_id: UserId) -> String {
+    key(user_id, "revocations")
+}
+
 /// Where a first generation starts: positive, and with room to rise below 2^53, up to which scripts count exactly.
 fn random_generation() -> i64 {
     let mut bytes = [0; 8];
@@ -41,12 +49,20 @@ fn remaining(until: Timestamp) -> i64 {
 
 #[async_trait]
 impl SessionStore for RedisSharedStore {
-    async fn generation(&self, user_id: UserId) -> Result<Option<Generation>, StoreError> {
-        // It comes first, and has no more digits.
-        let start: String = self.command("GETRANGE", &[&user_key(user_id), "0", "19"]).await?;
-        let Some(generation) = start.split(' ').next().filter(|text| !text.is_empty()) else { return Ok(None) };
-        let generation = generation.parse().map_err(|error| self.corrupt("generation", error))?;
-        Ok(Some(Generation(generation)))
+    async fn begin_login(&self, user_id: UserId) -> Result<LoginStart, StoreError> {
+        let keys = vec![user_key(user_id), revocations_key(user_id)];
+        let (generation, last_expiry, now): (String, String, String) =
+            self.run(&self.scripts.begin_login, keys, Vec::<String>::new()).await?;
+        let number = |what, text: &str| match text {
+            "" => Ok(None),
+            text => text.parse::<i64>().map(Some).map_err(|error| self.corrupt(what, error)),
+        };
+        let now = number("clock", &now)?.map_or_else(Timestamp::now, Timestamp::from_millis);
+        let last_expiry = number("revocation", &last_expiry)?.map(Timestamp::from_millis);
+        Ok(LoginStart {
+            generation: number("generation", &generation)?.map(Generation),
+            revocation: PendingRevocation::at(now, last_expiry),
+        })
     }
 
     async fn create_session(
@@ -115,21 +131,49 @@ impl SessionStore for RedisSharedStore {
         &self,
         user_id: UserId,
         keep: Option<SessionId>,
+        step: RevocationStep,
         keep_until: Timestamp,
     ) -> Result<(), StoreError> {
         let user = user_key(user_id);
         let kept = keep.map_or_else(|| user.clone(), |session_id| session_key(user_id, session_id));
-        let arguments = vec![random_generation(), remaining(keep_until)];
-        self.run_kept(&self.scripts.raise_generation, vec![user, kept], arguments).await
+        let (revocation, lifetime) = match step {
+            RevocationStep::Only => (String::new(), String::new()),
+            RevocationStep::First { id, lifetime } => (id.to_string(), lifetime.as_millis().to_string()),
+            RevocationStep::Second { id } => (id.to_string(), String::new()),
+        };
+        let arguments = vec![
+            random_generation().to_string(),
+            remaining(keep_until).to_string(),
+            revocation,
+            lifetime,
+            EXPIRED_KEPT.as_millis().to_string(),
+        ];
+        self.run_kept(&self.scripts.raise_generation, vec![user, kept, revocations_key(user_id)], arguments).await
     }
 
-    async fn forget_user(&self, user_id: UserId, keep_until: Timestamp) -> Result<(), StoreError> {
-        let keys = vec![user_key(user_id), key(user_id, "index")];
+    async fn remove_revocations(&self, user_id: UserId, which: RevocationSelector) -> Result<(), StoreError> {
+        let key = revocations_key(user_id);
+        match which {
+            RevocationSelector::One(id) => self.command("ZREM", &[&key, &id.to_string()]).await,
+            RevocationSelector::ExpiredBy(moment) => {
+                self.command("ZREMRANGEBYSCORE", &[&key, "-inf", &moment.millis().to_string()]).await
+            }
+        }
+    }
+
+    async fn forget_user(
+        &self,
+        user_id: UserId,
+        revocation: Option<Uuid>,
+        keep_until: Timestamp,
+    ) -> Result<(), StoreError> {
+        let keys = vec![user_key(user_id), key(user_id, "index"), revocations_key(user_id)];
         let arguments = vec![
             random_generation().to_string(),
             remaining(keep_until).to_string(),
             key(user_id, "session:"),
             i64::MAX.to_string(),
+            revocation.map_or_else(String::new, |id| id.to_string()),
         ];
         self.run_kept(&self.scripts.forget_user, keys, arguments).await
     }

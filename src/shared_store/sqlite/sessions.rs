@@ -3,13 +3,21 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use sqlx::{Row, sqlite::SqliteRow};
+use sqlx::{
+    Row, Sqlite,
+    query::Query,
+    sqlite::{SqliteArguments, SqliteRow},
+};
+use uuid::Uuid;
 
 use super::SqliteSharedStore;
 use crate::{
     clock::Timestamp,
     sessions::{SessionId, TokenDigest},
-    shared_store::{Accuracy, Client, Generation, SessionStore, SessionTotals, StoredSession, UserSnapshot},
+    shared_store::{
+        Accuracy, Client, Generation, LoginStart, PendingRevocation, RevocationSelector, RevocationStep, SessionStore,
+        SessionTotals, StoredSession, UserSnapshot,
+    },
     sqlite::Durability,
     store_error::StoreError,
     users::UserId,
@@ -21,15 +29,25 @@ pub(super) const REAP: &str = "DELETE FROM sessions WHERE (user_id, session_id) 
 pub(super) const REAP_USERS: &str = "DELETE FROM session_users WHERE user_id IN \
     (SELECT user_id FROM session_users WHERE expires_at <= ? LIMIT ?)";
 
+pub(super) const REAP_REVOCATIONS: &str = "DELETE FROM revocations WHERE (user_id, revocation_id) IN \
+    (SELECT user_id, revocation_id FROM revocations WHERE expires_at <= ? LIMIT ?)";
+
 #[async_trait]
 impl SessionStore for SqliteSharedStore {
-    async fn generation(&self, user_id: UserId) -> Result<Option<Generation>, StoreError> {
-        sqlx::query_scalar("SELECT gen FROM session_users WHERE user_id = ?")
-            .bind(user_id.to_string())
-            .fetch_optional(self.database.reader())
-            .await
-            .map(|found: Option<i64>| found.map(Generation))
-            .map_err(self.failed())
+    async fn begin_login(&self, user_id: UserId) -> Result<LoginStart, StoreError> {
+        let (generation, last_expiry): (Option<i64>, Option<i64>) = sqlx::query_as(
+            "SELECT (SELECT gen FROM session_users WHERE user_id = ?1), \
+             (SELECT max(expires_at) FROM revocations WHERE user_id = ?1)",
+        )
+        .bind(user_id.to_string())
+        .fetch_one(self.database.reader())
+        .await
+        .map_err(self.failed())?;
+        let last_expiry = last_expiry.map(Timestamp::from_millis);
+        Ok(LoginStart {
+            generation: generation.map(Generation),
+            revocation: PendingRevocation::at(Timestamp::now(), last_expiry),
+        })
     }
 
     async fn create_session(
@@ -163,9 +181,23 @@ impl SessionStore for SqliteSharedStore {
         &self,
         user_id: UserId,
         keep: Option<SessionId>,
+        step: RevocationStep,
         keep_until: Timestamp,
     ) -> Result<(), StoreError> {
         let mut write = self.database.write(Durability::Full).await?;
+        let noted = match step {
+            RevocationStep::Only => None,
+            RevocationStep::First { id, lifetime } => Some(
+                sqlx::query("INSERT OR REPLACE INTO revocations (user_id, revocation_id, expires_at) VALUES (?, ?, ?)")
+                    .bind(user_id.to_string())
+                    .bind(id.to_string())
+                    .bind((Timestamp::now() + lifetime).millis()),
+            ),
+            RevocationStep::Second { id } => Some(remove_revocation(user_id, id)),
+        };
+        if let Some(noted) = noted {
+            noted.execute(&mut **write).await.map_err(self.failed())?;
+        }
         sqlx::query(
             "INSERT INTO session_users (user_id, gen, expires_at, version, snapshot) VALUES (?, random() >> 2, ?, 0, '{}') \
              ON CONFLICT (user_id) DO UPDATE SET gen = gen + 1, expires_at = max(expires_at, excluded.expires_at)",
@@ -189,8 +221,28 @@ impl SessionStore for SqliteSharedStore {
         write.commit().await
     }
 
-    async fn forget_user(&self, user_id: UserId, keep_until: Timestamp) -> Result<(), StoreError> {
+    async fn remove_revocations(&self, user_id: UserId, which: RevocationSelector) -> Result<(), StoreError> {
+        let query = match which {
+            RevocationSelector::One(id) => remove_revocation(user_id, id),
+            RevocationSelector::ExpiredBy(moment) => {
+                sqlx::query("DELETE FROM revocations WHERE user_id = ? AND expires_at <= ?")
+                    .bind(user_id.to_string())
+                    .bind(moment.millis())
+            }
+        };
+        self.keep(query).await.map(drop)
+    }
+
+    async fn forget_user(
+        &self,
+        user_id: UserId,
+        revocation: Option<Uuid>,
+        keep_until: Timestamp,
+    ) -> Result<(), StoreError> {
         let mut write = self.database.write(Durability::Full).await?;
+        if let Some(id) = revocation {
+            remove_revocation(user_id, id).execute(&mut **write).await.map_err(self.failed())?;
+        }
         // No snapshot has a higher version than this, so none is written after the user was forgotten.
         sqlx::query(
             "INSERT INTO session_users (user_id, gen, expires_at, version, snapshot) VALUES (?1, random() >> 2, ?2, ?3, '{}') \
@@ -240,6 +292,12 @@ impl SessionStore for SqliteSharedStore {
         let total = |column| u64::try_from(row.get::<i64, _>(column)).unwrap_or(0);
         Ok(SessionTotals { sessions: total("sessions"), bytes: total("bytes"), accuracy: Accuracy::UpperBound })
     }
+}
+
+fn remove_revocation<'q>(user_id: UserId, id: Uuid) -> Query<'q, Sqlite, SqliteArguments> {
+    sqlx::query("DELETE FROM revocations WHERE user_id = ? AND revocation_id = ?")
+        .bind(user_id.to_string())
+        .bind(id.to_string())
 }
 
 impl SqliteSharedStore {

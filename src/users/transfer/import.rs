@@ -1,6 +1,9 @@
 //! Import: batches of users, each to its shard.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use futures_util::future::try_join_all;
 
@@ -103,7 +106,7 @@ impl Import {
                     outcome.reject(candidate, "login_name", "belongs to a user with another id");
                 }
                 Claimed::By(_) => outcome.already_there += 1,
-                Claimed::UnderWay => {
+                Claimed::UnderWay { .. } => {
                     outcome.reject(candidate, "login_name", "is being taken: import again in a minute")
                 }
             }
@@ -126,7 +129,7 @@ impl Import {
             {
                 // Under an id of one's own: whoever knows the former one may be about to release it.
                 let renewed = names::renew(&self.shards, &stored.claim).await?;
-                Ok(renewed.map_or(Claimed::UnderWay, Claimed::Ours))
+                Ok(renewed.map_or(Claimed::UnderWay { retry_after: Duration::ZERO }, Claimed::Ours))
             }
             _ => names::make(&self.shards, names::claim_of_import(login_name, candidate.user.user_id)).await,
         }

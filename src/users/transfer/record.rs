@@ -8,7 +8,7 @@ use crate::{
     clock::Timestamp,
     json::{self, DocumentObject, object},
     passwords::PasswordHash,
-    users::{Permission, Permissions, Preferences, Profile, Rules, User, UserId, Violation},
+    users::{Permission, Permissions, Preferences, Profile, Rules, User, UserId, Violation, version},
 };
 
 /// How far ahead the clock may be of a machine that exported users.
@@ -33,6 +33,8 @@ struct Line {
     suspended: bool,
     #[serde(default)]
     created_at: Option<Timestamp>,
+    #[serde(default)]
+    version: Option<i64>,
 }
 
 /// A line of an export: what an import takes.
@@ -48,6 +50,7 @@ pub struct Record<'a> {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     suspended: bool,
     created_at: Timestamp,
+    version: i64,
 }
 
 impl<'a> Record<'a> {
@@ -62,6 +65,7 @@ impl<'a> Record<'a> {
             permissions: user.permissions,
             suspended: user.suspended,
             created_at: user.created_at,
+            version: user.version,
         }
     }
 }
@@ -148,6 +152,11 @@ impl Line {
         if created_at > now + CLOCKS_DIFFER_BY || created_at < Timestamp::from_millis(0) {
             violations.push(Violation::new("created_at", "must be between 1970 and now"));
         }
+        // A higher one would outlive all changes by other clocks.
+        let last = (now + CLOCKS_DIFFER_BY).millis();
+        if self.version.is_some_and(|version| !(1..=last).contains(&version)) {
+            violations.push(Violation::new("version", "must be between 1 and the milliseconds since 1970"));
+        }
         // A name that could not be read has broken a rule.
         let Some(login_name) = login_name.filter(|_| violations.is_empty()) else { return Err(violations) };
         Ok(User {
@@ -160,7 +169,7 @@ impl Line {
             suspended: self.suspended,
             idempotency_hash: None,
             reset: None,
-            version: 1,
+            version: self.version.unwrap_or_else(|| version::first(now)),
             created_at: created_at.min(now),
             updated_at: now,
         })
@@ -175,7 +184,7 @@ mod tests {
         r#"{"login_name":"ada","profile":{"name":"Ada","email":"ada@example.com"},"preferences":{"a":[]},"#,
         r#""password_hash":"$2b$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW","#,
         r#""user_id":"01938d5e-7b2a-7c41-9f0e-3c5d8a1b2f60","permissions":["read","admin"],"suspended":true,"#,
-        r#""created_at":"2020-02-03T04:05:06.789Z"}"#
+        r#""created_at":"2020-02-03T04:05:06.789Z","version":1600000000000}"#
     );
 
     fn rejected(text: &str) -> String {
@@ -210,5 +219,20 @@ mod tests {
         let shown = rejected(&WHOLE.replace("suspended", r"\u001b[2J\n"));
         assert!(shown.starts_with(r"line 7: \u{1b}[2J\n is not a member"), "{shown}");
         assert!(rejected(&WHOLE.replace("2020-", "2999-")).starts_with("line 7: created_at must be"));
+    }
+
+    #[test]
+    fn a_version_is_carried_unless_no_clock_can_have_made_it() {
+        let text = |version: i64| WHOLE.replace("1600000000000", &version.to_string());
+        let version = |text: &str| Candidate::parse(1, text.as_bytes()).expect("a user").user.version;
+        let now = Timestamp::now().millis();
+        for carried in [1, 17, now, now + 3_500_000] {
+            assert_eq!(version(&text(carried)), carried);
+        }
+        for wrong in [-1, 0, now + 3_700_000, 1 << 53, i64::MAX] {
+            assert!(rejected(&text(wrong)).starts_with("line 7: version must be"), "{wrong}");
+        }
+        let without = version(&WHOLE.replace(r#","version":1600000000000"#, ""));
+        assert!((now..now + 60_000).contains(&without), "{without}");
     }
 }

@@ -74,6 +74,16 @@ impl RedisCluster {
         });
     }
 
+    /// Fills the memory of all nodes.
+    pub fn fill(&self) {
+        self.nodes.iter().for_each(Redis::fill);
+    }
+
+    /// Lets all nodes take memory again.
+    pub fn empty(&self) {
+        self.nodes.iter().for_each(Redis::empty);
+    }
+
     /// The primary that has `key`.
     pub fn primary_of(&mut self, key: &str) -> &mut Redis {
         let port = self.port_of(key);

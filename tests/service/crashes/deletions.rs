@@ -16,6 +16,7 @@ async fn a_deletion_killed_at_the_users_row_ends_the_sessions_and_can_be_repeate
         let delete = |service: &Service| service.delete("/v1/users/me").bearer(&token);
         stage.crash_at(delete, &[&[Step::User(USER)]], fate).await.expect("it comes to that step");
         assert_eq!(stage.service.session_status(&token).await, 401, "{fate:?}");
+        stage.age_revocations();
         if fate == Fate::Lost {
             assert_eq!(stage.answers_to(&name).await, Some(user));
             let token = stage.service.login(&name).await;

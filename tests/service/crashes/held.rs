@@ -50,7 +50,7 @@ pub enum Fate {
 pub const FATES: [Fate; 2] = [Fate::Lost, Fate::Done];
 
 /// A lock on a step; let go when dropped.
-struct Hold {
+pub struct Hold {
     shard: usize,
     backend: i32,
     _connection: PgConnection,
@@ -79,7 +79,8 @@ impl Stage {
             }
         }
         let Some((shard, backend)) = waiting else {
-            assert_eq!(request.await.expect("no panic").expect("an answer").status, 201);
+            let reply = request.await.expect("no panic").expect("an answer");
+            assert_eq!(reply.status, 201, "{}", reply.text);
             return None;
         };
         doomed.kill().await;
@@ -94,17 +95,22 @@ impl Stage {
         steps: &[&[Step]],
         fate: Fate,
     ) -> Option<()> {
-        let mut orphan = self.kill_at(request, steps).await?;
+        let orphan = self.kill_at(request, steps).await?;
+        self.settle(orphan, fate).await;
+        Some(())
+    }
+
+    /// Lets what was left meet its fate.
+    pub async fn settle(&self, mut orphan: Orphan, fate: Fate) {
         if fate == Fate::Lost {
             self.psql(orphan.shard, &format!("SELECT pg_terminate_backend({})", orphan.backend));
             self.ended(&orphan).await;
         }
         orphan.holds.clear();
         self.ended(&orphan).await;
-        Some(())
     }
 
-    async fn hold(&self, steps: &[Step]) -> Vec<Hold> {
+    pub async fn hold(&self, steps: &[Step]) -> Vec<Hold> {
         let holds = steps.iter().map(async |step| {
             let url = self.url(step.shard());
             let mut connection = PgConnection::connect(&url).await.expect("a connection");
@@ -118,7 +124,7 @@ impl Stage {
     }
 
     /// The shard and the process that wait for one of the locks, once they do; `None` if `over` comes first.
-    async fn waiting(&self, holds: &[Hold], over: impl Fn() -> bool) -> Option<(usize, i32)> {
+    pub async fn waiting(&self, holds: &[Hold], over: impl Fn() -> bool) -> Option<(usize, i32)> {
         let found = std::cell::Cell::new(None);
         until("the step waits", async || {
             for Hold { shard, backend, .. } in holds {

@@ -14,7 +14,7 @@ async fn a_registration_killed_at_its_claim_leaves_the_name_usable() {
         let name = killed_registration(&stage, &[&[Step::Insert(NAME)]], fate).await;
         assert_eq!(stage.answers_to(&name).await, None);
         if fate == Fate::Done {
-            stage.assert_refused(&name).await;
+            stage.assert_pending(&name).await;
             stage.age_claims();
         }
         stage.assert_free(&name).await;
@@ -26,7 +26,7 @@ async fn a_registration_killed_before_its_users_row_leaves_the_name_usable() {
     let stage = Stage::new().await;
     let name = killed_registration(&stage, &[&[Step::Insert(NAME)], INSERT_USER], Fate::Lost).await;
     assert_eq!(stage.answers_to(&name).await, None);
-    stage.assert_refused(&name).await;
+    stage.assert_pending(&name).await;
     stage.age_claims();
     stage.assert_free(&name).await;
 }

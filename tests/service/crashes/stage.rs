@@ -1,10 +1,10 @@
 //! Three shards in three databases of one server, and what is asserted of names on them.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     servers::{postgres::Postgres, redis::Redis},
-    service::harness::{PASSWORD, Service, registration},
+    service::harness::{PASSWORD, Request, Service, registration},
 };
 
 const TOKEN: &str = "operator-token-of-the-tests";
@@ -76,6 +76,22 @@ impl Stage {
         }
     }
 
+    /// Has all revocations of sessions expire that were begun up to now.
+    pub fn age_revocations(&self) {
+        let script = "for _, key in ipairs(redis.call('KEYS', 'symbolon:*:revocations')) do \
+            for _, id in ipairs(redis.call('ZRANGE', key, 0, -1)) do redis.call('ZADD', key, 1, id) end end return 'aged'";
+        assert_eq!(self.redis.command(&["eval", script, "0"]), "aged");
+    }
+
+    pub fn redis(&mut self) -> &mut Redis {
+        &mut self.redis
+    }
+
+    /// A request of the operator's that suspends a user.
+    pub fn suspend(&self, service: &Service, user_id: &str) -> Request {
+        service.put(&format!("/v1/operator/users/{user_id}/suspended"), json!({"suspended": true})).bearer(TOKEN)
+    }
+
     /// The id of the user that answers to a name: to an operator, to a login, and in the rows.
     pub async fn answers_to(&self, name: &str) -> Option<String> {
         let found = self.service.get(&format!("/v1/operator/users?login_name={name}")).bearer(TOKEN).send().await;
@@ -103,6 +119,14 @@ impl Stage {
         let reply = self.service.post("/v1/users", registration(name)).send().await;
         assert_eq!(reply.status, 201, "{name}: {}", reply.text);
         assert_eq!(self.answers_to(name).await.as_deref(), reply.json()["user_id"].as_str());
+    }
+
+    /// Asserts that others are to come back for a name that was left half-way, soon.
+    pub async fn assert_pending(&self, name: &str) {
+        let reply = self.service.post("/v1/users", registration(name)).send().await;
+        reply.problem(503, "login-name-pending");
+        let wait: u64 = reply.header("retry-after").parse().expect("seconds");
+        assert!((1..=60).contains(&wait), "{wait}");
     }
 
     /// Asserts that a name is refused to others.

@@ -6,6 +6,9 @@ local current, known = string.match(redis.call('GET', KEYS[1]) or '', '^(%S+) ?(
 local now, ending = tonumber(ARGV[3]), tonumber(ARGV[10])
 if (current or '') ~= ARGV[1] then return 0 end
 current = current or ARGV[2]
+-- The first write, and one that takes memory: where that is full, Redis refuses it, and what is behind it.
+local session = table.concat({current, ARGV[9], ARGV[10], ARGV[11]}, ' ')
+redis.call('SET', KEYS[3], session, 'PX', string.format('%.0f', tonumber(ARGV[9]) - now))
 -- What was left of a forgotten user gives way: the generation says that this one was read after it.
 if not known or known == '' or known == ARGV[12] or tonumber(known) < tonumber(ARGV[5]) then
     redis.call('SET', KEYS[1], table.concat({current, ARGV[5], ARGV[6]}, ' '), 'KEEPTTL')
@@ -27,8 +30,6 @@ for place = 1, #alive - tonumber(ARGV[4]) + 1 do
     redis.call('DEL', ARGV[7] .. alive[place])
     redis.call('ZREM', KEYS[2], alive[place])
 end
-local session = table.concat({current, ARGV[9], ARGV[10], ARGV[11]}, ' ')
-redis.call('SET', KEYS[3], session, 'PX', string.format('%.0f', tonumber(ARGV[9]) - now))
 redis.call('ZADD', KEYS[2], ARGV[10], ARGV[8])
 redis.call('PEXPIRE', KEYS[2], string.format('%.0f', left))
 return 1

@@ -1,6 +1,17 @@
--- Raises the generation, or makes one; the kept session follows it if it was of the one before.
--- KEYS: user, kept session or, if none is kept, the user again
--- ARGV: random generation, how long to keep it at least
+-- Raises the generation, or makes one; the kept session follows it if it was of the one before. The first step of a
+-- revocation is noted until it expires, and some time longer; the second removes the note.
+-- KEYS: user, kept session or, if none is kept, the user again, revocations
+-- ARGV: random generation, how long to keep it at least, revocation or '', how long it lasts or '' if this ends it,
+--       how long to keep it beyond that
+-- First what takes no memory: behind it Redis refuses nothing where memory is full.
+redis.call('ZREM', KEYS[3], ARGV[3])
+if ARGV[4] ~= '' then
+    local time = redis.call('TIME')
+    local expiry = time[1] * 1000 + math.floor(time[2] / 1000) + tonumber(ARGV[4])
+    redis.call('ZADD', KEYS[3], string.format('%.0f', expiry), ARGV[3])
+    local kept = tonumber(ARGV[4]) + tonumber(ARGV[5])
+    if redis.call('PTTL', KEYS[3]) < kept then redis.call('PEXPIRE', KEYS[3], string.format('%.0f', kept)) end
+end
 local before, snapshot = string.match(redis.call('GET', KEYS[1]) or '', '^(%S+)(.*)$')
 if before then
     local raised = string.format('%.0f', tonumber(before) + 1)

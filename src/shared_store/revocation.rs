@@ -1,0 +1,76 @@
+//! Revocations: ending a user's sessions because of a change on its shard, in two steps with the change in between.
+
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::Generation;
+use crate::clock::Timestamp;
+
+/// How long a revocation that expired is kept for the next login to find.
+pub(super) const EXPIRED_KEPT: Duration = Duration::from_secs(3600);
+
+/// Why a generation is raised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RevocationStep {
+    /// To end sessions; nothing else changes.
+    Only,
+    /// Before a change on the shard. The revocation is pending until its second step, for `lifetime` by the store's clock.
+    First {
+        /// The revocation.
+        id: Uuid,
+        /// When it expires, from now.
+        lifetime: Duration,
+    },
+    /// After the change.
+    Second {
+        /// The revocation; others of the same user stay pending.
+        id: Uuid,
+    },
+}
+
+/// Which revocations of a user to remove.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RevocationSelector {
+    /// This one.
+    One(Uuid),
+    /// Those that had expired at that moment.
+    ExpiredBy(Timestamp),
+}
+
+/// What a login finds when it begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LoginStart {
+    /// The generation under which its session may be made; none if the user has none yet.
+    pub generation: Option<Generation>,
+    /// Whether the user's row may be changed by a revocation under way.
+    pub revocation: PendingRevocation,
+}
+
+/// Whether a user has revocations that have not come to their second step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PendingRevocation {
+    /// None.
+    None,
+    /// At least one that has not expired.
+    Unexpired {
+        /// When the last of them does, from now.
+        remaining: Duration,
+    },
+    /// Only such as have expired.
+    Expired {
+        /// The store's clock.
+        as_of: Timestamp,
+    },
+}
+
+impl PendingRevocation {
+    /// With the last expiry of all, at `now`, both by the store's clock.
+    pub(super) fn at(now: Timestamp, last_expiry: Option<Timestamp>) -> Self {
+        match last_expiry {
+            None => Self::None,
+            Some(expiry) if expiry > now => Self::Unexpired { remaining: expiry.since(now) },
+            Some(_) => Self::Expired { as_of: now },
+        }
+    }
+}
