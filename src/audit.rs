@@ -17,12 +17,14 @@ pub enum Kind {
     Login,
     /// A login was refused: the name, the password, or a suspended user.
     LoginRefused,
-    /// A password check was not made, because too many were.
+    /// A password check, login or registration was not made, because too many were.
     Throttled,
     /// A password check other than a login's failed.
     PasswordRefused,
     /// A user was registered.
     Registered,
+    /// A registration was refused: a taken name, or values that break rules.
+    RegistrationRefused,
     /// The password was changed by its owner, or by an admin who knew it.
     PasswordChanged,
     /// A token to reset the password was made.
@@ -65,6 +67,7 @@ impl Kind {
             Self::Throttled => "throttled",
             Self::PasswordRefused => "password_refused",
             Self::Registered => "registered",
+            Self::RegistrationRefused => "registration_refused",
             Self::PasswordChanged => "password_changed",
             Self::ResetStarted => "reset_started",
             Self::PasswordReset => "password_reset",

@@ -321,5 +321,7 @@ fn throttle_limits(settings: &Settings) -> Option<ThrottleLimits> {
         name_and_address: settings.throttle_name_address,
         address: settings.throttle_address,
         name: settings.throttle_name,
+        registrations: settings.throttle_registrations,
+        logins: settings.throttle_logins,
     })
 }

@@ -8,7 +8,7 @@ use axum::{
 use serde::Deserialize;
 
 use super::{
-    auth::{Operator, Origin},
+    auth::{Operator, Origin, bearer},
     body::JsonBody,
     conditional::Versioned,
     problem::{Problem, ProblemKind},
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     app::App,
-    audit::{self, Actor},
+    audit::Actor,
     config,
     json::{DocumentObject, object},
     passwords::Password,
@@ -50,6 +50,7 @@ pub struct RegistrationRequest {
 ///
 /// Of racing registrations of one name exactly one succeeds. With an `Idempotency-Key`, a repeat with the same key, name
 /// and password gets the same answer instead of 409. Where registration is closed to the public, only operators register.
+/// Registrations are counted by address, refused ones too; those with an operator token are not.
 #[utoipa::path(
     post, path = "/v1/users", tag = "users", operation_id = "register",
     security((), ("operator_token" = []), ("session" = [])),
@@ -77,10 +78,10 @@ pub(super) async fn register(
         profile: body.profile,
         preferences: body.preferences.0,
         idempotency_key: idempotency_key(&headers)?,
+        by,
         address: origin.address,
     };
     let user = app.users().register(registration).await?;
-    audit::record(audit::Kind::Registered, Some(user.user_id), by, origin.address);
     let location = HeaderValue::try_from(format!("/v1/users/{}", user.user_id))
         .map_err(|_| Problem::from(ProblemKind::Internal))?;
     let versioned = Versioned { version: user.version, body: UserView::new(&app, user)? };
@@ -95,7 +96,10 @@ impl FromRequestParts<App> for Permitted {
 
     async fn from_request_parts(parts: &mut axum::http::request::Parts, app: &App) -> Result<Self, Problem> {
         match app.settings().registration {
-            config::Registration::Public => Ok(Self(Actor::Nobody)),
+            config::Registration::Public => {
+                let is_operator = bearer(&parts.headers).is_some_and(|token| app.operator_tokens().accept(token));
+                Ok(Self(if is_operator { Actor::Operator } else { Actor::Nobody }))
+            }
             config::Registration::Operator => match Operator::from_request_parts(parts, app).await {
                 Ok(Operator(actor)) => Ok(Self(actor)),
                 Err(problem) if problem.is_refusal() => Err(ProblemKind::RegistrationClosed.into()),

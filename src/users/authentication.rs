@@ -41,7 +41,8 @@ impl Users {
         // First of all, so that a storm's excess costs no store anything.
         let place = self.passwords.place()?;
         let name = LoginName::parse(login_name).ok();
-        let charged = self.charge(name.as_ref().map_or(login_name, LoginName::as_str), None, address).await?;
+        let charged = self.throttle.charge_login(name.as_ref().map_or(login_name, LoginName::as_str), address).await;
+        let charged = noting_refusal(charged, None, address)?;
         let issued = self.login_charged(place, name.as_ref(), login_name, password, client).await;
         match &issued {
             Ok(issued) => {
@@ -53,9 +54,12 @@ impl Users {
             }
             Err(_) => {}
         }
+        if issued.is_err() {
+            self.throttle.refund(charged.success).await;
+        }
         // What ended otherwise was no wrong guess: a right password, or none compared.
         if !matches!(issued, Err(UserError::InvalidCredentials)) {
-            self.throttle.refund(charged).await;
+            self.throttle.refund(charged.check).await;
         }
         issued
     }
@@ -67,11 +71,7 @@ impl Users {
         user_id: Option<UserId>,
         address: Option<IpAddr>,
     ) -> Result<Charged, UserError> {
-        let charged = self.throttle.charge(name, address).await;
-        if matches!(charged, Err(ThrottleError::Exhausted { .. })) {
-            audit::record(audit::Kind::Throttled, user_id, Actor::Nobody, address);
-        }
-        Ok(charged?)
+        noting_refusal(self.throttle.charge(name, address).await, user_id, address)
     }
 
     async fn login_charged(
@@ -168,6 +168,18 @@ impl Users {
         let Ok(name) = LoginName::parse(login_name) else { return Err(UserError::Unknown) };
         names::find(&self.shards, &name).await?.ok_or(UserError::Unknown)
     }
+}
+
+/// What became of a charge; a refusal is an audit event.
+pub(super) fn noting_refusal<T>(
+    charged: Result<T, ThrottleError>,
+    user_id: Option<UserId>,
+    address: Option<IpAddr>,
+) -> Result<T, UserError> {
+    if matches!(charged, Err(ThrottleError::Exhausted { .. })) {
+        audit::record(audit::Kind::Throttled, user_id, Actor::Nobody, address);
+    }
+    Ok(charged?)
 }
 
 fn nobody(text: &str) -> UserId {

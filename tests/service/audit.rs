@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::harness::{PASSWORD, Service};
+use super::harness::{PASSWORD, Service, registration};
 
 /// Runs `work` on an instance and returns the audit events that it logged.
 async fn events(settings: &[(&str, &str)], work: impl AsyncFnOnce(&Service)) -> Vec<Value> {
@@ -80,6 +80,22 @@ async fn refused_logins_and_lockouts_are_noted_without_what_was_typed() {
     assert_eq!(names(&events), ["login_refused", "login_refused", "throttled"]);
     let text = json!(events).to_string();
     assert!(!text.contains("a-name-or-a-password") && !text.contains("another one"), "{text}");
+}
+
+#[tokio::test]
+async fn refused_registrations_are_noted_without_what_was_typed() {
+    let events = events(&[("SYMBOLON_THROTTLE_REGISTRATIONS", "3/15m")], async |service| {
+        service.register("a-name-or-a-password").await;
+        service.post("/v1/users", registration("a-name-or-a-password")).send().await;
+        let mut weak = registration("a-name-or-a-password");
+        weak["password"] = json!("password1");
+        service.post("/v1/users", weak.clone()).send().await;
+        service.post("/v1/users", weak).send().await;
+    })
+    .await;
+    assert_eq!(names(&events), ["registered", "registration_refused", "registration_refused", "throttled"]);
+    assert!(events.iter().all(|event| event["address"] == "127.0.0.1" && event["actor"] == "nobody"), "{events:?}");
+    assert!(!json!(events).to_string().contains("a-name-or-a-password"), "{events:?}");
 }
 
 #[tokio::test]
