@@ -14,10 +14,12 @@ use argon2::{Argon2, Params, password_hash::phc};
 use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
 use format::Parsed;
 pub use format::{HashingError, InvalidHash};
+pub use pool::{HashKind, Place, PoolStats, Saturated};
 use pool::{HashPool, Memory};
-pub use pool::{Place, PoolStats, Saturated};
 use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
+
+use crate::throttle::Network;
 
 /// The length of a salt, in bytes.
 const SALT: usize = 16;
@@ -136,12 +138,12 @@ impl Passwords {
         Ok(Self { pool: HashPool::start(policy.threads, policy.deadline), argon2, decoy })
     }
 
-    /// A place in the queue for one hash, to be asked for before anything else is done for a request.
+    /// A place in the queue for one hash of a client, to be asked for before anything else is done for a request.
     ///
     /// # Errors
-    /// [`Saturated`] if the hash could not be begun before the deadline.
-    pub fn place(&self) -> Result<Place, Saturated> {
-        self.pool.place()
+    /// [`Saturated`] if the hash could not be begun before the deadline, or the client has others that wait.
+    pub fn place(&self, client: impl Into<Network>, kind: HashKind) -> Result<Place, Saturated> {
+        self.pool.place(client.into(), kind)
     }
 
     /// Hashes a password again with a random salt.
@@ -272,12 +274,12 @@ mod tests {
     }
 
     async fn hash_of(passwords: &Passwords, text: &str) -> PasswordHash {
-        let place = passwords.place().expect("a place");
+        let place = passwords.place(None, HashKind::New).expect("a place");
         passwords.hash(place, &text.to_owned().into()).await.expect("a hash")
     }
 
     async fn verdict(passwords: &Passwords, text: &str, hash: &PasswordHash) -> Verdict {
-        let place = passwords.place().expect("a place");
+        let place = passwords.place(None, HashKind::Check).expect("a place");
         passwords.verify(place, &text.to_owned().into(), hash).await.expect("a verdict")
     }
 

@@ -11,6 +11,7 @@ mod crashes;
 mod documents;
 mod fleet;
 pub mod harness;
+mod hashing;
 mod lost_shards;
 mod metrics;
 mod names;

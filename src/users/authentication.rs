@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::{LoginName, User, UserError, UserId, Users, names};
 use crate::{
     audit::{self, Actor},
-    passwords::{Password, Place, Verdict},
+    passwords::{HashKind, Password, Place, Verdict},
     secret,
     sessions::{LiveSession, Token},
     shared_store::Client,
@@ -39,11 +39,11 @@ impl Users {
         client: Client,
     ) -> Result<Issued, UserError> {
         // First of all, so that a storm's excess costs no store anything.
-        let place = self.passwords.place()?;
+        let place = self.passwords.place(address, HashKind::Check)?;
         let name = LoginName::parse(login_name).ok();
         let charged = self.throttle.charge_login(name.as_ref().map_or(login_name, LoginName::as_str), address).await;
         let charged = noting_refusal(charged, None, address)?;
-        let issued = self.login_charged(place, name.as_ref(), login_name, password, client).await;
+        let issued = self.login_charged(place, name.as_ref(), login_name, password, address, client).await;
         match &issued {
             Ok(issued) => {
                 let user_id = issued.user.user_id;
@@ -80,6 +80,7 @@ impl Users {
         name: Option<&LoginName>,
         text: &str,
         password: &Password,
+        address: Option<IpAddr>,
         client: Client,
     ) -> Result<Issued, UserError> {
         let mut place = Some(place);
@@ -88,7 +89,7 @@ impl Users {
             let user_id = self.claimant(name, text).await?;
             let generation = self.sessions.begin(user_id).await?;
             let user = self.shards.of_user(user_id)?.find_user(user_id).await?;
-            let place = place.take().map_or_else(|| self.passwords.place(), Ok)?;
+            let place = place.take().map_or_else(|| self.passwords.place(address, HashKind::Check), Ok)?;
             let Some(user) = user.filter(|user| Some(&user.login_name) == name) else {
                 self.passwords.verify_nobody(place, password).await?;
                 return Err(UserError::InvalidCredentials);
@@ -99,7 +100,7 @@ impl Users {
             }
             if let Some((token, session)) = self.sessions.create(generation, &user, client.clone()).await? {
                 if verdict == Verdict::RightButOutdated {
-                    self.rehash(&user, password).await;
+                    self.rehash(&user, password, address).await;
                 }
                 return Ok(Issued { token, session, user });
             }
@@ -139,7 +140,7 @@ impl Users {
         by: Actor,
         address: Option<IpAddr>,
     ) -> Result<(), UserError> {
-        let place = self.passwords.place()?;
+        let place = self.passwords.place(address, HashKind::Check)?;
         let charged = self.charge(user.login_name.as_str(), Some(user.user_id), address).await?;
         let verdict = self.passwords.verify(place, password, &user.password_hash).await;
         if matches!(verdict, Ok(Verdict::Wrong)) {
@@ -152,9 +153,9 @@ impl Users {
 
     /// Hashes a password under today's parameters, unless it was changed meanwhile. The login has succeeded already: a
     /// failure is only noted.
-    async fn rehash(&self, user: &User, password: &Password) {
+    async fn rehash(&self, user: &User, password: &Password, address: Option<IpAddr>) {
         let rehashed = async {
-            let hash = self.passwords.hash(self.passwords.place()?, password).await?;
+            let hash = self.passwords.hash(self.passwords.place(address, HashKind::New)?, password).await?;
             self.shards.of_user(user.user_id)?.rehash(user.user_id, &user.password_hash, &hash).await?;
             Ok::<_, UserError>(())
         };

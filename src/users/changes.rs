@@ -16,7 +16,7 @@ use super::{
 use crate::{
     audit::Actor,
     clock::Timestamp,
-    passwords::{Password, PasswordHash, Place},
+    passwords::{HashKind, Password, PasswordHash, Place},
     sessions::SessionId,
     shards::{Claim, Placed},
     store_error::StoreError,
@@ -250,7 +250,8 @@ impl Users {
         let user = self.find(user_id).await?;
         check_new_password(new, &user.login_name)?;
         self.check_password(&user, current, by, address).await?;
-        let new_hash = self.hash_new(self.passwords.place()?, "new_password", new, &user.login_name).await?;
+        let place = self.passwords.place(address, HashKind::New)?;
+        let new_hash = self.hash_new(place, "new_password", new, &user.login_name).await?;
         let edit = |changed: &mut User| {
             // The password that was checked must still be the one that is replaced.
             if changed.password_hash != user.password_hash {

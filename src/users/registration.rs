@@ -11,7 +11,7 @@ use super::{
 use crate::{
     audit::{self, Actor},
     clock::Timestamp,
-    passwords::Password,
+    passwords::{HashKind, Password},
     secret,
 };
 
@@ -71,7 +71,7 @@ impl Users {
     }
 
     async fn register_charged(&self, registration: Registration) -> Result<User, UserError> {
-        let place = self.passwords.place()?;
+        let place = self.passwords.place(registration.address, HashKind::New)?;
         let login_name = check(&registration)?;
         let password_hash = self.hash_new(place, "password", &registration.password, &login_name).await?;
         if let Some(user) = names::find(&self.shards, &login_name).await? {
