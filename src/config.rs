@@ -153,7 +153,7 @@ settings! {
     hash_threads: u32 = "0";
     /// How long a login may wait for its password to be hashed.
     hash_deadline: Duration = "2s";
-    /// Whether password checks, logins and registrations are throttled: on or off.
+    /// Whether password checks, logins, registrations and wrong operator tokens are throttled: on or off.
     throttle: bool = "on";
     /// Password checks for one name from one address, as tries/time.
     throttle_name_address: Limit = "10/15m";
@@ -165,6 +165,8 @@ settings! {
     throttle_logins: Limit = "1000/15m";
     /// Registrations from one address (IPv6: one /64), successful or not, as tries/time. Operators' are not counted.
     throttle_registrations: Limit = "100/1h";
+    /// Wrong operator tokens from one address (IPv6: one /64), as tries/time, for each instance and gateway. A right one is always accepted.
+    throttle_operator: Limit = "30/1m";
 
     /// Whether requests are refused at once, with 503, while too many are under way: on or off.
     admission: bool = "on";

@@ -23,6 +23,7 @@ use crate::{
     breaker::Circuit,
     clock::Timestamp,
     load::Load,
+    log::repeats::Repeats,
     sessions::{SessionId, TokenDigest},
     store_error::StoreError,
     users::{LoginName, Permissions, Preferences, UserId},
@@ -216,6 +217,12 @@ pub enum Charge {
         /// When all of them will have room, if nobody else charges them.
         retry_after: Duration,
     },
+}
+
+/// Notes that a session's idle time was not extended. It is alive all the same.
+fn not_prolonged(error: &StoreError) {
+    static FAILURES: Repeats = Repeats::new(|count| tracing::warn!(count, "more sessions were not prolonged"));
+    FAILURES.record(|| tracing::warn!(error = error as &dyn std::error::Error, "a session was not prolonged"));
 }
 
 /// Throttling of password checks.

@@ -7,14 +7,17 @@
 //! are charged by address, each in a bucket of its own: they are no guesses, but as many as one client likes would use up
 //! what all others hash with.
 
+mod guesses;
 mod network;
 
 use std::{fmt, net::IpAddr, str::FromStr, sync::Arc, time::Duration};
 
+pub use guesses::Guesses;
 pub use network::Network;
 
 use crate::{
     clock::Timestamp,
+    log::repeats::Repeats,
     secret,
     shared_store::{Bucket, Charge, ThrottleStore},
     store_error::StoreError,
@@ -162,7 +165,10 @@ impl Throttle {
             return;
         }
         if let Err(error) = self.store.refund(&buckets, Timestamp::now()).await {
-            tracing::warn!(error = &error as &dyn std::error::Error, "a throttle charge was not refunded");
+            static FAILURES: Repeats = Repeats::new(|count| tracing::warn!(count, "more charges were not refunded"));
+            FAILURES.record(|| {
+                tracing::warn!(error = &error as &dyn std::error::Error, "a throttle charge was not refunded");
+            });
         }
     }
 }

@@ -22,7 +22,19 @@ impl App {
     pub fn metrics_text(&self) -> String {
         let mut registry = Registry::with_prefix("symbolon");
         self.0.requests.register(&mut registry);
-        let systems = [about, demand, admission, hashing, circuits, lookups, session_reads, resources, network, tuning];
+        let systems = [
+            about,
+            demand,
+            admission,
+            hashing,
+            operators,
+            circuits,
+            lookups,
+            session_reads,
+            resources,
+            network,
+            tuning,
+        ];
         let samples = systems.into_iter().flat_map(|system| system(self)).collect();
         registry.register_collector(Box::new(Samples(samples)));
         metrics::text(&registry)
@@ -107,6 +119,11 @@ fn hashing(app: &App) -> Vec<Sample> {
         Sample::gauge("password_hash_duration_seconds", "How long hashing one takes, a running mean")
             .value(pool.mean.as_secs_f64()),
     ]
+}
+
+fn operators(app: &App) -> Vec<Sample> {
+    let refused = Sample::counter("operator_requests_refused", "Requests to operator endpoints without the right");
+    vec![refused.value(app.guesses().refused() as f64)]
 }
 
 fn circuits(app: &App) -> Vec<Sample> {

@@ -34,6 +34,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::Service;
 
 use super::timers::SpareTimer;
+use crate::log::repeats::Repeats;
 
 /// How long to wait after a failed accept: it fails when descriptors run out, and would fail again at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -98,7 +99,9 @@ where
                 connections.spawn(converse(builder.clone(), stream, peer, service, closing, limits));
             }
             Err(error) => {
-                tracing::warn!(%error, "a connection could not be accepted");
+                static FAILURES: Repeats =
+                    Repeats::new(|count| tracing::warn!(count, "more attempts to accept a connection failed"));
+                FAILURES.record(|| tracing::warn!(%error, "a connection could not be accepted"));
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }

@@ -8,7 +8,7 @@ use axum::{
 use serde::Deserialize;
 
 use super::{
-    auth::{Operator, Origin, bearer},
+    auth::{Operator, Origin, address_of, bearer, charge_guess},
     body::JsonBody,
     conditional::Versioned,
     problem::{Problem, ProblemKind},
@@ -20,6 +20,7 @@ use crate::{
     config,
     json::{DocumentObject, object},
     passwords::Password,
+    sessions::Token,
     users::{Profile, Registration},
 };
 
@@ -97,8 +98,13 @@ impl FromRequestParts<App> for Permitted {
     async fn from_request_parts(parts: &mut axum::http::request::Parts, app: &App) -> Result<Self, Problem> {
         match app.settings().registration {
             config::Registration::Public => {
-                let is_operator = bearer(&parts.headers).is_some_and(|token| app.operator_tokens().accept(token));
-                Ok(Self(if is_operator { Actor::Operator } else { Actor::Nobody }))
+                // Other tokens don't matter here. But as the right one shows, these are guesses, if they can't be a session's.
+                match bearer(&parts.headers).filter(|token| Token::parse_session(token).is_none()) {
+                    Some(token) if app.operator_tokens().accept(token) => return Ok(Self(Actor::Operator)),
+                    Some(_) => charge_guess(app.guesses(), address_of(parts, app))?,
+                    None => {}
+                }
+                Ok(Self(Actor::Nobody))
             }
             config::Registration::Operator => match Operator::from_request_parts(parts, app).await {
                 Ok(Operator(actor)) => Ok(Self(actor)),

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use super::{LoginName, User, UserError, UserId, Users, names};
 use crate::{
     audit::{self, Actor},
+    log::repeats::Repeats,
     passwords::{HashKind, Password, Place, Verdict},
     secret,
     sessions::{LiveSession, Token},
@@ -160,7 +161,11 @@ impl Users {
             Ok::<_, UserError>(())
         };
         if let Err(error) = rehashed.await {
-            tracing::warn!(error = &error as &dyn std::error::Error, user_id = %user.user_id, "a password was not hashed again");
+            static FAILURES: Repeats =
+                Repeats::new(|count| tracing::warn!(count, "more passwords were not hashed again"));
+            FAILURES.record(|| {
+                tracing::warn!(error = &error as &dyn std::error::Error, user_id = %user.user_id, "a password was not hashed again");
+            });
         }
     }
 

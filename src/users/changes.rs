@@ -16,6 +16,7 @@ use super::{
 use crate::{
     audit::Actor,
     clock::Timestamp,
+    log::repeats::Repeats,
     passwords::{HashKind, Password, PasswordHash, Place},
     sessions::SessionId,
     shards::{Claim, Placed},
@@ -131,7 +132,13 @@ impl Users {
         for attempt in 0..INSISTENCE {
             match step().await {
                 Ok(()) => return Ok(()),
-                Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "a step is tried again"),
+                Err(error) => {
+                    static FAILURES: Repeats =
+                        Repeats::new(|count| tracing::warn!(count, "more steps are tried again"));
+                    FAILURES.record(|| {
+                        tracing::warn!(error = &error as &dyn std::error::Error, "a step is tried again");
+                    });
+                }
             }
             tokio::time::sleep(INSIST_PAUSE * (attempt + 1)).await;
         }

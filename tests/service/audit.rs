@@ -126,6 +126,26 @@ async fn what_operators_do_is_noted_as_theirs() {
 }
 
 #[tokio::test]
+async fn refused_operators_are_noted_once_and_then_counted() {
+    const REFUSED: u64 = 300;
+    let events = events(&[("SYMBOLON_TRUSTED_PROXIES", "127.0.0.0/8")], async |service| {
+        for number in 0..REFUSED {
+            let request =
+                service.get("/v1/operator/stats").header("x-forwarded-for", &format!("203.0.113.{}", number % 256));
+            let request = if number % 2 == 0 { request } else { request.bearer("symop_a-guess-at-the-token") };
+            request.send().await.problem(401, "operator-only");
+        }
+    })
+    .await;
+    assert!(names(&events).iter().all(|name| *name == "operator_refused"));
+    let count = |event: &Value| event["count"].as_u64().unwrap_or(1);
+    assert_eq!(events.iter().map(count).sum::<u64>(), REFUSED);
+    // One at once, and one for every ten seconds begun.
+    assert!((2..=5).contains(&events.len()), "{} events", events.len());
+    assert_eq!((&events[0]["address"], &events[1]["address"]), (&json!("203.0.113.0"), &json!("203.0.113.1")));
+}
+
+#[tokio::test]
 async fn what_operators_tell_the_balancers_is_noted_with_what_it_is_about() {
     let events = events(&[], async |service| {
         let algorithm = service.operator(Method::PUT, "/balancer/algorithm");

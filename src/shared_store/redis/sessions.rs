@@ -9,7 +9,7 @@ use crate::{
     clock::Timestamp,
     secret,
     sessions::SessionId,
-    shared_store::{Generation, SessionStore, SessionTotals, StoredSession, UserSnapshot},
+    shared_store::{Generation, SessionStore, SessionTotals, StoredSession, UserSnapshot, not_prolonged},
     store_error::StoreError,
     users::UserId,
 };
@@ -92,7 +92,7 @@ impl SessionStore for RedisSharedStore {
                 Ok(Some(idle_ends)) => session.idle_expires_at = Timestamp::from_millis(idle_ends),
                 Ok(None) => return Ok(None),
                 // The session is alive all the same; it slides when it is used again.
-                Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "a session was not prolonged"),
+                Err(error) => not_prolonged(&error),
             }
         }
         Ok(Some((session, snapshot)))

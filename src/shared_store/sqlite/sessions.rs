@@ -9,7 +9,9 @@ use super::SqliteSharedStore;
 use crate::{
     clock::Timestamp,
     sessions::{SessionId, TokenDigest},
-    shared_store::{Accuracy, Client, Generation, SessionStore, SessionTotals, StoredSession, UserSnapshot},
+    shared_store::{
+        Accuracy, Client, Generation, SessionStore, SessionTotals, StoredSession, UserSnapshot, not_prolonged,
+    },
     sqlite::Durability,
     store_error::StoreError,
     users::UserId,
@@ -125,7 +127,7 @@ impl SessionStore for SqliteSharedStore {
             match self.slide(&session, slid).await {
                 Ok(()) => session.idle_expires_at = slid,
                 // The session is alive all the same; it slides when it is used again.
-                Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "a session was not prolonged"),
+                Err(error) => not_prolonged(&error),
             }
         }
         Ok(Some((session, snapshot)))
