@@ -8,12 +8,13 @@ mod common;
 mod format;
 mod pool;
 
-use std::{fmt, time::Duration};
+use std::{borrow::Cow, fmt, time::Duration};
 
 use argon2::{Argon2, Params, password_hash::phc};
 use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
 use format::Parsed;
 pub use format::{HashingError, InvalidHash};
+use icu_normalizer::ComposingNormalizerBorrowed;
 pub use pool::{HashKind, Place, PoolStats, Saturated};
 use pool::{HashPool, Memory};
 use secrecy::{ExposeSecret, SecretString};
@@ -39,6 +40,19 @@ impl Password {
     /// Its text, for rules and hashing.
     pub fn reveal(&self) -> &str {
         self.0.expose_secret()
+    }
+
+    /// The form that is hashed (NFC): keyboards and systems write the same letters in different ways.
+    pub fn normalized(&self) -> Cow<'_, Self> {
+        if self.is_normalized() {
+            return Cow::Borrowed(self);
+        }
+        Cow::Owned(ComposingNormalizerBorrowed::new_nfc().normalize(self.reveal()).into_owned().into())
+    }
+
+    /// Whether it was sent in the form that is hashed.
+    pub fn is_normalized(&self) -> bool {
+        ComposingNormalizerBorrowed::new_nfc().is_normalized(self.reveal())
     }
 }
 
@@ -146,20 +160,21 @@ impl Passwords {
         self.pool.place(client.into(), kind)
     }
 
-    /// Hashes a password again with a random salt.
+    /// Hashes the normalized form of a password with a random salt.
     pub async fn hash(&self, place: Place, password: &Password) -> Result<PasswordHash, PasswordError> {
-        let (argon2, password) = (self.argon2.clone(), password.clone());
+        let (argon2, password) = (self.argon2.clone(), password.normalized().into_owned());
         Ok(self.pool.run(place, move |memory| hash(&argon2, &password, memory)).await??)
     }
 
-    /// Hashes a new password; `None` for one that guessers try first, `login_name` being known to them.
+    /// Hashes the normalized form of a new password; `None` for one that guessers try first, `login_name` being known to them.
     pub async fn hash_new(
         &self,
         place: Place,
         password: &Password,
         login_name: &str,
     ) -> Result<Option<PasswordHash>, PasswordError> {
-        let (argon2, password, login_name) = (self.argon2.clone(), password.clone(), login_name.to_owned());
+        let (argon2, login_name) = (self.argon2.clone(), login_name.to_owned());
+        let password = password.normalized().into_owned();
         let judge_and_hash = move |memory: &mut Memory| {
             let is_common = common::is_common(password.reveal(), &[&login_name]);
             if is_common { Ok(None) } else { hash(&argon2, &password, memory).map(Some) }
@@ -167,7 +182,7 @@ impl Passwords {
         Ok(self.pool.run(place, judge_and_hash).await??)
     }
 
-    /// Checks a password against a stored hash. For a user without one it costs the same.
+    /// Checks a password as it is against a stored hash. For a user without one it costs the same.
     pub async fn verify(
         &self,
         place: Place,
@@ -179,9 +194,9 @@ impl Passwords {
         Ok(self.pool.run(place, move |memory| verify(&argon2, &password, &hash, memory)).await??)
     }
 
-    /// Costs what [`Self::verify`] costs, for names that nobody has.
-    pub async fn verify_nobody(&self, place: Place, password: &Password) -> Result<(), PasswordError> {
-        self.verify(place, password, &self.decoy).await.map(drop)
+    /// The hash of users that don't exist: no password is right, and to check one costs the same.
+    pub fn decoy(&self) -> &PasswordHash {
+        &self.decoy
     }
 
     /// From now on hashes at most `concurrency` passwords at a time, in at most `buffers` pieces of memory.

@@ -205,6 +205,8 @@ pub struct Bucket {
     pub burst: u32,
     /// How long until one charge is given back.
     pub interval: Duration,
+    /// How many are charged or refunded at once, at most `burst`.
+    pub charges: u32,
 }
 
 /// What a charge led to.
@@ -231,7 +233,7 @@ pub trait ThrottleStore: Send + Sync + Debug {
     /// Charges all buckets or none.
     async fn charge(&self, buckets: &[Bucket], now: Timestamp) -> Result<Charge, StoreError>;
 
-    /// Gives one charge back to each.
+    /// Gives the charges back to each.
     async fn refund(&self, buckets: &[Bucket], now: Timestamp) -> Result<(), StoreError>;
 }
 

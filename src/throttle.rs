@@ -124,18 +124,23 @@ impl Throttle {
         Self { store, limits }
     }
 
-    /// Charges one password check of `name` from `address`.
-    pub async fn charge(&self, name: &str, address: Option<IpAddr>) -> Result<Charged, ThrottleError> {
-        self.charge_buckets(|limits| limits.check(name, address)).await
+    /// Charges `checks` password checks of `name` from `address`.
+    pub async fn charge(&self, name: &str, address: Option<IpAddr>, checks: u32) -> Result<Charged, ThrottleError> {
+        self.charge_buckets(|limits| limits.check(name, address, checks)).await
     }
 
-    /// Charges one login as `name` from `address` for whatever becomes of it. To charge a success only afterwards would let
+    /// Charges one login, for which a password is checked `checks` times, as `name` from `address` for whatever becomes of it. To charge a success only afterwards would let
     /// as many parallel logins slip by as there are.
-    pub async fn charge_login(&self, name: &str, address: Option<IpAddr>) -> Result<ChargedLogin, ThrottleError> {
+    pub async fn charge_login(
+        &self,
+        name: &str,
+        address: Option<IpAddr>,
+        checks: u32,
+    ) -> Result<ChargedLogin, ThrottleError> {
         let Charged(mut check) = self
             .charge_buckets(|limits| {
                 let success = limits.success(address);
-                limits.check(name, address).into_iter().chain([success]).collect()
+                limits.check(name, address, checks).into_iter().chain([success]).collect()
             })
             .await?;
         let success = check.pop().into_iter().collect();
@@ -174,30 +179,32 @@ impl Throttle {
 }
 
 impl ThrottleLimits {
-    fn check(&self, name: &str, address: Option<IpAddr>) -> Vec<Bucket> {
-        let mut buckets = vec![bucket("name", self.name, &[name])];
+    fn check(&self, name: &str, address: Option<IpAddr>, checks: u32) -> Vec<Bucket> {
+        let mut buckets = vec![bucket("name", self.name, &[name], checks)];
         if let Some(address) = address {
             let network = Network::from(address).to_string();
-            buckets.push(bucket("name+address", self.name_and_address, &[name, &network]));
-            buckets.push(bucket("address", self.address, &[&network]));
+            buckets.push(bucket("name+address", self.name_and_address, &[name, &network], checks));
+            buckets.push(bucket("address", self.address, &[&network], checks));
         }
         buckets
     }
 
     fn success(&self, address: Option<IpAddr>) -> Bucket {
-        bucket("login", self.logins, &[&Network::from(address).to_string()])
+        bucket("login", self.logins, &[&Network::from(address).to_string()], 1)
     }
 
     fn registration(&self, address: Option<IpAddr>) -> Bucket {
-        bucket("registration", self.registrations, &[&Network::from(address).to_string()])
+        bucket("registration", self.registrations, &[&Network::from(address).to_string()], 1)
     }
 }
 
-fn bucket(kind: &str, limit: Limit, parts: &[&str]) -> Bucket {
+fn bucket(kind: &str, limit: Limit, parts: &[&str], charges: u32) -> Bucket {
     Bucket {
         key: secret::digest([&[kind], parts].concat().join("\0").as_bytes()),
         burst: limit.tries,
         interval: limit.interval(),
+        // Never more than there is room for at all.
+        charges: charges.min(limit.tries),
     }
 }
 

@@ -32,10 +32,11 @@ const MAX_KEY_BYTES: usize = 255;
 #[serde(deny_unknown_fields)]
 pub struct RegistrationRequest {
     /// The name to log in with: 1 to 254 visible characters without white space, in its canonical form too. Case and
-    /// compatibility forms don't matter.
+    /// compatibility forms don't matter. ASCII, or letters of one script in common use, or Latin with Chinese, Japanese or
+    /// Korean (Highly Restrictive by UTS 39).
     #[schema(min_length = 1, max_length = 254, pattern = "^[^\\s\\x00-\\x1f\\x7f-\\x9f]+$", example = "ada")]
     login_name: String,
-    /// 8 to 256 characters, not equal to the login name, none of those that are guessed first.
+    /// 8 to 256 characters in Unicode's form NFC, not equal to the login name, none of those that are guessed first.
     #[schema(value_type = String, format = Password, min_length = 8, max_length = 256, pattern = "^[^\\x00]*$", example = "correct horse battery")]
     password: Password,
     /// Name and e-mail address.

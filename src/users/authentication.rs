@@ -6,7 +6,7 @@ use super::{LoginName, User, UserError, UserId, Users, names};
 use crate::{
     audit::{self, Actor},
     log::repeats::Repeats,
-    passwords::{HashKind, Password, Place, Verdict},
+    passwords::{HashKind, Password, PasswordHash, Place, Verdict},
     secret,
     sessions::{LiveSession, Token},
     shared_store::Client,
@@ -42,7 +42,8 @@ impl Users {
         // First of all, so that a storm's excess costs no store anything.
         let place = self.passwords.place(address, HashKind::Check)?;
         let name = LoginName::parse(login_name).ok();
-        let charged = self.throttle.charge_login(name.as_ref().map_or(login_name, LoginName::as_str), address).await;
+        let charged_name = name.as_ref().map_or(login_name, LoginName::as_str);
+        let charged = self.throttle.charge_login(charged_name, address, checks(password)).await;
         let charged = noting_refusal(charged, None, address)?;
         let issued = self.login_charged(place, name.as_ref(), login_name, password, address, client).await;
         match &issued {
@@ -65,14 +66,15 @@ impl Users {
         issued
     }
 
-    /// Charges a password check.
+    /// Charges password checks.
     pub(super) async fn charge(
         &self,
         name: &str,
         user_id: Option<UserId>,
         address: Option<IpAddr>,
+        checks: u32,
     ) -> Result<Charged, UserError> {
-        noting_refusal(self.throttle.charge(name, address).await, user_id, address)
+        noting_refusal(self.throttle.charge(name, address, checks).await, user_id, address)
     }
 
     async fn login_charged(
@@ -92,10 +94,10 @@ impl Users {
             let user = self.shards.of_user(user_id)?.find_user(user_id).await?;
             let place = place.take().map_or_else(|| self.passwords.place(address, HashKind::Check), Ok)?;
             let Some(user) = user.filter(|user| Some(&user.login_name) == name) else {
-                self.passwords.verify_nobody(place, password).await?;
+                self.verify(place, password, self.passwords.decoy(), address).await?;
                 return Err(UserError::InvalidCredentials);
             };
-            let verdict = self.passwords.verify(place, password, &user.password_hash).await?;
+            let verdict = self.verify(place, password, &user.password_hash, address).await?;
             if verdict == Verdict::Wrong || user.suspended {
                 return Err(UserError::InvalidCredentials);
             }
@@ -107,6 +109,28 @@ impl Users {
             }
         }
         Err(UserError::Contended)
+    }
+
+    /// Checks a password in the form that is hashed today, and if it was sent in another one, in that too: hashes made
+    /// earlier or elsewhere are of what was sent. How long that takes does not depend on what is found.
+    async fn verify(
+        &self,
+        place: Place,
+        password: &Password,
+        hash: &PasswordHash,
+        address: Option<IpAddr>,
+    ) -> Result<Verdict, UserError> {
+        let normalized = self.passwords.verify(place, &password.normalized(), hash).await?;
+        if password.is_normalized() {
+            return Ok(normalized);
+        }
+        let place = self.passwords.place(address, HashKind::Check)?;
+        let as_sent = self.passwords.verify(place, password, hash).await?;
+        Ok(match (normalized, as_sent) {
+            (Verdict::Wrong, Verdict::Wrong) => Verdict::Wrong,
+            (Verdict::Wrong, _) => Verdict::RightButOutdated,
+            (right, _) => right,
+        })
     }
 
     /// Who claims a name. A name that nobody claims gets an id that nobody has, so that it takes the same steps.
@@ -142,8 +166,8 @@ impl Users {
         address: Option<IpAddr>,
     ) -> Result<(), UserError> {
         let place = self.passwords.place(address, HashKind::Check)?;
-        let charged = self.charge(user.login_name.as_str(), Some(user.user_id), address).await?;
-        let verdict = self.passwords.verify(place, password, &user.password_hash).await;
+        let charged = self.charge(user.login_name.as_str(), Some(user.user_id), address, checks(password)).await?;
+        let verdict = self.verify(place, password, &user.password_hash, address).await;
         if matches!(verdict, Ok(Verdict::Wrong)) {
             audit::record(audit::Kind::PasswordRefused, Some(user.user_id), by, address);
             return Err(UserError::WrongPassword);
@@ -174,6 +198,11 @@ impl Users {
         let Ok(name) = LoginName::parse(login_name) else { return Err(UserError::Unknown) };
         names::find(&self.shards, &name).await?.ok_or(UserError::Unknown)
     }
+}
+
+/// How many checks a password takes: one for each form that it may have been hashed in.
+fn checks(password: &Password) -> u32 {
+    if password.is_normalized() { 1 } else { 2 }
 }
 
 /// What became of a charge; a refusal is an audit event.

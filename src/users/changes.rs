@@ -333,7 +333,10 @@ fn change_profile(profile: &mut Profile, change: &UserChange) {
 
 fn check(current: &User, change: &UserChange) -> Result<Option<LoginName>, UserError> {
     let mut rules = Rules::new();
-    let name = change.login_name.as_ref().and_then(|text| rules.login_name("login_name", text));
+    // A user may keep a name of before there were the rules of today.
+    let is_own = |text: &str| LoginName::parse(text).is_ok_and(|name| name == current.login_name);
+    let chosen = change.login_name.as_ref().filter(|text| !is_own(text));
+    let name = chosen.and_then(|text| rules.new_login_name("login_name", text));
     let mut profile = current.profile.clone();
     change_profile(&mut profile, change);
     rules.profile("profile", &profile);

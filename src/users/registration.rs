@@ -142,7 +142,7 @@ impl Users {
 
 fn check(registration: &Registration) -> Result<LoginName, UserError> {
     let mut rules = Rules::new();
-    let login_name = rules.login_name("login_name", &registration.login_name);
+    let login_name = rules.new_login_name("login_name", &registration.login_name);
     rules.new_password("password", &registration.password, login_name.as_ref());
     rules.profile("profile", &registration.profile);
     rules.preferences("preferences", &registration.preferences);

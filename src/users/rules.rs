@@ -56,8 +56,14 @@ impl Rules {
         LoginName::parse(text).map_err(|error: LoginNameError| self.broken(field, error.to_string())).ok()
     }
 
-    /// A password that a user of this name may choose.
+    /// A login name that a user chooses, in canonical form.
+    pub fn new_login_name(&mut self, field: &str, text: &str) -> Option<LoginName> {
+        LoginName::parse_new(text).map_err(|error: LoginNameError| self.broken(field, error.to_string())).ok()
+    }
+
+    /// A password that a user of this name may choose, judged by the form that is hashed.
     pub fn new_password(&mut self, field: &str, password: &Password, login_name: Option<&LoginName>) {
+        let password = password.normalized();
         let text = password.reveal();
         let length = text.chars().count();
         if !(MIN_PASSWORD_CHARS..=MAX_PASSWORD_CHARS).contains(&length) {
@@ -187,6 +193,7 @@ mod tests {
             rules.finish().is_err()
         };
         assert!(!broken("12345678") && !broken(&"é".repeat(256)));
+        assert!(broken(&"e\u{301}".repeat(7)) && !broken(&"e\u{301}".repeat(256)), "the composed form counts");
         assert!(broken("1234567") && broken(&"é".repeat(257)) && broken("ADA.lovelace") && broken("12345678\0"));
     }
 

@@ -158,3 +158,18 @@ async fn a_repeat_for_a_user_who_was_suspended_is_refused() {
     assert_eq!(suspend.json(&json!({"suspended": true})).send().await.status, 204);
     assert_eq!(register().await.problem(409, "login-name-taken"), ["login_name"]);
 }
+
+#[tokio::test]
+async fn names_that_deceive_are_refused_to_those_who_choose_one() {
+    let service = Service::start().await;
+    let token = service.member("ada").await;
+    for name in ["ada\u{2800}", "\u{430}da", "ada😀", "ᏣᎳᎩ"] {
+        let reply = service.post("/v1/users", registration(name)).send().await;
+        assert_eq!(reply.problem(422, "invalid-value"), ["login_name"], "{name}");
+        let rename = service.patch("/v1/users/me", json!({"login_name": name})).bearer(&token).send().await;
+        assert_eq!(rename.problem(422, "invalid-value"), ["login_name"], "{name}");
+    }
+    for name in ["иван", "山田たろう", "tanakaたろう", "josé+x@exämple.com"] {
+        service.register(name).await;
+    }
+}
