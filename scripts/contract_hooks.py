@@ -192,7 +192,7 @@ def after_call(context, case, response):
 
 
 # Default_Ignorable_Code_Point outside of the general category Cf (Unicode's DerivedCoreProperties.txt).
-IGNORABLE = {0x34F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x3164, 0xFFA0, *range(0x180B, 0x1810), *range(0xFE00, 0xFE10),
+IGNORABLE = {0x34F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x2800, 0x3164, 0xFFA0, *range(0x180B, 0x1810), *range(0xFE00, 0xFE10),
              *range(0xE0000, 0xE1000)}
 
 
@@ -206,6 +206,10 @@ def shows_nothing(character):
     return unicodedata.category(character)[0] in "CZ" or ord(character) in IGNORABLE
 
 
+def has_other_length_composed(password):
+    return not 8 <= len(unicodedata.normalize("NFC", password)) <= 256
+
+
 def deepest(value):
     members = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return 1 + max(map(deepest, members), default=0)
@@ -217,8 +221,12 @@ def deepest(value):
 BEYOND_SCHEMAS = [
     ("login_name", "must not contain white space, control or invisible characters",
      lambda value: any(map(shows_nothing, canonical(value)))),
+    ("login_name", "must be of one script in common use, or of Latin with Chinese, Japanese or Korean, and hold no symbols "
+     "but ASCII's", lambda value: not canonical(value).isascii()),
     ("login_name", "must be at most 254 characters long", lambda value: len(canonical(value)) > 254),
     ("login_name", "must not be empty", lambda value: canonical(value) == ""),
+    ("password", "must have 8 to 256 characters", has_other_length_composed),
+    ("new_password", "must have 8 to 256 characters", has_other_length_composed),
     ("password", "must differ from the login name", lambda value: True),
     ("password", "must not be one of those that are guessed first", lambda value: True),
     ("new_password", "must differ from the login name", lambda value: True),

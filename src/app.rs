@@ -32,6 +32,7 @@ use crate::{
     sessions::Sessions,
     shards::Shards,
     shared_store::{BalancerControl, NoteStore, SharedStore},
+    throttle::Guesses,
     tuner::Tuner,
     users::Users,
 };
@@ -43,6 +44,7 @@ pub struct App(Arc<Inner>);
 struct Inner {
     settings: Settings,
     operator_tokens: OperatorTokens,
+    guesses: Guesses,
     shards: Shards,
     catalog: Option<Arc<catalog::Catalog>>,
     shared: Arc<dyn SharedStore>,
@@ -71,6 +73,11 @@ impl App {
     /// The tokens that open the operator endpoints.
     pub fn operator_tokens(&self) -> &OperatorTokens {
         &self.0.operator_tokens
+    }
+
+    /// What counts guesses at those tokens.
+    pub fn guesses(&self) -> &Guesses {
+        &self.0.guesses
     }
 
     /// The shards in force.

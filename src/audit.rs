@@ -3,9 +3,13 @@
 //!
 //! No event holds a secret, and none holds a login name that was typed in: people type passwords there.
 
-use std::{fmt, net::IpAddr};
+use std::{
+    fmt,
+    net::IpAddr,
+    sync::{Mutex, PoisonError},
+};
 
-use crate::users::UserId;
+use crate::{log::repeats::Repeats, users::UserId};
 
 /// The log target. It is logged at `info` unless the filter speaks of it.
 pub const TARGET: &str = "audit";
@@ -17,12 +21,14 @@ pub enum Kind {
     Login,
     /// A login was refused: the name, the password, or a suspended user.
     LoginRefused,
-    /// A password check was not made, because too many were.
+    /// A password check, login or registration was not made, because too many were.
     Throttled,
     /// A password check other than a login's failed.
     PasswordRefused,
     /// A user was registered.
     Registered,
+    /// A registration was refused: a taken name, or values that break rules.
+    RegistrationRefused,
     /// The password was changed by its owner, or by an admin who knew it.
     PasswordChanged,
     /// A token to reset the password was made.
@@ -65,6 +71,7 @@ impl Kind {
             Self::Throttled => "throttled",
             Self::PasswordRefused => "password_refused",
             Self::Registered => "registered",
+            Self::RegistrationRefused => "registration_refused",
             Self::PasswordChanged => "password_changed",
             Self::ResetStarted => "reset_started",
             Self::PasswordReset => "password_reset",
@@ -115,6 +122,25 @@ pub fn record(kind: Kind, user_id: Option<UserId>, actor: Actor, address: Option
         actor = %actor,
         address = address.map(tracing::field::display),
     );
+}
+
+/// Notes that `actor` was refused at an operator's endpoint. Anyone can have that as often as they like: one event tells of it at
+/// once, and then one every ten seconds, with a count and the first address.
+pub fn record_operator_refusal(actor: Actor, address: Option<IpAddr>) {
+    static REFUSALS: Repeats = Repeats::new(|count| {
+        let address = FIRST.lock().unwrap_or_else(PoisonError::into_inner).take();
+        tracing::info!(
+            target: TARGET,
+            event = Kind::OperatorRefused.name(),
+            count,
+            address = address.map(tracing::field::display),
+        );
+    });
+    static FIRST: Mutex<Option<IpAddr>> = Mutex::new(None);
+    if REFUSALS.record(|| record(Kind::OperatorRefused, None, actor, address)) == Some(0) {
+        // Nothing panics while it holds the lock.
+        *FIRST.lock().unwrap_or_else(PoisonError::into_inner) = address;
+    }
 }
 
 /// Notes what `actor` did to the fleet from `address`; `subject` is the node or whatever else it was done to.

@@ -156,7 +156,7 @@ settings! {
     hash_threads: u32 = "0";
     /// How long a login may wait for its password to be hashed.
     hash_deadline: Duration = "2s";
-    /// Whether password checks are throttled: on or off.
+    /// Whether password checks, logins, registrations and wrong operator tokens are throttled: on or off.
     throttle: bool = "on";
     /// Password checks for one name from one address, as tries/time.
     throttle_name_address: Limit = "10/15m";
@@ -164,6 +164,12 @@ settings! {
     throttle_address: Limit = "100/15m";
     /// Password checks for one name from anywhere, as tries/time.
     throttle_name: Limit = "1000/15m";
+    /// Successful logins from one address (IPv6: one /64), as tries/time.
+    throttle_logins: Limit = "1000/15m";
+    /// Registrations from one address (IPv6: one /64), successful or not, as tries/time. Operators' are not counted.
+    throttle_registrations: Limit = "100/1h";
+    /// Wrong operator tokens from one address (IPv6: one /64), as tries/time, for each instance and gateway. A right one is always accepted.
+    throttle_operator: Limit = "30/1m";
 
     /// Whether requests are refused at once, with 503, while too many are under way: on or off.
     admission: bool = "on";

@@ -39,6 +39,7 @@ use self::{budget::RetryBudget, metrics::Metrics, nodes::Nodes};
 use crate::{
     config::{Networks, OperatorTokens},
     http::{ClientBody, Connections, ProblemKind},
+    throttle::Guesses,
 };
 
 /// What requests are held together by where the algorithm is `hash`.
@@ -78,6 +79,7 @@ struct Inner {
     budget: RetryBudget,
     metrics: Metrics,
     operator_tokens: OperatorTokens,
+    guesses: Guesses,
     /// Whether operators have a listener of their own, where metrics are open.
     operators_apart: bool,
     connections: Connections,
@@ -98,6 +100,7 @@ impl Gateway {
             return forward::problem(ProblemKind::NotFound);
         }
         if endpoints::is_own(path) {
+            request.extensions_mut().insert(ConnectInfo(peer));
             return self.answer_itself(request).await;
         }
         let begun = Instant::now();

@@ -1,5 +1,7 @@
 //! Logs: to standard error, as text for people or JSON lines for machines.
 
+pub mod repeats;
+
 use std::io::IsTerminal;
 
 use tracing_subscriber::{EnvFilter, Layer, Registry, layer::SubscriberExt, util::SubscriberInitExt};

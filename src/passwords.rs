@@ -8,16 +8,19 @@ mod common;
 mod format;
 mod pool;
 
-use std::{fmt, time::Duration};
+use std::{borrow::Cow, fmt, time::Duration};
 
 use argon2::{Argon2, Params, password_hash::phc};
 use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
 use format::Parsed;
 pub use format::{HashingError, InvalidHash};
+use icu_normalizer::ComposingNormalizerBorrowed;
+pub use pool::{HashKind, Place, PoolStats, Saturated};
 use pool::{HashPool, Memory};
-pub use pool::{Place, PoolStats, Saturated};
 use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
+
+use crate::throttle::Network;
 
 /// The length of a salt, in bytes.
 const SALT: usize = 16;
@@ -37,6 +40,19 @@ impl Password {
     /// Its text, for rules and hashing.
     pub fn reveal(&self) -> &str {
         self.0.expose_secret()
+    }
+
+    /// The form that is hashed (NFC): keyboards and systems write the same letters in different ways.
+    pub fn normalized(&self) -> Cow<'_, Self> {
+        if self.is_normalized() {
+            return Cow::Borrowed(self);
+        }
+        Cow::Owned(ComposingNormalizerBorrowed::new_nfc().normalize(self.reveal()).into_owned().into())
+    }
+
+    /// Whether it was sent in the form that is hashed.
+    pub fn is_normalized(&self) -> bool {
+        ComposingNormalizerBorrowed::new_nfc().is_normalized(self.reveal())
     }
 }
 
@@ -136,28 +152,29 @@ impl Passwords {
         Ok(Self { pool: HashPool::start(policy.threads, policy.deadline), argon2, decoy })
     }
 
-    /// A place in the queue for one hash, to be asked for before anything else is done for a request.
+    /// A place in the queue for one hash of a client, to be asked for before anything else is done for a request.
     ///
     /// # Errors
-    /// [`Saturated`] if the hash could not be begun before the deadline.
-    pub fn place(&self) -> Result<Place, Saturated> {
-        self.pool.place()
+    /// [`Saturated`] if the hash could not be begun before the deadline, or the client has others that wait.
+    pub fn place(&self, client: impl Into<Network>, kind: HashKind) -> Result<Place, Saturated> {
+        self.pool.place(client.into(), kind)
     }
 
-    /// Hashes a password again with a random salt.
+    /// Hashes the normalized form of a password with a random salt.
     pub async fn hash(&self, place: Place, password: &Password) -> Result<PasswordHash, PasswordError> {
-        let (argon2, password) = (self.argon2.clone(), password.clone());
+        let (argon2, password) = (self.argon2.clone(), password.normalized().into_owned());
         Ok(self.pool.run(place, move |memory| hash(&argon2, &password, memory)).await??)
     }
 
-    /// Hashes a new password; `None` for one that guessers try first, `login_name` being known to them.
+    /// Hashes the normalized form of a new password; `None` for one that guessers try first, `login_name` being known to them.
     pub async fn hash_new(
         &self,
         place: Place,
         password: &Password,
         login_name: &str,
     ) -> Result<Option<PasswordHash>, PasswordError> {
-        let (argon2, password, login_name) = (self.argon2.clone(), password.clone(), login_name.to_owned());
+        let (argon2, login_name) = (self.argon2.clone(), login_name.to_owned());
+        let password = password.normalized().into_owned();
         let judge_and_hash = move |memory: &mut Memory| {
             let is_common = common::is_common(password.reveal(), &[&login_name]);
             if is_common { Ok(None) } else { hash(&argon2, &password, memory).map(Some) }
@@ -165,7 +182,7 @@ impl Passwords {
         Ok(self.pool.run(place, judge_and_hash).await??)
     }
 
-    /// Checks a password against a stored hash. For a user without one it costs the same.
+    /// Checks a password as it is against a stored hash. For a user without one it costs the same.
     pub async fn verify(
         &self,
         place: Place,
@@ -177,9 +194,9 @@ impl Passwords {
         Ok(self.pool.run(place, move |memory| verify(&argon2, &password, &hash, memory)).await??)
     }
 
-    /// Costs what [`Self::verify`] costs, for names that nobody has.
-    pub async fn verify_nobody(&self, place: Place, password: &Password) -> Result<(), PasswordError> {
-        self.verify(place, password, &self.decoy).await.map(drop)
+    /// The hash of users that don't exist: no password is right, and to check one costs the same.
+    pub fn decoy(&self) -> &PasswordHash {
+        &self.decoy
     }
 
     /// From now on hashes at most `concurrency` passwords at a time, in at most `buffers` pieces of memory.
@@ -272,12 +289,12 @@ mod tests {
     }
 
     async fn hash_of(passwords: &Passwords, text: &str) -> PasswordHash {
-        let place = passwords.place().expect("a place");
+        let place = passwords.place(None, HashKind::New).expect("a place");
         passwords.hash(place, &text.to_owned().into()).await.expect("a hash")
     }
 
     async fn verdict(passwords: &Passwords, text: &str, hash: &PasswordHash) -> Verdict {
-        let place = passwords.place().expect("a place");
+        let place = passwords.place(None, HashKind::Check).expect("a place");
         passwords.verify(place, &text.to_owned().into(), hash).await.expect("a verdict")
     }
 

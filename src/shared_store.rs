@@ -26,6 +26,7 @@ use crate::{
     breaker::Circuit,
     clock::Timestamp,
     load::Load,
+    log::repeats::Repeats,
     sessions::{SessionId, TokenDigest},
     store_error::StoreError,
     users::{LoginName, Permissions, Preferences, UserId},
@@ -217,6 +218,8 @@ pub struct Bucket {
     pub burst: u32,
     /// How long until one charge is given back.
     pub interval: Duration,
+    /// How many are charged or refunded at once, at most `burst`.
+    pub charges: u32,
 }
 
 /// What a charge led to.
@@ -231,13 +234,19 @@ pub enum Charge {
     },
 }
 
+/// Notes that a session's idle time was not extended. It is alive all the same.
+fn not_prolonged(error: &StoreError) {
+    static FAILURES: Repeats = Repeats::new(|count| tracing::warn!(count, "more sessions were not prolonged"));
+    FAILURES.record(|| tracing::warn!(error = error as &dyn std::error::Error, "a session was not prolonged"));
+}
+
 /// Throttling of password checks.
 #[async_trait]
 pub trait ThrottleStore: Send + Sync + Debug {
     /// Charges all buckets or none.
     async fn charge(&self, buckets: &[Bucket], now: Timestamp) -> Result<Charge, StoreError>;
 
-    /// Gives one charge back to each.
+    /// Gives the charges back to each.
     async fn refund(&self, buckets: &[Bucket], now: Timestamp) -> Result<(), StoreError>;
 }
 

@@ -1,14 +1,23 @@
-//! Throttling of password checks, fleet-wide, charged before the password is hashed.
+//! Throttling of what costs a hash, fleet-wide, charged before the password is hashed.
 //!
 //! Charging first means that parallel guesses can't slip past a count that is only raised by failures; a success gives
-//! its own charge back. Three buckets: by name and address (guessing one account), by address (trying many accounts;
-//! IPv6 by /64, which one customer has to itself), and, looser, by name (a distributed attack), so that nobody locks
-//! someone else out cheaply. Names that nobody has are charged the same.
+//! its own charge back. Password checks have three buckets: by name and address (guessing one account), by address (trying
+//! many accounts; IPv6 by /64, which one customer has to itself), and, looser, by name (a distributed attack), so that
+//! nobody locks someone else out cheaply. Names that nobody has are charged the same. Successful logins and registrations
+//! are charged by address, each in a bucket of its own: they are no guesses, but as many as one client likes would use up
+//! what all others hash with.
+
+mod guesses;
+mod network;
 
 use std::{fmt, net::IpAddr, str::FromStr, sync::Arc, time::Duration};
 
+pub use guesses::Guesses;
+pub use network::Network;
+
 use crate::{
     clock::Timestamp,
+    log::repeats::Repeats,
     secret,
     shared_store::{Bucket, Charge, ThrottleStore},
     store_error::StoreError,
@@ -57,18 +66,22 @@ impl fmt::Display for Limit {
     }
 }
 
-/// The three limits.
+/// All limits.
 #[derive(Debug, Clone, Copy)]
 pub struct ThrottleLimits {
-    /// For one name from one address.
+    /// Password checks for one name from one address.
     pub name_and_address: Limit,
-    /// For one address, whatever the names.
+    /// Password checks from one address, whatever the names.
     pub address: Limit,
-    /// For one name, whatever the addresses.
+    /// Password checks for one name, whatever the addresses.
     pub name: Limit,
+    /// Registrations from one address.
+    pub registrations: Limit,
+    /// Successful logins from one address.
+    pub logins: Limit,
 }
 
-/// Charges and refunds password checks.
+/// Charges and refunds what costs a hash.
 #[derive(Debug, Clone)]
 pub struct Throttle {
     store: Arc<dyn ThrottleStore>,
@@ -80,11 +93,22 @@ pub struct Throttle {
 #[must_use = "a check that succeeds refunds its charge"]
 pub struct Charged(Vec<Bucket>);
 
-/// Why a password check may not be made.
+/// The charges of a login: as a password check, and as a successful login. One of them is refunded once it is known which
+/// it was.
+#[derive(Debug)]
+#[must_use = "a login that succeeds is no guess, and one that fails is no login"]
+pub struct ChargedLogin {
+    /// As a password check.
+    pub check: Charged,
+    /// As a successful login.
+    pub success: Charged,
+}
+
+/// Why a password may not be checked or hashed.
 #[derive(Debug, thiserror::Error)]
 pub enum ThrottleError {
-    /// Too many were made.
-    #[error("too many password checks")]
+    /// Too many were.
+    #[error("too many password checks, logins or registrations")]
     Exhausted {
         /// When the next may be made.
         retry_after: Duration,
@@ -100,52 +124,87 @@ impl Throttle {
         Self { store, limits }
     }
 
-    /// Charges one password check of `name` from `address`.
-    pub async fn charge(&self, name: &str, address: Option<IpAddr>) -> Result<Charged, ThrottleError> {
-        let buckets = self.limits.map_or_else(Vec::new, |limits| buckets(&limits, name, address));
-        if buckets.is_empty() {
-            return Ok(Charged(buckets));
-        }
+    /// Charges `checks` password checks of `name` from `address`.
+    pub async fn charge(&self, name: &str, address: Option<IpAddr>, checks: u32) -> Result<Charged, ThrottleError> {
+        self.charge_buckets(|limits| limits.check(name, address, checks)).await
+    }
+
+    /// Charges one login, for which a password is checked `checks` times, as `name` from `address` for whatever becomes of it. To charge a success only afterwards would let
+    /// as many parallel logins slip by as there are.
+    pub async fn charge_login(
+        &self,
+        name: &str,
+        address: Option<IpAddr>,
+        checks: u32,
+    ) -> Result<ChargedLogin, ThrottleError> {
+        let Charged(mut check) = self
+            .charge_buckets(|limits| {
+                let success = limits.success(address);
+                limits.check(name, address, checks).into_iter().chain([success]).collect()
+            })
+            .await?;
+        let success = check.pop().into_iter().collect();
+        Ok(ChargedLogin { check: Charged(check), success: Charged(success) })
+    }
+
+    /// Charges one registration from `address`.
+    pub async fn charge_registration(&self, address: Option<IpAddr>) -> Result<Charged, ThrottleError> {
+        self.charge_buckets(|limits| vec![limits.registration(address)]).await
+    }
+
+    async fn charge_buckets(
+        &self,
+        buckets: impl FnOnce(&ThrottleLimits) -> Vec<Bucket>,
+    ) -> Result<Charged, ThrottleError> {
+        let Some(limits) = &self.limits else { return Ok(Charged(Vec::new())) };
+        let buckets = buckets(limits);
         match self.store.charge(&buckets, Timestamp::now()).await? {
             Charge::Accepted => Ok(Charged(buckets)),
             Charge::Refused { retry_after } => Err(ThrottleError::Exhausted { retry_after }),
         }
     }
 
-    /// Gives a charge back: the password was right. What the check was for has succeeded: a failure is only noted.
+    /// Gives a charge back. What it was for has ended: a failure is only noted.
     pub async fn refund(&self, Charged(buckets): Charged) {
         if buckets.is_empty() {
             return;
         }
         if let Err(error) = self.store.refund(&buckets, Timestamp::now()).await {
-            tracing::warn!(error = &error as &dyn std::error::Error, "a throttle charge was not refunded");
+            static FAILURES: Repeats = Repeats::new(|count| tracing::warn!(count, "more charges were not refunded"));
+            FAILURES.record(|| {
+                tracing::warn!(error = &error as &dyn std::error::Error, "a throttle charge was not refunded");
+            });
         }
     }
 }
 
-fn buckets(limits: &ThrottleLimits, name: &str, address: Option<IpAddr>) -> Vec<Bucket> {
-    let bucket = |kind: &str, limit: Limit, parts: &[&str]| Bucket {
+impl ThrottleLimits {
+    fn check(&self, name: &str, address: Option<IpAddr>, checks: u32) -> Vec<Bucket> {
+        let mut buckets = vec![bucket("name", self.name, &[name], checks)];
+        if let Some(address) = address {
+            let network = Network::from(address).to_string();
+            buckets.push(bucket("name+address", self.name_and_address, &[name, &network], checks));
+            buckets.push(bucket("address", self.address, &[&network], checks));
+        }
+        buckets
+    }
+
+    fn success(&self, address: Option<IpAddr>) -> Bucket {
+        bucket("login", self.logins, &[&Network::from(address).to_string()], 1)
+    }
+
+    fn registration(&self, address: Option<IpAddr>) -> Bucket {
+        bucket("registration", self.registrations, &[&Network::from(address).to_string()], 1)
+    }
+}
+
+fn bucket(kind: &str, limit: Limit, parts: &[&str], charges: u32) -> Bucket {
+    Bucket {
         key: secret::digest([&[kind], parts].concat().join("\0").as_bytes()),
         burst: limit.tries,
         interval: limit.interval(),
-    };
-    let mut buckets = vec![bucket("name", limits.name, &[name])];
-    if let Some(address) = address {
-        let network = network(address);
-        buckets.push(bucket("name+address", limits.name_and_address, &[name, &network]));
-        buckets.push(bucket("address", limits.address, &[&network]));
-    }
-    buckets
-}
-
-/// What one customer of a provider has to itself: an IPv4 address, or an IPv6 /64.
-fn network(address: IpAddr) -> String {
-    match address.to_canonical() {
-        IpAddr::V4(address) => address.to_string(),
-        IpAddr::V6(address) => {
-            let segments = address.segments();
-            format!("{:x}:{:x}:{:x}:{:x}", segments[0], segments[1], segments[2], segments[3])
-        }
+        // Never more than there is room for at all.
+        charges: charges.min(limit.tries),
     }
 }
 
@@ -161,14 +220,5 @@ mod tests {
         for wrong in ["", "10", "0/1m", "-1/1m", "10/", "10/1ms", "1000/1s", "x/1m"] {
             assert!(wrong.parse::<Limit>().is_err(), "{wrong}");
         }
-    }
-
-    #[test]
-    fn addresses_of_one_customer_share_a_bucket() {
-        let of = |text: &str| network(text.parse().expect("an address"));
-        assert_eq!(of("2001:db8:1:2:3:4:5:6"), of("2001:db8:1:2:ffff::1"));
-        assert_ne!(of("2001:db8:1:2::1"), of("2001:db8:1:3::1"));
-        assert_eq!(of("::ffff:192.0.2.1"), of("192.0.2.1"));
-        assert_ne!(of("192.0.2.1"), of("192.0.2.2"));
     }
 }

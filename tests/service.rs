@@ -11,6 +11,7 @@ mod crashes;
 mod documents;
 mod fleet;
 pub mod harness;
+mod hashing;
 pub mod http2;
 mod lost_shards;
 mod metrics;

@@ -28,6 +28,7 @@ impl App {
             demand,
             admission,
             hashing,
+            operators,
             circuits,
             lookups,
             session_reads,
@@ -123,6 +124,11 @@ fn hashing(app: &App) -> Vec<Sample> {
         Sample::gauge("password_hash_duration_seconds", "How long hashing one takes, a running mean")
             .value(pool.mean.as_secs_f64()),
     ]
+}
+
+fn operators(app: &App) -> Vec<Sample> {
+    let refused = Sample::counter("operator_requests_refused", "Requests to operator endpoints without the right");
+    vec![refused.value(app.guesses().refused() as f64)]
 }
 
 fn circuits(app: &App) -> Vec<Sample> {

@@ -19,6 +19,7 @@ use crate::{
     fleet::{Fleet, Leader, Scaling},
     http::{self, Connections, Listener, ListenerPolicy, Surface},
     load::{Load, LoadMeter},
+    log::repeats,
     metrics::RequestMetrics,
     monitor::Monitor,
     passwords::{PasswordPolicy, Passwords},
@@ -31,7 +32,7 @@ use crate::{
     shared_store::{SharedStore, redis::Hints},
     sqlite::Database,
     supervisor::supervise,
-    throttle::{Throttle, ThrottleLimits},
+    throttle::{Guesses, Throttle, ThrottleLimits},
     users::Users,
 };
 
@@ -92,6 +93,7 @@ impl Server {
             tuner,
             admission: Admission::new(admission_policy(&settings)),
             operator_tokens: stores.operator_tokens,
+            guesses: Guesses::new(settings.throttle.then_some(settings.throttle_operator)),
             shards,
             catalog,
             shared: stores.shared,
@@ -254,6 +256,7 @@ async fn prepare(shard: Arc<PgShard>, shards: Shards, stop: CancellationToken) {
 fn start_background(app: &App, tracker: &TaskTracker, stop: &CancellationToken) {
     let fleet = app.fleet().clone();
     let (watch, leader) = (fleet.watch().clone(), app.leader().clone());
+    supervise(tracker, stop, "log repeats", repeats::run);
     supervise(tracker, stop, "fleet", move |stop| fleet.clone().run(stop));
     supervise(tracker, stop, "fleet watch", move |stop| watch.clone().run(stop));
     supervise(tracker, stop, "leader", move |stop| leader.clone().run(stop));
@@ -341,5 +344,7 @@ fn throttle_limits(settings: &Settings) -> Option<ThrottleLimits> {
         name_and_address: settings.throttle_name_address,
         address: settings.throttle_address,
         name: settings.throttle_name,
+        registrations: settings.throttle_registrations,
+        logins: settings.throttle_logins,
     })
 }

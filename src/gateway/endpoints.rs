@@ -1,9 +1,11 @@
 //! What the gateway answers itself: its health, its metrics, and what it knows of its nodes.
 
+use std::net::SocketAddr;
+
 use axum::{
     Json, Router,
     body::Body,
-    extract::{Request as OwnRequest, State},
+    extract::{ConnectInfo, Request as OwnRequest, State},
     http::{StatusCode, header},
     middleware::{Next, from_fn_with_state},
     response::{IntoResponse, Response as OwnResponse},
@@ -15,9 +17,9 @@ use tower::ServiceExt;
 
 use super::{Gateway, body::ResponseBody, spawn::InstanceView};
 use crate::{
-    audit,
+    audit::{self, Actor},
     balancer::{Algorithm, Node},
-    http::{ClientBody, Problem, ProblemKind, auth, middleware},
+    http::{ClientBody, Problem, ProblemKind, address, auth, middleware},
     metrics::OPENMETRICS,
 };
 
@@ -137,6 +139,18 @@ async fn authorise(State(gateway): State<Gateway>, request: OwnRequest, next: Ne
     if is_open || token.is_some_and(|token| gateway.0.operator_tokens.accept(token)) {
         return next.run(request).await;
     }
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
+    let trusted = &gateway.0.policy.trusted_proxies;
+    let address = peer.map(|ConnectInfo(peer)| address::of_client(peer.ip(), request.headers(), trusted)).transpose();
+    let address = match address {
+        Ok(address) => address,
+        Err(error) => return Problem::from(error).into_response(),
+    };
+    if token.is_some() {
+        return auth::wrong_operator_token(&gateway.0.guesses, address).into_response();
+    }
+    gateway.0.guesses.count_missing();
+    audit::record_operator_refusal(Actor::Nobody, address);
     ProblemKind::OperatorOnly.into_response()
 }
 

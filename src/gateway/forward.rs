@@ -20,6 +20,7 @@ use super::{
 use crate::{
     balancer::{Algorithm, Caller, Lease, Node, Outcome, PickError},
     http::{ClientBody, Problem, ProblemKind, address, auth},
+    log::repeats::Repeats,
 };
 
 /// On how many nodes a request is tried at most.
@@ -149,7 +150,8 @@ impl Gateway {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS || !is_plain {
             let (node, status) = (lease.node().spec().id.clone(), response.status().as_u16());
             lease.end(Outcome::Failure, Instant::now());
-            tracing::warn!(node, status, "a node's response can't be passed on");
+            static FAILURES: Repeats = Repeats::new(|count| tracing::warn!(count, "more responses can't be passed on"));
+            FAILURES.record(|| tracing::warn!(node, status, "a node's response can't be passed on"));
             return problem(ProblemKind::BadGateway);
         }
         // A length beside a coding is to be ignored, and was meant to deceive somebody (RFC 9112, section 6.3).
@@ -177,11 +179,17 @@ impl Gateway {
         let node = failed.node.spec().id.as_str();
         match &failed.error {
             None => {
-                tracing::warn!(node, "a node did not answer in time");
+                static FAILURES: Repeats =
+                    Repeats::new(|count| tracing::warn!(count, "more requests were not answered in time"));
+                FAILURES.record(|| tracing::warn!(node, "a node did not answer in time"));
                 problem(ProblemKind::GatewayTimeout)
             }
             Some(error) => {
-                tracing::warn!(node, error = error as &dyn std::error::Error, "a node failed a request");
+                static FAILURES: Repeats =
+                    Repeats::new(|count| tracing::warn!(count, "more requests were failed by nodes"));
+                FAILURES.record(|| {
+                    tracing::warn!(node, error = error as &dyn std::error::Error, "a node failed a request");
+                });
                 problem(ProblemKind::BadGateway)
             }
         }

@@ -29,8 +29,10 @@ use crate::{
     fleet::FleetWatch,
     health_check::{self, Cadence, http::HttpCheck},
     http::{ClientBody, Connections, Listener, ListenerPolicy, Surface, serve},
+    log::repeats,
     shared_store::SharedStore,
     supervisor::supervise,
+    throttle::Guesses,
 };
 
 /// How many second attempts there are each second however few the requests.
@@ -97,6 +99,7 @@ impl GatewayServer {
             metrics: Metrics::new(Arc::clone(&nodes.balancer), connections.clone()),
             nodes,
             operator_tokens,
+            guesses: Guesses::new(settings.throttle.then_some(settings.throttle_operator)),
             operators_apart: operator_listener.is_some(),
             connections,
             draining: CancellationToken::new(),
@@ -219,6 +222,7 @@ fn start_background(
         fall: settings.check_fall,
         rise: settings.check_rise,
     };
+    supervise(tracker, stop, "log repeats", repeats::run);
     let (checked, path) = (gateway.clone(), settings.check_path.0.clone());
     supervise(tracker, stop, "health checks", move |stop| {
         let (check, path) = (HttpCheck::new(), path.clone());

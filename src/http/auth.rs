@@ -1,6 +1,9 @@
 //! Who calls: a session by its token, in the `Authorization` header or in a cookie, or an operator.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Instant,
+};
 
 use axum::{
     extract::{ConnectInfo, FromRequestParts},
@@ -17,6 +20,7 @@ use crate::{
     audit::{self, Actor},
     sessions::{LiveSession, SessionId, Token},
     shared_store::Client,
+    throttle::Guesses,
     users::{InvalidUserId, User, UserId},
 };
 
@@ -69,21 +73,38 @@ impl FromRequestParts<App> for Operator {
         }
         let address = address_of(parts, app)?;
         let refuse = |actor, kind: ProblemKind| {
-            audit::record(audit::Kind::OperatorRefused, None, actor, address);
+            app.guesses().count_missing();
+            audit::record_operator_refusal(actor, address);
             Err(kind.into())
         };
         let token = match session_token(parts, app) {
             Ok(Some((token, _))) => token,
+            Ok(None) if bearer(&parts.headers).is_some() => return Err(wrong_operator_token(app.guesses(), address)),
             Ok(None) => return refuse(Actor::Nobody, ProblemKind::OperatorOnly),
             Err(_) => return refuse(Actor::Nobody, ProblemKind::CrossSite),
         };
         match app.sessions().authenticate(&token).await {
             Ok(live) if live.user.permissions.admin => Ok(Self(Actor::User(live.session.user_id))),
             Ok(live) => refuse(Actor::User(live.session.user_id), ProblemKind::Forbidden),
-            Err(crate::sessions::SessionError::Invalid) => refuse(Actor::Nobody, ProblemKind::OperatorOnly),
+            Err(crate::sessions::SessionError::Invalid) => Err(wrong_operator_token(app.guesses(), address)),
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// Refuses a wrong token at an operator's endpoint, and charges it to its address.
+pub fn wrong_operator_token(guesses: &Guesses, address: Option<IpAddr>) -> Problem {
+    charge_guess(guesses, address).err().unwrap_or(ProblemKind::OperatorOnly.into())
+}
+
+/// Charges a wrong operator token to its address.
+///
+/// # Errors
+/// 429 if there were too many.
+pub(super) fn charge_guess(guesses: &Guesses, address: Option<IpAddr>) -> Result<(), Problem> {
+    audit::record_operator_refusal(Actor::Nobody, address);
+    let charged = guesses.charge(address, Instant::now());
+    charged.map_err(|after| Problem::from(ProblemKind::TooManyAttempts).retry_after(after))
 }
 
 /// The session token of a request, and whether it is a cookie's. A bearer token wins.
@@ -105,7 +126,7 @@ pub fn claimed_user(headers: &HeaderMap) -> Option<UserId> {
     bearer(headers).or_else(|| cookie::token(headers)).and_then(Token::parse_session).map(|token| token.user_id())
 }
 
-fn address_of(parts: &Parts, app: &App) -> Result<Option<IpAddr>, Unreadable> {
+pub(super) fn address_of(parts: &Parts, app: &App) -> Result<Option<IpAddr>, Unreadable> {
     let Some(ConnectInfo(peer)) = parts.extensions.get::<ConnectInfo<SocketAddr>>() else { return Ok(None) };
     address::of_client(peer.ip(), &parts.headers, &app.settings().trusted_proxies).map(Some)
 }

@@ -27,7 +27,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::Service;
 
 use super::connections::{ClientBody, Connections, Surface};
-use crate::config::OperatorTokens;
+use crate::{config::OperatorTokens, log::repeats::Repeats};
 
 /// How long to wait after a failed accept: it fails when descriptors run out, and would fail again at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -107,7 +107,9 @@ pub(crate) async fn serve<S: Served<B>, B: SentBody>(
                 }
             }
             Err(error) => {
-                tracing::warn!(%error, "a connection could not be accepted");
+                static FAILURES: Repeats =
+                    Repeats::new(|count| tracing::warn!(count, "more attempts to accept a connection failed"));
+                FAILURES.record(|| tracing::warn!(%error, "a connection could not be accepted"));
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }

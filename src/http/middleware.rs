@@ -36,6 +36,7 @@ use crate::{
     admission::Permit,
     app::App,
     balancer::{Lease, Outcome},
+    log::repeats::Repeats,
     metrics::Observed,
 };
 
@@ -266,7 +267,8 @@ async fn time_out<E>(
 /// What a client gets when a handler panics.
 fn panicked(panic: Box<dyn Any + Send>) -> Response {
     let message = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    tracing::error!(panic = message.unwrap_or("unknown"), "a request panicked");
+    static PANICS: Repeats = Repeats::new(|count| tracing::error!(count, "more requests panicked"));
+    PANICS.record(|| tracing::error!(panic = message.unwrap_or("unknown"), "a request panicked"));
     ProblemKind::Internal.into_response()
 }
 

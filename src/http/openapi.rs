@@ -163,8 +163,8 @@ fn listed(response: &RefOr<Response>) -> Option<Vec<ProblemKind>> {
 /// The problems that follow from what an operation takes.
 fn shared(path: &str, operation: &Operation) -> Vec<ProblemKind> {
     use ProblemKind::{
-        BodyTimeout, Forbidden, Internal, Malformed, OperatorOnly, Overloaded, Timeout, TooLarge, Unauthenticated,
-        Unavailable, UnsupportedType,
+        BodyTimeout, Forbidden, Internal, Malformed, OperatorOnly, Overloaded, Timeout, TooLarge, TooManyAttempts,
+        Unauthenticated, Unavailable, UnsupportedType,
     };
     let mut kinds = vec![Internal, Unavailable, Timeout];
     if operation.request_body.is_some() {
@@ -175,9 +175,12 @@ fn shared(path: &str, operation: &Operation) -> Vec<ProblemKind> {
     }
     let is_operator = path.starts_with("/v1/operator");
     if is_operator {
-        kinds.extend([OperatorOnly, Forbidden]);
+        kinds.extend([OperatorOnly, Forbidden, TooManyAttempts]);
     } else {
         kinds.push(Overloaded);
+    }
+    if path == "/metrics" {
+        kinds.push(TooManyAttempts);
     }
     if !is_operator && operation.security.is_some() && path != "/v1/users" {
         kinds.push(Unauthenticated);

@@ -22,7 +22,7 @@ pub struct PasswordChange {
     /// The password as it is.
     #[schema(value_type = String, format = Password, example = "correct horse battery")]
     current_password: Password,
-    /// 8 to 256 characters, not equal to the login name, none of those that are guessed first.
+    /// 8 to 256 characters in Unicode's form NFC, not equal to the login name, none of those that are guessed first.
     #[schema(value_type = String, format = Password, min_length = 8, max_length = 256, pattern = "^[^\\x00]*$", example = "staple battery horse")]
     new_password: Password,
 }
@@ -66,7 +66,7 @@ pub struct PasswordResetRequest {
     /// The token that an operator had made.
     #[schema(value_type = String, format = Password, pattern = "^symr_[A-Za-z0-9_-]{64}$", example = "symr_AZONXnsqfEGfDjxdihsvYJc1bq0mC1cWQxYc1b0kJm8hQ2Yl9d4uXwqk0v3n1y2E")]
     token: Password,
-    /// 8 to 256 characters, not equal to the login name, none of those that are guessed first.
+    /// 8 to 256 characters in Unicode's form NFC, not equal to the login name, none of those that are guessed first.
     #[schema(value_type = String, format = Password, min_length = 8, max_length = 256, pattern = "^[^\\x00]*$", example = "staple battery horse")]
     new_password: Password,
 }

@@ -1,7 +1,7 @@
 //! Errors as clients see them: RFC 9457 `application/problem+json`, with types that stay.
 //!
 //! [`ProblemKind`] is the table of all of them: the OpenAPI document and the responses are both made from it. A 5xx body
-//! is the same whatever the cause; the cause is logged here, once.
+//! is the same whatever the cause; the cause is logged here, once, and of what repeats only a count.
 
 use std::{error::Error, time::Duration};
 
@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use crate::{
     json::JsonError,
+    log::repeats::Repeats,
     passwords::PasswordError,
     sessions::SessionError,
     store_error::StoreError,
@@ -42,6 +43,17 @@ macro_rules! problem_kinds {
             /// Its HTTP status.
             pub fn status(self) -> StatusCode {
                 match self { $(Self::$kind => StatusCode::$status,)* }
+            }
+
+            /// Failures of this kind, for the log.
+            fn repeats(self) -> &'static Repeats {
+                match self {
+                    $(Self::$kind => {
+                        static REPEATS: Repeats =
+                            Repeats::new(|count| tracing::warn!(kind = $slug, count, "more requests failed"));
+                        &REPEATS
+                    })*
+                }
             }
 
             /// What it is, in short.
@@ -89,8 +101,8 @@ problem_kinds! {
     UnsupportedType = "unsupported-media-type", UNSUPPORTED_MEDIA_TYPE, "The content type is not JSON";
     /// The reset token is unknown, used or expired.
     InvalidResetToken = "invalid-reset-token", UNPROCESSABLE_ENTITY, "The reset token is not valid";
-    /// Too many password checks.
-    TooManyAttempts = "too-many-attempts", TOO_MANY_REQUESTS, "Too many password checks";
+    /// Too many password checks, logins, registrations, or wrong operator tokens.
+    TooManyAttempts = "too-many-attempts", TOO_MANY_REQUESTS, "Too many attempts";
     /// A mistake in the service.
     Internal = "internal", INTERNAL_SERVER_ERROR, "The service failed";
     /// A store that the request needs does not answer.
@@ -192,7 +204,8 @@ impl Problem {
         self
     }
 
-    pub(super) fn retry_after(mut self, after: Duration) -> Self {
+    /// Says when to try again.
+    pub fn retry_after(mut self, after: Duration) -> Self {
         self.retry_after = Some(after);
         self
     }
@@ -204,10 +217,11 @@ impl Problem {
 
     fn log(&self) {
         let kind = self.kind.slug();
-        match &self.cause {
+        // A dead store fails every request.
+        self.kind.repeats().record(|| match &self.cause {
             Some(cause) => tracing::error!(kind, error = cause.as_ref() as &dyn Error, "a request failed"),
             None => tracing::warn!(kind, "a request was not served"),
-        }
+        });
     }
 
     /// The body for a kind, as documented.

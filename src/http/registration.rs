@@ -8,7 +8,7 @@ use axum::{
 use serde::Deserialize;
 
 use super::{
-    auth::{Operator, Origin},
+    auth::{Operator, Origin, address_of, bearer, charge_guess},
     body::JsonBody,
     conditional::Versioned,
     problem::{Problem, ProblemKind},
@@ -16,10 +16,11 @@ use super::{
 };
 use crate::{
     app::App,
-    audit::{self, Actor},
+    audit::Actor,
     config,
     json::{DocumentObject, object},
     passwords::Password,
+    sessions::Token,
     users::{Profile, Registration},
 };
 
@@ -31,10 +32,11 @@ const MAX_KEY_BYTES: usize = 255;
 #[serde(deny_unknown_fields)]
 pub struct RegistrationRequest {
     /// The name to log in with: 1 to 254 visible characters without white space, in its canonical form too. Case and
-    /// compatibility forms don't matter.
+    /// compatibility forms don't matter. ASCII, or letters of one script in common use, or Latin with Chinese, Japanese or
+    /// Korean (Highly Restrictive by UTS 39).
     #[schema(min_length = 1, max_length = 254, pattern = "^[^\\s\\x00-\\x1f\\x7f-\\x9f]+$", example = "ada")]
     login_name: String,
-    /// 8 to 256 characters, not equal to the login name, none of those that are guessed first.
+    /// 8 to 256 characters in Unicode's form NFC, not equal to the login name, none of those that are guessed first.
     #[schema(value_type = String, format = Password, min_length = 8, max_length = 256, pattern = "^[^\\x00]*$", example = "correct horse battery")]
     password: Password,
     /// Name and e-mail address.
@@ -50,6 +52,7 @@ pub struct RegistrationRequest {
 ///
 /// Of racing registrations of one name exactly one succeeds. With an `Idempotency-Key`, a repeat with the same key, name
 /// and password gets the same answer instead of 409. Where registration is closed to the public, only operators register.
+/// Registrations are counted by address, refused ones too; those with an operator token are not.
 #[utoipa::path(
     post, path = "/v1/users", tag = "users", operation_id = "register",
     security((), ("operator_token" = []), ("session" = [])),
@@ -77,10 +80,10 @@ pub(super) async fn register(
         profile: body.profile,
         preferences: body.preferences.0,
         idempotency_key: idempotency_key(&headers)?,
+        by,
         address: origin.address,
     };
     let user = app.users().register(registration).await?;
-    audit::record(audit::Kind::Registered, Some(user.user_id), by, origin.address);
     let location = HeaderValue::try_from(format!("/v1/users/{}", user.user_id))
         .map_err(|_| Problem::from(ProblemKind::Internal))?;
     let versioned = Versioned { version: user.version, body: UserView::new(&app, user)? };
@@ -95,7 +98,15 @@ impl FromRequestParts<App> for Permitted {
 
     async fn from_request_parts(parts: &mut axum::http::request::Parts, app: &App) -> Result<Self, Problem> {
         match app.settings().registration {
-            config::Registration::Public => Ok(Self(Actor::Nobody)),
+            config::Registration::Public => {
+                // Other tokens don't matter here. But as the right one shows, these are guesses, if they can't be a session's.
+                match bearer(&parts.headers).filter(|token| Token::parse_session(token).is_none()) {
+                    Some(token) if app.operator_tokens().accept(token) => return Ok(Self(Actor::Operator)),
+                    Some(_) => charge_guess(app.guesses(), address_of(parts, app)?)?,
+                    None => {}
+                }
+                Ok(Self(Actor::Nobody))
+            }
             config::Registration::Operator => match Operator::from_request_parts(parts, app).await {
                 Ok(Operator(actor)) => Ok(Self(actor)),
                 Err(problem) if problem.is_refusal() => Err(ProblemKind::RegistrationClosed.into()),

@@ -6,22 +6,24 @@
 //! anything else is done for a request, so that what is refused a place costs next to nothing.
 //!
 //! A burst may queue for up to half of the deadline, unless others come before it has drained. A queue that stands, because
-//! more comes than can be hashed, would keep everyone waiting as long and serve nobody more: once it has stood for an eighth
-//! of the deadline, there are places for just what keeps the threads busy (`standing`), and those who have waited longest
-//! for more are refused, as CoDel drops from the front.
+//! more comes than can be hashed, would keep everyone waiting as long and serve nobody more: once a client's has stood for
+//! an eighth of the deadline, it has places for just what keeps the threads busy (`standing`), and those who have waited
+//! longest for more are refused, as CoDel drops from the front. Clients take turns (`fair`): the requests of one, however
+//! many, keep nobody else waiting for longer than one of them.
 //!
-//! Invariants: at most as many jobs are with the threads as there are slots; all others wait for one. No hash is begun
-//! after the deadline of its place. The memory that hashes are computed in is kept (`buffers`), and there is never more of
-//! it than there are slots.
+//! Invariants: at most as many jobs are with the threads as are computed at a time; all others wait for their turn. No hash
+//! is begun after the deadline of its place. The memory that hashes are computed in is kept (`buffers`), and there is never
+//! more of it than hashes are computed at a time.
 
 mod buffers;
-mod slots;
+mod fair;
+mod queue;
 mod standing;
 
 use std::{
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicU64, Ordering},
         mpsc,
     },
     time::{Duration, Instant},
@@ -29,9 +31,13 @@ use std::{
 
 use buffers::Buffers;
 pub(super) use buffers::Memory;
-use slots::{Slot, Slots};
-use standing::{Queue, Standing};
-use tokio::sync::{oneshot, watch};
+pub use fair::HashKind;
+use fair::QueueLimits;
+use queue::HashQueue;
+pub use queue::Place;
+use tokio::sync::oneshot;
+
+use crate::throttle::Network;
 
 /// Added to the nice value of the hashing threads.
 const NICE: i32 = 5;
@@ -39,10 +45,12 @@ const NICE: i32 = 5;
 /// The weight of the newest duration in the running mean: 1/8.
 const MEAN_SHIFT: u32 = 3;
 
-/// So many hashes for each thread, running and waiting, are more than a moment's.
+/// So many hashes of one client for each thread, running and waiting, are more than a moment's.
 const LONG: usize = 3;
 /// So many keep it busy while more come all the time.
 const ENOUGH: usize = 2;
+/// The most places, however little is known of how long a hash takes.
+const MAX_PLACES: usize = 10_000;
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -50,14 +58,9 @@ type Job = Box<dyn FnOnce() + Send>;
 #[derive(Debug)]
 pub(super) struct HashPool {
     jobs: mpsc::Sender<Job>,
-    slots: Arc<Slots>,
+    queue: Arc<HashQueue>,
     buffers: Arc<Buffers>,
     deadline: Duration,
-    places: Arc<AtomicUsize>,
-    numbers: AtomicU64,
-    standing: Standing,
-    /// Places with a lower number are given up, if they still wait.
-    first_kept: watch::Sender<u64>,
     record: Arc<Record>,
 }
 
@@ -105,22 +108,6 @@ pub struct Saturated {
     pub retry_after: Duration,
 }
 
-/// A place in the queue; dropping it gives it up.
-#[derive(Debug)]
-#[must_use = "a place is for one hash"]
-pub struct Place {
-    places: Arc<AtomicUsize>,
-    /// How many were given before it.
-    number: u64,
-    since: Instant,
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.places.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 impl HashPool {
     pub(super) fn start(threads: usize, deadline: Duration) -> Self {
         let (jobs, queue) = mpsc::channel::<Job>();
@@ -132,44 +119,33 @@ impl HashPool {
                 tracing::error!(%error, "cannot start a hashing thread");
             }
         }
-        let (slots, buffers) = (Arc::new(Slots::new(threads)), Arc::new(Buffers::new(threads)));
-        let standing = Standing::new(deadline / 8);
-        Self {
-            jobs,
-            slots,
-            buffers,
-            deadline,
-            places: Arc::default(),
-            numbers: AtomicU64::new(0),
-            standing,
-            first_kept: watch::Sender::new(0),
-            record: Arc::default(),
-        }
+        let (queue, buffers) = (Arc::new(HashQueue::new(threads)), Arc::new(Buffers::new(threads)));
+        Self { jobs, queue, buffers, deadline, record: Arc::default() }
     }
 
     /// From now on at most `concurrency` hashes are computed at a time, in at most `buffers` pieces of memory; what is being
     /// computed ends first.
     pub(super) fn resize(&self, concurrency: usize, buffers: usize) {
-        self.slots.resize(concurrency.min(buffers));
+        self.queue.resize(concurrency.min(buffers));
         self.buffers.keep(buffers);
     }
 
-    /// A place in the queue, unless it is so long that the deadline would pass, or stands and is long enough.
-    pub(super) fn place(&self) -> Result<Place, Saturated> {
-        let ahead = self.places.fetch_add(1, Ordering::Relaxed);
-        let mut place = Place { places: Arc::clone(&self.places), number: 0, since: Instant::now() };
-        let slots = self.slots.count();
-        let queue = self.standing.find(ahead, ahead >= LONG * slots, place.since);
-        if queue == Queue::BeginsToStand {
-            self.first_kept.send_replace(self.numbers.load(Ordering::Relaxed).saturating_sub((ENOUGH * slots) as u64));
+    /// A place in the queue, unless it is so long that the deadline would pass, or the client's own stands and is long enough.
+    pub(super) fn place(&self, client: Network, kind: HashKind) -> Result<Place, Saturated> {
+        self.queue.enter(client, kind, |concurrency| self.limits(concurrency)).ok_or_else(|| self.saturated())
+    }
+
+    fn limits(&self, concurrency: usize) -> QueueLimits {
+        let mean = self.record.mean();
+        let patience = self.deadline / 8;
+        QueueLimits {
+            // Half is left for what the estimate can't know: few who were let in are to be refused after all.
+            max_places: places_within(self.deadline / 2, mean, concurrency),
+            crowd: places_within(patience, mean, concurrency).max(LONG * concurrency),
+            long: LONG * concurrency,
+            enough: ENOUGH * concurrency,
+            patience,
         }
-        let is_enough = queue != Queue::Moves && ahead >= ENOUGH * slots;
-        // Half is left for what the estimate can't know: few who were let in are to be refused after all.
-        if is_enough || self.wait_behind(ahead) > self.deadline / 2 {
-            return Err(self.saturated());
-        }
-        place.number = self.numbers.fetch_add(1, Ordering::Relaxed);
-        Ok(place)
     }
 
     /// Runs `task` on a hashing thread once its turn comes, or refuses it.
@@ -178,7 +154,8 @@ impl HashPool {
         place: Place,
         task: impl FnOnce(&mut Memory) -> T + Send + 'static,
     ) -> Result<T, Saturated> {
-        let slot = self.slot(&place).await?;
+        let left = self.deadline.saturating_sub(place.since.elapsed());
+        let Ok(Ok(())) = tokio::time::timeout(left, place.turn()).await else { return Err(self.saturated()) };
         let (reply, result) = oneshot::channel();
         let (record, buffers, deadline) = (Arc::clone(&self.record), Arc::clone(&self.buffers), self.deadline);
         let job = move || {
@@ -191,9 +168,9 @@ impl HashPool {
             let mut borrowed = buffers.borrow();
             let value = task(&mut borrowed.memory);
             record.end(begun.elapsed(), cpu_time().saturating_sub(cpu_before));
-            // The memory before the slot: who gets the slot finds it.
+            // The memory before the place: who is next finds it.
             drop(borrowed);
-            drop((slot, place));
+            drop(place);
             // The caller may have gone; then nobody wants the result.
             let _ = reply.send(value);
         };
@@ -202,39 +179,28 @@ impl HashPool {
         result.await.map_err(|_| self.saturated())
     }
 
-    async fn slot(&self, place: &Place) -> Result<Slot, Saturated> {
-        let left = self.deadline.saturating_sub(place.since.elapsed());
-        let mut first_kept = self.first_kept.subscribe();
-        let slot = tokio::select! {
-            biased;
-            slot = self.slots.take_within(left) => slot,
-            _ = first_kept.wait_for(|&first| place.number < first) => None,
-        };
-        slot.ok_or_else(|| self.saturated())
-    }
-
     /// How long the next one would wait behind so many others, those that are being computed included.
     fn wait_behind(&self, ahead: usize) -> Duration {
-        let slots = self.slots.count();
-        let rounds = (ahead + 1).saturating_sub(slots).div_ceil(slots);
+        let concurrency = self.queue.concurrency();
+        let rounds = (ahead + 1).saturating_sub(concurrency).div_ceil(concurrency);
         self.record.mean() * u32::try_from(rounds).unwrap_or(u32::MAX)
     }
 
     fn saturated(&self) -> Saturated {
         self.record.refused.fetch_add(1, Ordering::Relaxed);
-        let wait = self.wait_behind(self.places.load(Ordering::Relaxed));
+        let wait = self.wait_behind(self.queue.len_and_running().0);
         Saturated { retry_after: wait.max(Duration::from_secs(1)) }
     }
 
     pub(super) fn stats(&self) -> PoolStats {
-        let running = self.slots.taken();
+        let (places, running) = self.queue.len_and_running();
         let computed = self.record.computed.load(Ordering::Relaxed);
         let waited = Duration::from_nanos(self.record.waited_nanos.load(Ordering::Relaxed));
         PoolStats {
-            threads: self.slots.count(),
+            threads: self.queue.concurrency(),
             buffers: self.buffers.count(),
             running,
-            waiting: self.places.load(Ordering::Relaxed).saturating_sub(running),
+            waiting: places - running,
             mean: self.record.mean(),
             computed,
             cpu: Duration::from_nanos(self.record.cpu_nanos.load(Ordering::Relaxed)),
@@ -263,6 +229,13 @@ impl Record {
     fn mean(&self) -> Duration {
         Duration::from_nanos(self.mean_nanos.load(Ordering::Relaxed))
     }
+}
+
+/// How many places there may be for the last of them to wait no longer than `time`; the threads' own in any case.
+fn places_within(time: Duration, mean: Duration, concurrency: usize) -> usize {
+    let rounds = time.as_nanos().checked_div(mean.as_nanos());
+    let rounds = rounds.and_then(|rounds| usize::try_from(rounds).ok()).unwrap_or(MAX_PLACES);
+    rounds.saturating_add(1).saturating_mul(concurrency).min(MAX_PLACES.max(concurrency))
 }
 
 /// The processor time that this thread has used.

@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use super::{LoginName, User, UserError, UserId, Users, names};
 use crate::{
     audit::{self, Actor},
-    passwords::{Password, Place, Verdict},
+    log::repeats::Repeats,
+    passwords::{HashKind, Password, PasswordHash, Place, Verdict},
     secret,
     sessions::{LiveSession, Token},
     shared_store::Client,
@@ -39,10 +40,12 @@ impl Users {
         client: Client,
     ) -> Result<Issued, UserError> {
         // First of all, so that a storm's excess costs no store anything.
-        let place = self.passwords.place()?;
+        let place = self.passwords.place(address, HashKind::Check)?;
         let name = LoginName::parse(login_name).ok();
-        let charged = self.charge(name.as_ref().map_or(login_name, LoginName::as_str), None, address).await?;
-        let issued = self.login_charged(place, name.as_ref(), login_name, password, client).await;
+        let charged_name = name.as_ref().map_or(login_name, LoginName::as_str);
+        let charged = self.throttle.charge_login(charged_name, address, checks(password)).await;
+        let charged = noting_refusal(charged, None, address)?;
+        let issued = self.login_charged(place, name.as_ref(), login_name, password, address, client).await;
         match &issued {
             Ok(issued) => {
                 let user_id = issued.user.user_id;
@@ -53,25 +56,25 @@ impl Users {
             }
             Err(_) => {}
         }
+        if issued.is_err() {
+            self.throttle.refund(charged.success).await;
+        }
         // What ended otherwise was no wrong guess: a right password, or none compared.
         if !matches!(issued, Err(UserError::InvalidCredentials)) {
-            self.throttle.refund(charged).await;
+            self.throttle.refund(charged.check).await;
         }
         issued
     }
 
-    /// Charges a password check.
+    /// Charges password checks.
     pub(super) async fn charge(
         &self,
         name: &str,
         user_id: Option<UserId>,
         address: Option<IpAddr>,
+        checks: u32,
     ) -> Result<Charged, UserError> {
-        let charged = self.throttle.charge(name, address).await;
-        if matches!(charged, Err(ThrottleError::Exhausted { .. })) {
-            audit::record(audit::Kind::Throttled, user_id, Actor::Nobody, address);
-        }
-        Ok(charged?)
+        noting_refusal(self.throttle.charge(name, address, checks).await, user_id, address)
     }
 
     async fn login_charged(
@@ -80,6 +83,7 @@ impl Users {
         name: Option<&LoginName>,
         text: &str,
         password: &Password,
+        address: Option<IpAddr>,
         client: Client,
     ) -> Result<Issued, UserError> {
         let mut place = Some(place);
@@ -88,12 +92,12 @@ impl Users {
             let user_id = self.claimant(name, text).await?;
             let start = self.sessions.begin(user_id).await?;
             let user = self.shards.of_user(user_id)?.find_user(user_id).await?;
-            let place = place.take().map_or_else(|| self.passwords.place(), Ok)?;
+            let place = place.take().map_or_else(|| self.passwords.place(address, HashKind::Check), Ok)?;
             let Some(user) = user.filter(|user| Some(&user.login_name) == name) else {
-                self.passwords.verify_nobody(place, password).await?;
+                self.verify(place, password, self.passwords.decoy(), address).await?;
                 return Err(UserError::InvalidCredentials);
             };
-            let verdict = self.passwords.verify(place, password, &user.password_hash).await?;
+            let verdict = self.verify(place, password, &user.password_hash, address).await?;
             if verdict == Verdict::Wrong || user.suspended {
                 return Err(UserError::InvalidCredentials);
             }
@@ -103,12 +107,34 @@ impl Users {
             }
             if let Some((token, session)) = self.sessions.create(start.generation, &user, client.clone()).await? {
                 if verdict == Verdict::RightButOutdated {
-                    self.rehash(&user, password).await;
+                    self.rehash(&user, password, address).await;
                 }
                 return Ok(Issued { token, session, user });
             }
         }
         Err(UserError::Contended)
+    }
+
+    /// Checks a password in the form that is hashed today, and if it was sent in another one, in that too: hashes made
+    /// earlier or elsewhere are of what was sent. How long that takes does not depend on what is found.
+    async fn verify(
+        &self,
+        place: Place,
+        password: &Password,
+        hash: &PasswordHash,
+        address: Option<IpAddr>,
+    ) -> Result<Verdict, UserError> {
+        let normalized = self.passwords.verify(place, &password.normalized(), hash).await?;
+        if password.is_normalized() {
+            return Ok(normalized);
+        }
+        let place = self.passwords.place(address, HashKind::Check)?;
+        let as_sent = self.passwords.verify(place, password, hash).await?;
+        Ok(match (normalized, as_sent) {
+            (Verdict::Wrong, Verdict::Wrong) => Verdict::Wrong,
+            (Verdict::Wrong, _) => Verdict::RightButOutdated,
+            (right, _) => right,
+        })
     }
 
     /// Who claims a name. A name that nobody claims gets an id that nobody has, so that it takes the same steps.
@@ -146,9 +172,9 @@ impl Users {
         by: Actor,
         address: Option<IpAddr>,
     ) -> Result<(), UserError> {
-        let place = self.passwords.place()?;
-        let charged = self.charge(user.login_name.as_str(), Some(user.user_id), address).await?;
-        let verdict = self.passwords.verify(place, password, &user.password_hash).await;
+        let place = self.passwords.place(address, HashKind::Check)?;
+        let charged = self.charge(user.login_name.as_str(), Some(user.user_id), address, checks(password)).await?;
+        let verdict = self.verify(place, password, &user.password_hash, address).await;
         if matches!(verdict, Ok(Verdict::Wrong)) {
             audit::record(audit::Kind::PasswordRefused, Some(user.user_id), by, address);
             return Err(UserError::WrongPassword);
@@ -159,14 +185,18 @@ impl Users {
 
     /// Hashes a password under today's parameters, unless it was changed meanwhile. The login has succeeded already: a
     /// failure is only noted.
-    async fn rehash(&self, user: &User, password: &Password) {
+    async fn rehash(&self, user: &User, password: &Password, address: Option<IpAddr>) {
         let rehashed = async {
-            let hash = self.passwords.hash(self.passwords.place()?, password).await?;
+            let hash = self.passwords.hash(self.passwords.place(address, HashKind::New)?, password).await?;
             self.shards.of_user(user.user_id)?.rehash(user.user_id, &user.password_hash, &hash).await?;
             Ok::<_, UserError>(())
         };
         if let Err(error) = rehashed.await {
-            tracing::warn!(error = &error as &dyn std::error::Error, user_id = %user.user_id, "a password was not hashed again");
+            static FAILURES: Repeats =
+                Repeats::new(|count| tracing::warn!(count, "more passwords were not hashed again"));
+            FAILURES.record(|| {
+                tracing::warn!(error = &error as &dyn std::error::Error, user_id = %user.user_id, "a password was not hashed again");
+            });
         }
     }
 
@@ -175,6 +205,23 @@ impl Users {
         let Ok(name) = LoginName::parse(login_name) else { return Err(UserError::Unknown) };
         names::find(&self.shards, &name).await?.ok_or(UserError::Unknown)
     }
+}
+
+/// How many checks a password takes: one for each form that it may have been hashed in.
+fn checks(password: &Password) -> u32 {
+    if password.is_normalized() { 1 } else { 2 }
+}
+
+/// What became of a charge; a refusal is an audit event.
+pub(super) fn noting_refusal<T>(
+    charged: Result<T, ThrottleError>,
+    user_id: Option<UserId>,
+    address: Option<IpAddr>,
+) -> Result<T, UserError> {
+    if matches!(charged, Err(ThrottleError::Exhausted { .. })) {
+        audit::record(audit::Kind::Throttled, user_id, Actor::Nobody, address);
+    }
+    Ok(charged?)
 }
 
 fn nobody(text: &str) -> UserId {

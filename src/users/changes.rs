@@ -16,7 +16,7 @@ use super::{
 use crate::{
     audit::Actor,
     clock::Timestamp,
-    passwords::{Password, PasswordHash, Place},
+    passwords::{HashKind, Password, PasswordHash, Place},
     sessions::{Revocation, SessionId},
     shards::{Claim, Placed},
     store_error::StoreError,
@@ -252,7 +252,8 @@ impl Users {
             }
             checked => checked?,
         }
-        let new_hash = self.hash_new(self.passwords.place()?, "new_password", new, &user.login_name).await?;
+        let place = self.passwords.place(address, HashKind::New)?;
+        let new_hash = self.hash_new(place, "new_password", new, &user.login_name).await?;
         let edit = |changed: &mut User| {
             // The password that was checked must still be the one that is replaced.
             if changed.password_hash != user.password_hash {
@@ -342,7 +343,10 @@ fn change_profile(profile: &mut Profile, change: &UserChange) {
 
 fn check(current: &User, change: &UserChange) -> Result<Option<LoginName>, UserError> {
     let mut rules = Rules::new();
-    let name = change.login_name.as_ref().and_then(|text| rules.login_name("login_name", text));
+    // A user may keep a name of before there were the rules of today.
+    let is_own = |text: &str| LoginName::parse(text).is_ok_and(|name| name == current.login_name);
+    let chosen = change.login_name.as_ref().filter(|text| !is_own(text));
+    let name = chosen.and_then(|text| rules.new_login_name("login_name", text));
     let mut profile = current.profile.clone();
     change_profile(&mut profile, change);
     rules.profile("profile", &profile);

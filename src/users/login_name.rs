@@ -12,6 +12,7 @@ use icu_properties::{
     props::{DefaultIgnorableCodePoint, GeneralCategory},
 };
 use serde::Serialize;
+use unicode_security::{RestrictionLevel, RestrictionLevelDetection};
 
 /// The most characters a canonical login name has: an e-mail address fits.
 pub const MAX_LOGIN_NAME_CHARS: usize = 254;
@@ -32,6 +33,11 @@ pub enum LoginNameError {
     /// White space, control characters, or characters that show nothing.
     #[error("must not contain white space, control or invisible characters")]
     Invisible,
+    /// Characters of several scripts that look alike, or that no script in common use has.
+    #[error(
+        "must be of one script in common use, or of Latin with Chinese, Japanese or Korean, and hold no symbols but ASCII's"
+    )]
+    Deceptive,
 }
 
 impl LoginName {
@@ -54,6 +60,18 @@ impl LoginName {
             return Err(LoginNameError::TooLong);
         }
         Ok(Self(name))
+    }
+
+    /// Brings the name that someone chooses into canonical form. More is refused than for the names that there are.
+    ///
+    /// # Errors
+    /// [`LoginNameError`] says which rule it breaks.
+    pub fn parse_new(text: &str) -> Result<Self, LoginNameError> {
+        let name = Self::parse(text)?;
+        if name.0.contains(BRAILLE_BLANK) {
+            return Err(LoginNameError::Invisible);
+        }
+        if is_highly_restrictive(&name.0) { Ok(name) } else { Err(LoginNameError::Deceptive) }
     }
 
     /// A name that a store has kept, canonical since it was written.
@@ -87,6 +105,17 @@ pub(super) fn canonical(text: &str) -> String {
         current = Cow::Owned(next);
     }
     current.into_owned()
+}
+
+/// A symbol by its category, and blank to the eye.
+const BRAILLE_BLANK: char = '\u{2800}';
+
+/// Whether a name is Highly Restrictive (UTS 39, section 5.2): of one script, or of Latin with one of the combinations that
+/// Chinese, Japanese and Korean are written in, and of characters that are recommended for identifiers. ASCII's marks go
+/// with every script, those too that e-mail addresses have and identifiers don't.
+fn is_highly_restrictive(name: &str) -> bool {
+    let text: String = name.chars().filter(|c| !c.is_ascii_punctuation()).collect();
+    text.as_str().check_restriction_level(RestrictionLevel::HighlyRestrictive)
 }
 
 fn is_invisible(c: char) -> bool {
@@ -123,6 +152,50 @@ mod tests {
         assert_eq!(parsed(""), Err(LoginNameError::Empty));
         for text in ["a b", " a", "a\n", "a\0", "a\u{200b}", "a\u{202e}b", "\u{3000}", "\u{ad}"] {
             assert_eq!(parsed(text), Err(LoginNameError::Invisible), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_new_name_is_of_one_script_and_shows_what_it_is() {
+        let new = |text: &str| LoginName::parse_new(text).map(drop);
+        let passing = [
+            "ada",
+            "a!b",
+            "ada.lovelace+x@example.com",
+            "--",
+            "42",
+            "josé@exämple.com",
+            "straße",
+            "łukasz",
+            "αλέξανδρος",
+            "олександр",
+            "анна_1@пример.рф",
+            "דוד",
+            "محمد",
+            "अनीता",
+            "สมชาย",
+            "李明",
+            "山田たろう",
+            "ﾔﾏﾀﾞ",
+            "tanakaたろう",
+            "김철수kim",
+            "li明",
+            "o'neil",
+            "նարեկ",
+            "გიორგი",
+        ];
+        for name in passing {
+            assert_eq!(new(name), Ok(()), "{name}");
+        }
+        // Cyrillic a, Greek omicron, Cherokee, a mathematical operator, an emoji, an ancient script.
+        for name in ["\u{430}da", "c\u{3bf}rp", "ᏣᎳᎩ", "a∕b", "ada😀", "𐌰𐌳𐌰", "αб", "김たろう"]
+        {
+            assert_eq!(new(name), Err(LoginNameError::Deceptive), "{name}");
+            assert!(LoginName::parse(name).is_ok(), "those who have {name} log in with it");
+        }
+        let blank = ['\u{2800}', '\u{3164}', '\u{115f}', '\u{ffa0}', '\u{180b}', '\u{fe0f}', '\u{e0100}', '\u{200d}'];
+        for c in blank {
+            assert_eq!(new(&format!("ada{c}")), Err(LoginNameError::Invisible), "{c:?}");
         }
     }
 

@@ -13,6 +13,7 @@ use uuid::Uuid;
 use super::{LoginName, User, UserError, UserId, version};
 use crate::{
     clock::Timestamp,
+    log::repeats::Repeats,
     shards::{Claim, Shards, StoredClaim},
     store_error::StoreError,
 };
@@ -140,7 +141,10 @@ async fn make_impossible(shards: &Shards, stored: &StoredClaim) -> Result<bool, 
 pub(super) async fn confirm(shards: &Shards, claim: &Claim) {
     let confirmed = async { shards.of_name(&claim.login_name)?.confirm_claim(claim).await };
     if let Err(error) = confirmed.await {
-        tracing::warn!(error = &error as &dyn std::error::Error, user_id = %claim.user_id, "a login name was not confirmed");
+        static FAILURES: Repeats = Repeats::new(|count| tracing::warn!(count, "more login names were not confirmed"));
+        FAILURES.record(|| {
+            tracing::warn!(error = &error as &dyn std::error::Error, user_id = %claim.user_id, "a login name was not confirmed");
+        });
     }
 }
 
@@ -149,7 +153,10 @@ pub(super) async fn confirm(shards: &Shards, claim: &Claim) {
 pub(super) async fn release(shards: &Shards, claim: &Claim) {
     let released = async { shards.of_name(&claim.login_name)?.release_claim(claim).await };
     if let Err(error) = released.await {
-        tracing::warn!(error = &error as &dyn std::error::Error, user_id = %claim.user_id, "a login name was not released");
+        static FAILURES: Repeats = Repeats::new(|count| tracing::warn!(count, "more login names were not released"));
+        FAILURES.record(|| {
+            tracing::warn!(error = &error as &dyn std::error::Error, user_id = %claim.user_id, "a login name was not released");
+        });
     }
 }
 

@@ -4,8 +4,16 @@ use std::net::IpAddr;
 
 use serde_json::{Map, Value};
 
-use super::{LoginName, Permissions, Profile, Rules, User, UserError, UserId, Users, names, names::Claimed, version};
-use crate::{audit::Actor, clock::Timestamp, passwords::Password, secret};
+use super::{
+    LoginName, Permissions, Profile, Rules, User, UserError, UserId, Users, authentication::noting_refusal, names,
+    names::Claimed, version,
+};
+use crate::{
+    audit::{self, Actor},
+    clock::Timestamp,
+    passwords::{HashKind, Password},
+    secret,
+};
 
 /// What a new user is made of.
 #[derive(Debug)]
@@ -20,6 +28,8 @@ pub struct Registration {
     pub preferences: Map<String, Value>,
     /// Whatever makes a repeat of this request recognisable.
     pub idempotency_key: Option<String>,
+    /// Who asks for it.
+    pub by: Actor,
     /// Where the request came from.
     pub address: Option<IpAddr>,
 }
@@ -28,20 +38,46 @@ impl Users {
     /// Registers a user. A repeat with the same idempotency key, name and password answers with the user that the first
     /// one made.
     ///
+    /// Whether the name exists is looked at last, after everything that can refuse the values and after the password was
+    /// hashed: neither an answer nor its time tells for less than a charged hash.
+    ///
     /// # Errors
     /// [`UserError::NameTaken`] for all others of a name that exists: of racing registrations exactly one succeeds.
     pub async fn register(&self, registration: Registration) -> Result<User, UserError> {
+        let (by, address) = (registration.by, registration.address);
+        let charged = match by {
+            Actor::Nobody => Some(noting_refusal(self.throttle.charge_registration(address).await, None, address)?),
+            Actor::User(_) | Actor::Operator => None,
+        };
+        let registered = self.register_charged(registration).await;
+        match &registered {
+            Ok(user) => audit::record(audit::Kind::Registered, Some(user.user_id), by, address),
+            Err(UserError::Invalid(_) | UserError::NameTaken) => {
+                audit::record(audit::Kind::RegistrationRefused, None, by, address);
+            }
+            // What found no place or no store told nothing.
+            Err(UserError::Password(_) | UserError::Store(_)) => {
+                if let Some(charged) = charged {
+                    self.throttle.refund(charged).await;
+                }
+            }
+            Err(_) => {}
+        }
+        registered
+    }
+
+    async fn register_charged(&self, registration: Registration) -> Result<User, UserError> {
+        let place = self.passwords.place(registration.address, HashKind::New)?;
         let login_name = check(&registration)?;
-        let place = self.passwords.place()?;
+        let password_hash = self.hash_new(place, "password", &registration.password, &login_name).await?;
         if let Some(user) = names::find(&self.shards, &login_name).await? {
-            drop(place);
             return self.repeated(user, &registration).await;
         }
         let now = Timestamp::now();
         let user = User {
             user_id: UserId::generate(),
             login_name: login_name.clone(),
-            password_hash: self.hash_new(place, "password", &registration.password, &login_name).await?,
+            password_hash,
             profile: registration.profile.clone(),
             preferences: (&registration.preferences).into(),
             permissions: Permissions::default(),
@@ -88,6 +124,8 @@ impl Users {
             _ => return Err(UserError::NameTaken),
         }
         match self.check_password(&user, &registration.password, Actor::Nobody, registration.address).await {
+            // That a user is suspended is not told: a login doesn't tell either.
+            Ok(()) if user.suspended => Err(UserError::NameTaken),
             Err(UserError::WrongPassword) => Err(UserError::NameTaken),
             checked => checked.map(|()| user),
         }
@@ -96,7 +134,7 @@ impl Users {
 
 fn check(registration: &Registration) -> Result<LoginName, UserError> {
     let mut rules = Rules::new();
-    let login_name = rules.login_name("login_name", &registration.login_name);
+    let login_name = rules.new_login_name("login_name", &registration.login_name);
     rules.new_password("password", &registration.password, login_name.as_ref());
     rules.profile("profile", &registration.profile);
     rules.preferences("preferences", &registration.preferences);

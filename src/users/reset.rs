@@ -8,7 +8,7 @@ use super::{PasswordReset, Precondition, User, UserError, UserId, Users, changes
 use crate::{
     audit::{self, Actor},
     clock::Timestamp,
-    passwords::Password,
+    passwords::{HashKind, Password},
     secret,
     sessions::Token,
 };
@@ -38,8 +38,8 @@ impl Users {
     ) -> Result<UserId, UserError> {
         let token = Token::parse_reset(token).ok_or(UserError::InvalidResetToken)?;
         let user_id = token.user_id();
-        let place = self.passwords.place()?;
-        let charged = self.charge(&user_id.to_string(), Some(user_id), address).await?;
+        let place = self.passwords.place(address, HashKind::New)?;
+        let charged = self.charge(&user_id.to_string(), Some(user_id), address, 1).await?;
         let user = match self.find(user_id).await {
             Err(UserError::Unknown) => Err(UserError::InvalidResetToken),
             found => found.and_then(|user| check_token(&user, &token).map(|()| user)),

@@ -1,5 +1,9 @@
 //! Rules that values of a user must keep, whoever sends them.
 
+mod document;
+
+use document::DocumentCheck;
+pub use document::MAX_PREFERENCES_DEPTH;
 use serde_json::{Map, Value};
 
 use super::{
@@ -18,10 +22,11 @@ pub const MAX_NAME_CHARS: usize = 200;
 pub const MAX_EMAIL_CHARS: usize = 254;
 /// The most bytes of a preferences document, as JSON text.
 pub const MAX_PREFERENCES_BYTES: usize = 64 * 1024;
-/// How deep a preferences document may nest.
-pub const MAX_PREFERENCES_DEPTH: usize = 32;
+/// The most violations that are collected: what is wrong with a document may be as long as the document.
+pub const MAX_VIOLATIONS: usize = 20;
 
-/// Collects violations, so that a client learns all of them at once.
+/// Collects violations, so that a client learns of many at once: at most [`MAX_VIOLATIONS`], and nothing more is checked
+/// then.
 #[derive(Debug, Default)]
 pub struct Rules(Vec<Violation>);
 
@@ -37,7 +42,13 @@ impl Rules {
     }
 
     fn broken(&mut self, field: &str, detail: impl Into<String>) {
-        self.0.push(Violation::new(field, detail));
+        if !self.is_full() {
+            self.0.push(Violation::new(field, detail));
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.0.len() >= MAX_VIOLATIONS
     }
 
     /// A login name in canonical form.
@@ -45,8 +56,14 @@ impl Rules {
         LoginName::parse(text).map_err(|error: LoginNameError| self.broken(field, error.to_string())).ok()
     }
 
-    /// A password that a user of this name may choose.
+    /// A login name that a user chooses, in canonical form.
+    pub fn new_login_name(&mut self, field: &str, text: &str) -> Option<LoginName> {
+        LoginName::parse_new(text).map_err(|error: LoginNameError| self.broken(field, error.to_string())).ok()
+    }
+
+    /// A password that a user of this name may choose, judged by the form that is hashed.
     pub fn new_password(&mut self, field: &str, password: &Password, login_name: Option<&LoginName>) {
+        let password = password.normalized();
         let text = password.reveal();
         let length = text.chars().count();
         if !(MIN_PASSWORD_CHARS..=MAX_PASSWORD_CHARS).contains(&length) {
@@ -77,50 +94,13 @@ impl Rules {
 
     /// A preferences document.
     pub fn preferences(&mut self, field: &str, document: &Map<String, Value>) {
-        for (key, value) in document {
-            self.text(field, key);
-            self.value(&format!("{field}.{key}"), value, 1);
-        }
+        DocumentCheck::new(self, field).object(document);
         let size = serde_json::to_string(document).map_or(usize::MAX, |text| text.len());
         if size > MAX_PREFERENCES_BYTES {
             self.broken(
                 field,
                 format!("must take at most {MAX_PREFERENCES_BYTES} bytes as JSON, and would take {size}"),
             );
-        }
-    }
-
-    fn value(&mut self, field: &str, value: &Value, depth: usize) {
-        if depth > MAX_PREFERENCES_DEPTH {
-            return self.broken(field, format!("must not nest deeper than {MAX_PREFERENCES_DEPTH} levels"));
-        }
-        match value {
-            Value::String(text) => self.text(field, text),
-            Value::Number(number) if !is_exact(number) => {
-                self.broken(
-                    field,
-                    "must be an integer from -2^63 to 2^64 - 1 or a decimal within 2^53, so that no digit is lost",
-                );
-            }
-            Value::Array(items) => {
-                for (index, item) in items.iter().enumerate() {
-                    self.value(&format!("{field}[{index}]"), item, depth + 1);
-                }
-            }
-            Value::Object(members) => {
-                for (key, member) in members {
-                    self.text(field, key);
-                    self.value(&format!("{field}.{key}"), member, depth + 1);
-                }
-            }
-            _ => {}
-        }
-    }
-
-    /// PostgreSQL's JSON has no null character, and text that some shards refuse must be refused by all.
-    fn text(&mut self, field: &str, text: &str) {
-        if text.contains('\0') {
-            self.broken(field, NO_NUL);
         }
     }
 }
@@ -142,12 +122,6 @@ pub fn merge_preferences(document: Map<String, Value>, patch: &Value) -> Result<
 
 const NO_NUL: &str = "must not contain the null character";
 
-/// A number that fits no integer type and is too large to have a fraction may have been rounded on its way in.
-fn is_exact(number: &serde_json::Number) -> bool {
-    const FRACTIONS_END: f64 = (1u64 << 53) as f64;
-    !number.is_f64() || number.as_f64().is_some_and(|value| value.abs() < FRACTIONS_END)
-}
-
 /// One `@` with something on both sides, and nothing that no address contains: whether mail arrives there, only mail
 /// can tell.
 fn is_email(text: &str) -> bool {
@@ -165,6 +139,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::users::error::MAX_FIELD_CHARS;
 
     fn preferences(value: Value) -> Vec<String> {
         let Value::Object(document) = value else { panic!("not an object") };
@@ -177,6 +152,21 @@ mod tests {
     fn a_violation_names_its_place_in_the_document() {
         assert_eq!(preferences(json!({"a": {"b": [1, "x\0"]}})), ["preferences.a.b[1]"]);
         assert_eq!(preferences(json!({"a\0": 1})), ["preferences"]);
+    }
+
+    #[test]
+    fn violations_are_limited_in_number_and_length() {
+        let hostile = json!({ "k".repeat(32_000): [vec![1e99; 6560]], "other\0": 1 });
+        let fields = preferences(hostile);
+        assert_eq!(fields.len(), MAX_VIOLATIONS);
+        for field in fields {
+            assert_eq!(field.chars().count(), MAX_FIELD_CHARS);
+            assert!(field.starts_with("preferences.kkk") && field.ends_with('…'), "{field}");
+        }
+        let wide = json!({ "é".repeat(MAX_FIELD_CHARS): "\0" });
+        assert_eq!(preferences(wide), [format!("preferences.{}…", "é".repeat(MAX_FIELD_CHARS - 13))]);
+        let fitting = "k".repeat(MAX_FIELD_CHARS - 12);
+        assert_eq!(preferences(json!({ &fitting: "\0" })), [format!("preferences.{fitting}")]);
     }
 
     #[test]
@@ -203,6 +193,7 @@ mod tests {
             rules.finish().is_err()
         };
         assert!(!broken("12345678") && !broken(&"é".repeat(256)));
+        assert!(broken(&"e\u{301}".repeat(7)) && !broken(&"e\u{301}".repeat(256)), "the composed form counts");
         assert!(broken("1234567") && broken(&"é".repeat(257)) && broken("ADA.lovelace") && broken("12345678\0"));
     }
 

@@ -140,3 +140,20 @@ async fn what_operators_see_is_for_operators() {
     assert_eq!(seen(&gateway).await["algorithm"], "hash");
     assert_eq!(choose("best").send().await.problem(422, "invalid-value"), ["algorithm"]);
 }
+
+#[tokio::test]
+async fn guesses_at_the_gateways_operator_token_are_counted_by_address() {
+    let node = Node::start().await;
+    let gateway = gateway_before(&node, &[TOKEN, ("SYMBOLON_THROTTLE_OPERATOR", "3/1h")]).await;
+    for _ in 0..3 {
+        let guess = gateway.get("/v1/operator/gateway").bearer("wrong-token-of-nobody");
+        guess.send().await.problem(401, "operator-only");
+    }
+    for path in ["/v1/operator/gateway", "/metrics"] {
+        let refused = gateway.get(path).bearer("wrong-token-of-nobody").send().await;
+        refused.problem(429, "too-many-attempts");
+        assert!(!refused.header("retry-after").is_empty());
+        gateway.get(path).send().await.problem(401, "operator-only");
+        assert_eq!(gateway.get(path).bearer(TOKEN.1).send().await.status, 200);
+    }
+}

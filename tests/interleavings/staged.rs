@@ -65,6 +65,7 @@ pub fn registration(login_name: &str) -> Registration {
         profile: Profile { name: "Ada".to_owned(), email: "ada@example.com".to_owned() },
         preferences: serde_json::Map::new(),
         idempotency_key: None,
+        by: symbolon::audit::Actor::Nobody,
         address: None,
     }
 }

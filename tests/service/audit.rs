@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::harness::{PASSWORD, Service};
+use super::harness::{PASSWORD, Service, registration};
 
 /// Runs `work` on an instance and returns the audit events that it logged.
 async fn events(settings: &[(&str, &str)], work: impl AsyncFnOnce(&Service)) -> Vec<Value> {
@@ -83,6 +83,22 @@ async fn refused_logins_and_lockouts_are_noted_without_what_was_typed() {
 }
 
 #[tokio::test]
+async fn refused_registrations_are_noted_without_what_was_typed() {
+    let events = events(&[("SYMBOLON_THROTTLE_REGISTRATIONS", "3/15m")], async |service| {
+        service.register("a-name-or-a-password").await;
+        service.post("/v1/users", registration("a-name-or-a-password")).send().await;
+        let mut weak = registration("a-name-or-a-password");
+        weak["password"] = json!("password1");
+        service.post("/v1/users", weak.clone()).send().await;
+        service.post("/v1/users", weak).send().await;
+    })
+    .await;
+    assert_eq!(names(&events), ["registered", "registration_refused", "registration_refused", "throttled"]);
+    assert!(events.iter().all(|event| event["address"] == "127.0.0.1" && event["actor"] == "nobody"), "{events:?}");
+    assert!(!json!(events).to_string().contains("a-name-or-a-password"), "{events:?}");
+}
+
+#[tokio::test]
 async fn what_operators_do_is_noted_as_theirs() {
     let events = events(&[], async |service| {
         let user_id = service.register("ada").await;
@@ -107,6 +123,26 @@ async fn what_operators_do_is_noted_as_theirs() {
     assert_eq!(names(&events), expected);
     assert!(events[1..6].iter().all(|event| event["actor"] == "operator"), "{events:?}");
     assert_eq!(events[6]["actor"], "nobody");
+}
+
+#[tokio::test]
+async fn refused_operators_are_noted_once_and_then_counted() {
+    const REFUSED: u64 = 300;
+    let events = events(&[("SYMBOLON_TRUSTED_PROXIES", "127.0.0.0/8")], async |service| {
+        for number in 0..REFUSED {
+            let request =
+                service.get("/v1/operator/stats").header("x-forwarded-for", &format!("203.0.113.{}", number % 256));
+            let request = if number % 2 == 0 { request } else { request.bearer("symop_a-guess-at-the-token") };
+            request.send().await.problem(401, "operator-only");
+        }
+    })
+    .await;
+    assert!(names(&events).iter().all(|name| *name == "operator_refused"));
+    let count = |event: &Value| event["count"].as_u64().unwrap_or(1);
+    assert_eq!(events.iter().map(count).sum::<u64>(), REFUSED);
+    // One at once, and one for every ten seconds begun.
+    assert!((2..=5).contains(&events.len()), "{} events", events.len());
+    assert_eq!((&events[0]["address"], &events[1]["address"]), (&json!("203.0.113.0"), &json!("203.0.113.1")));
 }
 
 #[tokio::test]

@@ -149,3 +149,37 @@ async fn query_parameters_are_checked() {
         assert_eq!(reply.problem(status, slug), [field], "{path}");
     }
 }
+
+/// The most bytes of a response to what broke rules, whatever was sent.
+const MAX_PROBLEM_BYTES: usize = 64 * 1024;
+
+#[tokio::test]
+async fn a_problem_repeats_little_of_what_was_sent() {
+    let service = Service::start().await;
+    let long = "k".repeat(32_000);
+    let with = |preferences: &str| {
+        let body = registration("ada").to_string();
+        format!(r#"{},"preferences":{preferences}}}"#, &body[..body.len() - 1])
+    };
+    let numbers = |count: usize| vec!["1e99"; count].join(",");
+    let bodies = [
+        (422, with(&format!(r#"{{"{long}":[{}]}}"#, numbers(6_200)))),
+        (422, with(&format!(r#"{{"{}":[{}]}}"#, r"\u0001".repeat(5_000), numbers(6_200)))),
+        (400, with(&format!(r#"{{"{long}":{{"a":1,"a":2}}}}"#))),
+        (400, format!(r#"{{"{long}":1}}"#)),
+        (400, registration("ada").to_string().replacen("profile", &long, 1)),
+    ];
+    for (status, body) in bodies {
+        assert!(body.len() <= 64 * 1024, "{}", body.len());
+        let reply = register_raw(&service, body).await;
+        let slug = if status == 422 { "invalid-value" } else { "malformed-request" };
+        let fields = reply.problem(status, slug);
+        assert!(reply.text.len() <= MAX_PROBLEM_BYTES, "{} bytes", reply.text.len());
+        assert!(!fields.is_empty() && fields.len() <= 20, "{}", fields.len());
+        assert!(fields.iter().all(|field| field.chars().count() <= 200));
+    }
+    let reply = service.get(&format!("/v1/operator/users?{}=1", "k".repeat(10_000))).bearer(&service.operator_token());
+    let reply = reply.send().await;
+    assert!(reply.problem(400, "malformed-request")[0].ends_with('…'));
+    assert!(reply.text.len() < 1024, "{}", reply.text);
+}

@@ -34,6 +34,39 @@ async fn the_operator_surface_is_closed_without_a_token() {
 }
 
 #[tokio::test]
+async fn wrong_tokens_are_counted_by_address_and_the_right_one_is_always_taken() {
+    let settings = [("SYMBOLON_THROTTLE_OPERATOR", "3/1h"), ("SYMBOLON_TRUSTED_PROXIES", "127.0.0.0/8")];
+    let service = Service::with(&settings).await;
+    let right = service.operator_token();
+    let admin = {
+        let user_id = service.register("ada").await;
+        let admin = json!({"permissions": ["read", "write", "admin"]});
+        service.operator(Method::PUT, &format!("/users/{user_id}/permissions")).json(&admin).send().await;
+        service.login("ada").await
+    };
+    let from = |path: &str, address: &str| service.get(path).header("x-forwarded-for", address);
+    for path in ["/v1/operator/stats", "/metrics", "/v1/operator/users?login_name=ada"] {
+        let guess = from(path, "203.0.113.9").bearer("symop_a-guess-at-the-token");
+        guess.send().await.problem(401, "operator-only");
+    }
+    for path in ["/v1/operator/stats", "/metrics"] {
+        let refused = from(path, "203.0.113.9").bearer("symop_another-guess-at-it").send().await;
+        refused.problem(429, "too-many-attempts");
+        assert!(refused.header("retry-after").parse::<u64>().is_ok_and(|seconds| (1..=1200).contains(&seconds)));
+        assert_eq!(from(path, "203.0.113.9").bearer(&right).send().await.status, 200);
+        assert_eq!(from(path, "203.0.113.9").bearer(&admin).send().await.status, 200);
+        from(path, "203.0.113.9").send().await.problem(401, "operator-only");
+        let elsewhere = from(path, "198.51.100.1").bearer("symop_a-guess-at-the-token");
+        elsewhere.send().await.problem(401, "operator-only");
+    }
+    let registration = service.post("/v1/users", super::harness::registration("eve"));
+    let guess = registration.header("x-forwarded-for", "203.0.113.9").bearer("symop_a-guess-at-the-token");
+    guess.send().await.problem(429, "too-many-attempts");
+    let metrics = service.get("/metrics").bearer(&right).send().await.text;
+    assert!(metrics.contains("symbolon_operator_requests_refused_total 10"), "{metrics}");
+}
+
+#[tokio::test]
 async fn configured_tokens_replace_the_one_that_is_made() {
     let tokens = "the-first-of-two-tokens,the-second-of-two-tokens";
     let service = Service::with(&[("SYMBOLON_OPERATOR_TOKEN", tokens)]).await;

@@ -141,3 +141,60 @@ async fn a_hash_of_other_parameters_is_renewed_at_login() {
     let session = stronger.get("/v1/users/me").bearer(&stronger.login("ada").await).send().await;
     assert_eq!(session.header("etag"), registered.header("etag"), "clients see no change");
 }
+
+/// One password, composed (NFC) and decomposed (NFD).
+const COMPOSED: &str = "caf\u{e9} at the corner";
+const DECOMPOSED: &str = "cafe\u{301} at the corner";
+
+#[tokio::test]
+async fn a_password_is_the_same_however_its_letters_are_composed() {
+    let service = Service::start().await;
+    for (name, chosen, other) in [("ada", COMPOSED, DECOMPOSED), ("eve", DECOMPOSED, COMPOSED)] {
+        let mut request = super::harness::registration(name);
+        request["password"] = json!(chosen);
+        let register = || service.post("/v1/users", request.clone()).header("idempotency-key", "key").send();
+        assert_eq!(register().await.status, 201);
+        assert_eq!(register().await.status, 201, "its check tries both forms");
+        for password in [chosen, other, chosen] {
+            assert_eq!(service.try_login(name, password).await.status, 200, "{name}");
+        }
+        let token = service.try_login(name, other).await.json()["token"].as_str().expect("a token").to_owned();
+        let change = json!({"current_password": other, "new_password": NEW});
+        assert_eq!(service.put("/v1/users/me/password", change).bearer(&token).send().await.status, 204);
+    }
+}
+
+#[tokio::test]
+async fn a_hash_of_the_decomposed_form_is_recognised_and_replaced() {
+    let service = Service::start().await;
+    let hash = bcrypt::hash(DECOMPOSED, 4).expect("a hash");
+    let user = json!({"login_name": "ada", "password_hash": hash, "profile": {"name": "N", "email": "n@example.com"}});
+    let data = service.data().display().to_string();
+    let environment = [("SYMBOLON_DATA", data.as_str())];
+    let (code, _, err) =
+        super::harness::run(&["users", "import", "-"], &environment, user.to_string().as_bytes()).await;
+    assert_eq!(code, 0, "{err}");
+    assert_eq!(service.try_login("ada", COMPOSED).await.status, 401, "the hash is of the other form");
+    assert_eq!(service.try_login("ada", DECOMPOSED).await.status, 200);
+    assert_eq!(service.try_login("ada", COMPOSED).await.status, 200, "the login has replaced the hash");
+}
+
+#[tokio::test]
+async fn a_password_in_another_form_is_checked_and_charged_twice_whoever_has_the_name() {
+    for name in ["ada", "nobody"] {
+        let service = Service::with(&[("SYMBOLON_THROTTLE_NAME_ADDRESS", "5/1h")]).await;
+        service.register("ada").await;
+        let computed = async || {
+            let stats = service.operator(Method::GET, "/stats").send().await.json();
+            stats["password_hashing"]["computed"].as_u64().expect("a number")
+        };
+        let before = computed().await;
+        for _ in 0..2 {
+            service.try_login(name, DECOMPOSED).await.problem(401, "invalid-credentials");
+        }
+        assert_eq!(computed().await, before + 4);
+        service.try_login(name, DECOMPOSED).await.problem(429, "too-many-attempts");
+        service.try_login(name, COMPOSED).await.problem(401, "invalid-credentials");
+        service.try_login(name, COMPOSED).await.problem(429, "too-many-attempts");
+    }
+}

@@ -204,3 +204,31 @@ async fn scripts_that_a_server_forgot_are_sent_again_with_the_wait_for_replicas(
     assert_eq!(log_out(&service, &token).await.status, 204);
     assert_eq!(service.session_status(&token).await, 401);
 }
+
+#[tokio::test]
+async fn a_dead_redis_is_logged_once_and_then_counted() {
+    const REQUESTS: u64 = 200;
+    let mut redis = Redis::start();
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let log = directory.path().join("log");
+    let url = redis.url();
+    let settings = [settings(&url, "0").as_slice(), &[("SYMBOLON_LOG_FORMAT", "json")]].concat();
+    let mut service = Service::logging_to(&log, &settings).await;
+    let token = service.member("ada").await;
+    redis.kill();
+    let mut failed = 0;
+    while failed < REQUESTS {
+        failed += u64::from(service.get("/v1/session").bearer(&token).send().await.status == 503);
+    }
+    assert!(service.terminate().await);
+    let logged = std::fs::read_to_string(&log).expect("a log");
+    let lines: Vec<serde_json::Value> = logged
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .filter(|line: &serde_json::Value| line["kind"] == "unavailable")
+        .collect();
+    assert_eq!(lines[0]["message"], "a request failed");
+    assert!((2..=5).contains(&lines.len()), "{} lines", lines.len());
+    let count = |line: &serde_json::Value| line["count"].as_u64().unwrap_or(1);
+    assert_eq!(lines.iter().map(count).sum::<u64>(), REQUESTS);
+}

@@ -1,4 +1,5 @@
 use futures_util::future::join_all;
+use reqwest::Method;
 use serde_json::json;
 
 use super::harness::{Service, registration};
@@ -93,4 +94,85 @@ async fn closed_registration_is_open_to_operators() {
     assert_eq!(reply.status, 201);
     let token = service.login("ada").await;
     service.post("/v1/users", registration("eve")).bearer(&token).send().await.problem(403, "registration-closed");
+}
+
+#[tokio::test]
+async fn a_weak_password_is_refused_the_same_whether_or_not_the_name_exists() {
+    let service = Service::start().await;
+    service.register("ada").await;
+    for password in ["password1", "short"] {
+        let attempts = ["ada", "free"].map(async |name: &str| {
+            let mut request = registration(name);
+            request["password"] = json!(password);
+            service.post("/v1/users", request).send().await
+        });
+        let replies = join_all(attempts).await;
+        assert_eq!(replies[0].problem(422, "invalid-value"), ["password"]);
+        assert_eq!((replies[0].status, &replies[0].text), (replies[1].status, &replies[1].text));
+    }
+}
+
+/// How many passwords an instance has hashed.
+async fn computed(service: &Service) -> u64 {
+    let stats = service.operator(Method::GET, "/stats").send().await;
+    stats.json()["password_hashing"]["computed"].as_u64().expect("a number")
+}
+
+#[tokio::test]
+async fn that_a_name_is_taken_is_told_after_a_hash_as_for_a_free_one() {
+    let service = Service::start().await;
+    let before = computed(&service).await;
+    service.register("ada").await;
+    assert_eq!(computed(&service).await, before + 1);
+    service.post("/v1/users", registration("ada")).send().await.problem(409, "login-name-taken");
+    assert_eq!(computed(&service).await, before + 2);
+}
+
+#[tokio::test]
+async fn registrations_are_counted_by_address_whatever_becomes_of_them() {
+    let settings = [("SYMBOLON_THROTTLE_REGISTRATIONS", "3/1h"), ("SYMBOLON_TRUSTED_PROXIES", "127.0.0.0/8")];
+    let service = Service::with(&settings).await;
+    let register = async |name: &str, password: &str, address: &str| {
+        let mut request = registration(name);
+        request["password"] = json!(password);
+        service.post("/v1/users", request).header("x-forwarded-for", address).send().await
+    };
+    const GOOD: &str = "correct horse battery";
+    assert_eq!(register("ada", GOOD, "2001:db8::1").await.status, 201);
+    register("ada", GOOD, "2001:db8::2").await.problem(409, "login-name-taken");
+    register("eve", "password1", "2001:db8::3").await.problem(422, "invalid-value");
+    for (name, password) in [("ada", GOOD), ("eve", "password1"), ("zoe", GOOD)] {
+        let refused = register(name, password, "2001:db8::4").await;
+        refused.problem(429, "too-many-attempts");
+        assert!(refused.header("retry-after").parse::<u64>().is_ok_and(|seconds| (1..=1200).contains(&seconds)));
+    }
+    assert_eq!(register("zoe", GOOD, "2001:db8:0:1::1").await.status, 201, "another network is another client");
+    let by_operator = service.post("/v1/users", registration("eve")).header("x-forwarded-for", "2001:db8::1");
+    assert_eq!(by_operator.bearer(&service.operator_token()).send().await.status, 201, "operators are not counted");
+}
+
+#[tokio::test]
+async fn a_repeat_for_a_user_who_was_suspended_is_refused() {
+    let service = Service::start().await;
+    let register = || service.post("/v1/users", registration("ada")).header("idempotency-key", "key").send();
+    let user_id = register().await.json()["user_id"].as_str().expect("an id").to_owned();
+    assert_eq!(register().await.status, 201);
+    let suspend = service.operator(Method::PUT, &format!("/users/{user_id}/suspended"));
+    assert_eq!(suspend.json(&json!({"suspended": true})).send().await.status, 204);
+    assert_eq!(register().await.problem(409, "login-name-taken"), ["login_name"]);
+}
+
+#[tokio::test]
+async fn names_that_deceive_are_refused_to_those_who_choose_one() {
+    let service = Service::start().await;
+    let token = service.member("ada").await;
+    for name in ["ada\u{2800}", "\u{430}da", "ada😀", "ᏣᎳᎩ"] {
+        let reply = service.post("/v1/users", registration(name)).send().await;
+        assert_eq!(reply.problem(422, "invalid-value"), ["login_name"], "{name}");
+        let rename = service.patch("/v1/users/me", json!({"login_name": name})).bearer(&token).send().await;
+        assert_eq!(rename.problem(422, "invalid-value"), ["login_name"], "{name}");
+    }
+    for name in ["иван", "山田たろう", "tanakaたろう", "josé+x@exämple.com"] {
+        service.register(name).await;
+    }
 }

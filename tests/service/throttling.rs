@@ -154,3 +154,27 @@ async fn what_is_throttled_looks_the_same_for_names_that_nobody_has() {
     let refused = join_all(["ada", "eve", "nobody"].map(|name| service.try_login(name, PASSWORD))).await;
     assert!(refused.iter().all(|reply| reply.status == 429 && reply.text == refused[0].text), "{refused:?}");
 }
+
+#[tokio::test]
+async fn successful_logins_are_counted_by_address_and_failed_ones_are_not_among_them() {
+    let settings = [
+        ("SYMBOLON_TRUSTED_PROXIES", "127.0.0.0/8"),
+        ("SYMBOLON_THROTTLE_LOGINS", "3/1h"),
+        ("SYMBOLON_THROTTLE_NAME_ADDRESS", "100/1h"),
+    ];
+    let service = Service::with(&settings).await;
+    let user_id = service.register("ada").await;
+    for _ in 0..4 {
+        login_from(&service, "203.0.113.9", "wrong").await.problem(401, "invalid-credentials");
+    }
+    let logins = join_all((0..8).map(|_| login_from(&service, "203.0.113.9", PASSWORD))).await;
+    let (accepted, refused): (Vec<_>, Vec<_>) = logins.into_iter().partition(|reply| reply.status == 200);
+    assert_eq!(accepted.len(), 3, "no parallel login slips by");
+    for reply in refused {
+        reply.problem(429, "too-many-attempts");
+        assert!(reply.header("retry-after").parse::<u64>().is_ok_and(|seconds| (1..=1200).contains(&seconds)));
+    }
+    assert_eq!(login_from(&service, "198.51.100.1", PASSWORD).await.status, 200, "another address has its own");
+    let issued = service.operator(Method::POST, &format!("/users/{user_id}/sessions")).json(&json!({}));
+    assert_eq!(issued.header("x-forwarded-for", "203.0.113.9").send().await.status, 200, "operators are not counted");
+}

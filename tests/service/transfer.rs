@@ -74,6 +74,38 @@ async fn bad_lines_are_reported_by_number_and_the_rest_goes_in() {
 }
 
 #[tokio::test]
+async fn names_that_nobody_may_choose_any_more_are_imported_and_kept() {
+    let service = Service::start().await;
+    let directory = service.data().parent().expect("a directory").to_owned();
+    let name = "\u{430}da\u{2800}";
+    let mut user = line(name);
+    user["password_hash"] = json!(ARGON2);
+    let (code, out, err) = users(&directory, &["import", "-"], &lines([user])).await;
+    assert_eq!((code, err.as_str()), (0, ""), "{out}");
+    let login = service.try_login(name, "password").await;
+    assert_eq!(login.status, 200, "{}", login.text);
+    let token = login.json()["token"].as_str().expect("a token").to_owned();
+    let change = json!({"login_name": name, "profile": {"name": "Ada"}});
+    let kept = service.patch("/v1/users/me", change).bearer(&token).send().await;
+    assert_eq!((kept.status.as_u16(), &kept.json()["profile"]["name"]), (200, &json!("Ada")), "{}", kept.text);
+}
+
+#[tokio::test]
+async fn a_line_that_breaks_rules_in_thousands_of_places_is_one_line_of_the_report() {
+    let directory = directory();
+    let mut hostile = line("eve").to_string();
+    let preferences = format!(r#","preferences":{{"{}":[{}]}}}}"#, "k".repeat(500_000), vec!["1e99"; 90_000].join(","));
+    hostile.replace_range(hostile.len() - 1.., &preferences);
+    let input = format!("{}{hostile}\n{}", lines([line("ada")]), lines([line("zoe")]));
+    let (code, out, err) = users(directory.path(), &["import", "-", "--json"], &input).await;
+    assert_eq!(code, 3, "{err}");
+    assert!(err.starts_with("line 2: preferences.kkk") && err.len() < 64 * 1024, "{} bytes", err.len());
+    assert_eq!(err.lines().count(), 1);
+    let summary: Value = serde_json::from_str(&out).expect("JSON");
+    assert_eq!((&summary["imported"], &summary["rejected"]), (&json!(2), &json!(1)));
+}
+
+#[tokio::test]
 async fn an_import_that_is_repeated_changes_nothing() {
     let directory = directory();
     let input = lines((0..3000).map(|number| line(&format!("user-{number}"))));

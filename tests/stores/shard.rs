@@ -69,7 +69,7 @@ suite! {
 async fn hash(password: &str) -> PasswordHash {
     let policy = PasswordPolicy { memory_kib: 8, passes: 1, lanes: 1, threads: 1, deadline: Duration::from_secs(60) };
     let passwords = Passwords::start(&policy).expect("valid parameters");
-    let place = passwords.place().expect("a place");
+    let place = passwords.place(None, symbolon::passwords::HashKind::New).expect("a place");
     passwords.hash(place, &password.to_owned().into()).await.expect("a hash")
 }
 

@@ -81,6 +81,7 @@ suite! {
     buckets_take_their_burst_and_refill
     a_refused_charge_charges_nothing
     a_refund_makes_room_but_no_more_than_there_was
+    several_charges_are_made_and_refunded_as_one
     parallel_charges_do_not_slip_past_the_limit
     instances_are_there_while_they_are_heard_of
     a_lock_has_one_holder_and_a_rising_fence
@@ -353,7 +354,7 @@ async fn reaping_leaves_what_is_alive(store: &dyn SharedStore) {
 }
 
 fn bucket(key: u8, burst: u32, interval: u64) -> Bucket {
-    Bucket { key: [key; 32], burst, interval: Duration::from_secs(interval) }
+    Bucket { key: [key; 32], burst, interval: Duration::from_secs(interval), charges: 1 }
 }
 
 async fn charge(store: &dyn SharedStore, buckets: &[Bucket], now: Timestamp) -> Option<Duration> {
@@ -396,6 +397,16 @@ async fn a_refund_makes_room_but_no_more_than_there_was(store: &dyn SharedStore)
     assert_eq!(charge(store, &bucket, at(0)).await, None);
     assert_eq!(charge(store, &bucket, at(0)).await, None);
     assert!(charge(store, &bucket, at(0)).await.is_some());
+}
+
+async fn several_charges_are_made_and_refunded_as_one(store: &dyn SharedStore) {
+    let double = [Bucket { charges: 2, ..bucket(1, 3, 10) }];
+    assert_eq!(charge(store, &double, at(0)).await, None);
+    assert_eq!(charge(store, &double, at(0)).await, Some(Duration::from_secs(10)));
+    assert_eq!(charge(store, &[bucket(1, 3, 10)], at(0)).await, None);
+    store.refund(&double, at(0)).await.expect("an answer");
+    assert_eq!(charge(store, &double, at(0)).await, None);
+    assert!(charge(store, &[bucket(1, 3, 10)], at(0)).await.is_some());
 }
 
 async fn parallel_charges_do_not_slip_past_the_limit(store: &dyn SharedStore) {

@@ -1,20 +1,10 @@
 //! Tells a queue that stands from a burst, as CoDel does for packets (RFC 8289): a burst drains, and the queue is short again
 //! before long; what is never short holds more than is worked off.
 
-use std::{
-    sync::{Mutex, PoisonError},
-    time::{Duration, Instant},
-};
-
-#[derive(Debug)]
-pub(super) struct Standing {
-    /// How long a burst may take to drain.
-    patience: Duration,
-    state: Mutex<State>,
-}
+use std::time::{Duration, Instant};
 
 #[derive(Debug, Default)]
-struct State {
+pub(super) struct Standing {
     /// Since when it has been long whenever anybody came; none if it was short.
     long_since: Option<Instant>,
     stands: bool,
@@ -32,28 +22,27 @@ pub(super) enum Queue {
 }
 
 impl Standing {
-    pub(super) fn new(patience: Duration) -> Self {
-        Self { patience, state: Mutex::default() }
-    }
-
-    /// The queue that one finds who comes `now`. It stands if it has been long for longer than a burst takes, and was not empty
-    /// since.
-    pub(super) fn find(&self, ahead: usize, is_long: bool, now: Instant) -> Queue {
-        // Nothing panics while it holds the lock.
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let stood = state.stands;
+    /// The queue that one finds who comes `now`. It stands if it has been long for longer than a burst takes (`patience`), and
+    /// was not empty since.
+    pub(super) fn find(&mut self, ahead: usize, is_long: bool, now: Instant, patience: Duration) -> Queue {
+        let stood = self.stands;
         if is_long {
-            let since = *state.long_since.get_or_insert(now);
-            state.stands |= now.saturating_duration_since(since) > self.patience;
+            let since = *self.long_since.get_or_insert(now);
+            self.stands |= now.saturating_duration_since(since) > patience;
         } else {
-            state.long_since = None;
-            state.stands &= ahead > 0;
+            self.long_since = None;
+            self.stands &= ahead > 0;
         }
-        match (stood, state.stands) {
+        match (stood, self.stands) {
             (_, false) => Queue::Moves,
             (false, true) => Queue::BeginsToStand,
             (true, true) => Queue::Stands,
         }
+    }
+
+    /// Whether it was last found to stand.
+    pub(super) fn stands(&self) -> bool {
+        self.stands
     }
 }
 
@@ -68,8 +57,8 @@ mod tests {
 
     /// What those find who come at these times.
     fn found<const N: usize>(queue: [((usize, bool), f64); N]) -> [Queue; N] {
-        let (standing, begun) = (Standing::new(SECOND), Instant::now());
-        queue.map(|((ahead, is_long), at)| standing.find(ahead, is_long, begun + SECOND.mul_f64(at)))
+        let (mut standing, begun) = (Standing::default(), Instant::now());
+        queue.map(|((ahead, is_long), at)| standing.find(ahead, is_long, begun + SECOND.mul_f64(at), SECOND))
     }
 
     #[test]

@@ -6,11 +6,18 @@ fn blocker() -> (mpsc::Sender<()>, impl FnOnce(&mut Memory) + Send + 'static) {
     (release, move |_: &mut Memory| assert!(wait.recv().is_err(), "nothing is ever sent"))
 }
 
+impl HashPool {
+    /// A place for a check by the one client of most tests.
+    fn own_place(&self) -> Result<Place, Saturated> {
+        self.place(Network::Unknown, HashKind::Check)
+    }
+}
+
 /// Has a pool of one thread, on which a hash takes long, compute one.
 fn busy(mean: Duration) -> (HashPool, Place) {
     let pool = HashPool::start(1, Duration::from_secs(3));
     pool.record.end(mean, mean);
-    let place = pool.place().expect("a place");
+    let place = pool.own_place().expect("a place");
     (pool, place)
 }
 
@@ -20,12 +27,12 @@ async fn a_job_that_waits_past_the_deadline_is_refused() {
     let (release, block) = blocker();
     let busy = tokio::spawn({
         let pool = Arc::clone(&pool);
-        async move { pool.run(pool.place()?, block).await }
+        async move { pool.run(pool.own_place()?, block).await }
     });
     while pool.stats().running == 0 {
         tokio::task::yield_now().await;
     }
-    let place = pool.place().expect("a place, as nothing is known yet of how long a hash takes");
+    let place = pool.own_place().expect("a place, as nothing is known yet of how long a hash takes");
     assert!(pool.run(place, |_| ()).await.is_err());
     assert_eq!((pool.stats().waiting, pool.stats().computed, pool.stats().refused), (0, 1, 1));
     drop(release);
@@ -35,11 +42,11 @@ async fn a_job_that_waits_past_the_deadline_is_refused() {
 #[tokio::test]
 async fn a_queue_that_is_too_long_already_refuses_at_once() {
     let (pool, first) = busy(Duration::from_secs(1));
-    let second = pool.place().expect("a second of waiting");
-    let saturated = pool.place().expect_err("two seconds of waiting");
+    let second = pool.own_place().expect("a second of waiting");
+    let saturated = pool.own_place().expect_err("two seconds of waiting");
     assert!(saturated.retry_after >= Duration::from_secs(2));
     drop(first);
-    let third = pool.place().expect("who goes away makes room");
+    let third = pool.own_place().expect("who goes away makes room");
     drop((second, third));
     assert_eq!(pool.stats().waiting, 0);
 }
@@ -49,7 +56,7 @@ async fn of_a_queue_that_stands_those_are_refused_who_came_first() {
     let pool = Arc::new(HashPool::start(1, Duration::from_secs(4)));
     let (release, block) = blocker();
     let begin = |job: Box<dyn FnOnce(&mut Memory) + Send>| {
-        let (pool, place) = (Arc::clone(&pool), pool.place().expect("a place"));
+        let (pool, place) = (Arc::clone(&pool), pool.own_place().expect("a place"));
         tokio::spawn(async move { pool.run(place, job).await })
     };
     let busy = begin(Box::new(block));
@@ -58,7 +65,7 @@ async fn of_a_queue_that_stands_those_are_refused_who_came_first() {
     }
     let mut waiting: Vec<_> = (0..6).map(|_| begin(Box::new(|_| ()))).collect();
     tokio::time::sleep(Duration::from_millis(550)).await;
-    assert!(pool.place().is_err(), "it has been long for more than an eighth of the deadline");
+    assert!(pool.own_place().is_err(), "it has been long for more than an eighth of the deadline");
     let newest = waiting.split_off(6 - ENOUGH);
     for first in waiting {
         assert!(first.await.expect("no panic").is_err(), "it waits on");
@@ -82,7 +89,7 @@ async fn a_pool_made_smaller_computes_fewer_at_a_time_and_keeps_less() {
     let begin = || {
         let (release, block) = blocker();
         let pool = Arc::clone(&pool);
-        (release, tokio::spawn(async move { pool.run(pool.place()?, block).await }))
+        (release, tokio::spawn(async move { pool.run(pool.own_place()?, block).await }))
     };
     let jobs: Vec<_> = (0..3).map(|_| begin()).collect();
     while pool.stats().running < 3 {
@@ -113,7 +120,7 @@ async fn there_is_no_more_memory_than_hashes_are_computed_at_a_time() {
         let pool = Arc::clone(&pool);
         tokio::spawn(async move {
             let job = |memory: &mut Memory| memory.blocks(1).len();
-            pool.run(pool.place().expect("a place"), job).await.expect("a result");
+            pool.run(pool.own_place().expect("a place"), job).await.expect("a result");
             pool.stats().buffers
         })
     });
@@ -126,9 +133,9 @@ async fn there_is_no_more_memory_than_hashes_are_computed_at_a_time() {
 #[tokio::test]
 async fn a_panic_in_a_job_costs_only_that_job() {
     let pool = HashPool::start(1, Duration::from_secs(60));
-    let place = pool.place().expect("a place");
+    let place = pool.own_place().expect("a place");
     assert!(pool.run(place, |_| panic!("on purpose")).await.is_err());
-    let place = pool.place().expect("a place");
+    let place = pool.own_place().expect("a place");
     assert_eq!(pool.run(place, |_| 7).await, Ok(7));
     assert_eq!((pool.stats().running, pool.stats().waiting), (0, 0));
 }

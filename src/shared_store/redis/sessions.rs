@@ -12,7 +12,7 @@ use crate::{
     sessions::SessionId,
     shared_store::{
         Generation, LoginStart, PendingRevocation, RevocationSelector, RevocationStep, SessionStore, SessionTotals,
-        StoredSession, UserSnapshot, revocation::EXPIRED_KEPT,
+        StoredSession, UserSnapshot, not_prolonged, revocation::EXPIRED_KEPT,
     },
     store_error::StoreError,
     users::UserId,
@@ -108,7 +108,7 @@ impl SessionStore for RedisSharedStore {
                 Ok(Some(idle_ends)) => session.idle_expires_at = Timestamp::from_millis(idle_ends),
                 Ok(None) => return Ok(None),
                 // The session is alive all the same; it slides when it is used again.
-                Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "a session was not prolonged"),
+                Err(error) => not_prolonged(&error),
             }
         }
         Ok(Some((session, snapshot)))

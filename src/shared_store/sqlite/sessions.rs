@@ -16,7 +16,7 @@ use crate::{
     sessions::{SessionId, TokenDigest},
     shared_store::{
         Accuracy, Client, Generation, LoginStart, PendingRevocation, RevocationSelector, RevocationStep, SessionStore,
-        SessionTotals, StoredSession, UserSnapshot,
+        SessionTotals, StoredSession, UserSnapshot, not_prolonged,
     },
     sqlite::Durability,
     store_error::StoreError,
@@ -143,7 +143,7 @@ impl SessionStore for SqliteSharedStore {
             match self.slide(&session, slid).await {
                 Ok(()) => session.idle_expires_at = slid,
                 // The session is alive all the same; it slides when it is used again.
-                Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "a session was not prolonged"),
+                Err(error) => not_prolonged(&error),
             }
         }
         Ok(Some((session, snapshot)))

@@ -1,5 +1,5 @@
 //! Throttle buckets by the generic cell rate algorithm (ITU-T I.371): each bucket is one number, the time at which it
-//! will be full again. A charge moves it one interval on, and is refused if that would take it more than `burst`
+//! will be full again. A charge moves it an interval on, and is refused if that would take it more than `burst`
 //! intervals ahead of now.
 
 use std::time::Duration;
@@ -23,7 +23,7 @@ impl ThrottleStore for SqliteSharedStore {
         let mut write = self.database.write(Durability::Relaxed).await?;
         let mut wait = Duration::ZERO;
         for bucket in buckets {
-            let charged = self.full_at(&mut write, bucket, now).await? + bucket.interval;
+            let charged = self.full_at(&mut write, bucket, now).await? + bucket.interval * bucket.charges;
             wait = wait.max(charged.since(now + bucket.interval * bucket.burst));
             self.set_full_at(&mut write, bucket, charged).await?;
         }
@@ -38,7 +38,8 @@ impl ThrottleStore for SqliteSharedStore {
         let mut write = self.database.write(Durability::Relaxed).await?;
         for bucket in buckets {
             let full_at = self.full_at(&mut write, bucket, now).await?;
-            let refunded = Timestamp::from_millis(full_at.millis() - bucket.interval.as_millis() as i64);
+            let charges = (bucket.interval * bucket.charges).as_millis() as i64;
+            let refunded = Timestamp::from_millis(full_at.millis() - charges);
             self.set_full_at(&mut write, bucket, refunded).await?;
         }
         write.commit().await

@@ -1,6 +1,6 @@
--- Gives one charge back to a bucket.
+-- Gives charges back to a bucket.
 -- KEYS: bucket
--- ARGV: now, interval
+-- ARGV: now, the intervals of all charges
 local now = tonumber(ARGV[1])
 local refunded = tonumber(redis.call('GET', KEYS[1]) or 0) - tonumber(ARGV[2])
 -- First, as Redis refuses nothing behind it where memory is full.
