@@ -175,7 +175,8 @@ class Instance:
             "SYMBOLON_LOG": "error,audit=off",
         }
         command = [*prefix, str(binary), *arguments]
-        log = open(Path(data).parent / "log", "a")
+        self.log = Path(data).parent / "log"
+        log = open(self.log, "a")
         self.process = subprocess.Popen(
             command, env=environment | settings, stdout=subprocess.PIPE, stderr=log, text=True
         )
@@ -196,8 +197,8 @@ class Instance:
 class Client:
     """A kept connection with an instance; one a thread."""
 
-    def __init__(self, port):
-        self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=DEADLINE)
+    def __init__(self, port, timeout=DEADLINE, source="127.0.0.1"):
+        self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout, source_address=(source, 0))
         self.connection.connect()
         self.connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
