@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import swarm
-from measuring import Client, quantile
+from measuring import Client, all_busy, cpu_seconds, quantile
 
 PATIENCE = 5  # seconds until a calm user gives up
 SETTLED = 0.1  # an answer within so many seconds shows that an attack's traces are gone
@@ -27,6 +27,10 @@ CORES = sorted(os.sched_getaffinity(0))
 # With one core only, nobody has one to itself.
 SERVICE, CLIENTS = (CORES[:-1], CORES[-1:]) if len(CORES) > 1 else (CORES, CORES)
 ATTACKERS_NICE = 5
+# How many times the calm 99th percentile it may be beside an attack, and milliseconds that are the scheduler's.
+FACTOR, NOISE = 2, 5
+# A window in which others take more of a core is disturbed.
+DISTURBED = 0.15
 
 
 @dataclass
@@ -103,6 +107,34 @@ class Worker:
         self.process.join()
 
 
+class Others:
+    """What the rest of the machine computes from now on, as a share of one core."""
+
+    def __init__(self, instances):
+        self.pids = [instance.process.pid for instance in instances]
+        self.begun = time.monotonic(), self.busy()
+
+    def busy(self):
+        own = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+        served = cpu_seconds(lambda pid, *_: pid in self.pids)
+        return all_busy() - served - sum(usage.ru_utime + usage.ru_stime for usage in own)
+
+    def share(self):
+        since, busy = self.begun
+        return (self.busy() - busy) / (time.monotonic() - since)
+
+
+@dataclass
+class Window:
+    """What the calm user was answered for a while, and how much else the machine did."""
+
+    rows: list
+    disturbance: float
+
+    def p99(self, name):
+        return quantile([took for own, _, took in self.rows if own == name], 0.99)
+
+
 class Usage:
     """The most memory and descriptors that processes have used since this was made, in MiB and by number."""
 
@@ -129,6 +161,11 @@ def log_lines(instances, holding=""):
     return sum(holding in line for log in logs for line in open(log, errors="replace"))
 
 
+def death(instance):
+    last = Path(instance.log).read_text(errors="replace").strip().rpartition("\n")[2]
+    return f"process {instance.name} ended with {instance.process.returncode}: {last[:300]}"
+
+
 @dataclass
 class Beside:
     """What a calm user got in windows without the attack and with it, and what the attackers got."""
@@ -146,18 +183,27 @@ class Beside:
 
     def succeeded(self, name="calm"):
         """Requests answered with 2xx beside the attack, and all of them."""
-        rows = [status for window in self.beside for own, status, _ in window if own == name]
+        rows = [status for window in self.beside for own, status, _ in window.rows if own == name]
         return sum(200 <= status < 300 for status in rows), len(rows)
 
     def refused(self):
-        statuses = [status for window in self.beside for _, status, _ in window if not 200 <= status < 300]
+        statuses = [status for window in self.beside for _, status, _ in window.rows if not 200 <= status < 300]
         return ", ".join(f"{statuses.count(status)} × {status or 'no answer'}" for status in sorted(set(statuses)))
 
     @staticmethod
     def p99(windows, name="calm"):
-        """The median of the windows' 99th percentiles."""
-        each = [quantile([took for own, _, took in rows if own == name], 0.99) for rows in windows if rows]
-        return statistics.median(each) if each else float("nan")
+        """The median of the 99th percentiles of those windows, more than half, that were disturbed least."""
+        quiet = sorted(windows, key=lambda window: window.disturbance)[: len(windows) // 2 + 1]
+        return statistics.median(window.p99(name) for window in quiet)
+
+    def is_as_quick(self):
+        return self.p99(self.beside) <= FACTOR * self.p99(self.calm) + NOISE
+
+    def is_decided(self):
+        """Whether no more windows are needed. They are if p99 is too long, and that may be others' doing."""
+        good, asked = self.succeeded()
+        quiet = [sum(window.disturbance <= DISTURBED for window in windows) for windows in (self.calm, self.beside)]
+        return good < asked or self.is_as_quick() or 2 * min(quiet) > len(self.calm)
 
     def count(self, *key):
         key = key[0] if len(key) == 1 else key
@@ -176,21 +222,27 @@ class Observer:
         seconds, found = seconds or self.seconds, Beside()
         Worker(0, answers, habits, 1).wait()
         found.idle_memory = sum(instance.memory() for instance in instances)
-        for window in range(self.pairs):
-            found.calm.append(Worker(0, answers, habits, seconds).wait())
+        for window in range(2 * self.pairs):
+            if window >= self.pairs and found.is_decided():
+                break
+            others = Others(instances)
+            rows = Worker(0, answers, habits, seconds).wait()
+            found.calm.append(Window(rows, others.share()))
             lines, audited = log_lines(instances), log_lines(instances, " audit: ")
-            usage, begun = Usage(instances), time.monotonic()
+            usage, others, begun = Usage(instances), Others(instances), time.monotonic()
             with self.attacking(attackers(window)) as (workers, stop):
-                found.beside.append(Worker(0, answers, habits, seconds).wait(usage.look))
+                rows = Worker(0, answers, habits, seconds).wait(usage.look)
                 stop.set()
                 found.attackers += [worker.wait(usage.look) for worker in workers]
+            found.beside.append(Window(rows, others.share()))
             found.seconds += time.monotonic() - begun
             found.peak_memory = max(found.peak_memory, sum(usage.memory.values()))
             found.descriptors = max(found.descriptors, usage.descriptors[instances[0].process.pid])
             found.lines += log_lines(instances) - lines
             found.audited += log_lines(instances, " audit: ") - audited
-            if any(instance.process.poll() is not None for instance in instances):
-                found.problems.append("a process of the service died")
+            died = [death(instance) for instance in instances if instance.process.poll() is not None]
+            if died:
+                found.problems += died
                 break
             if not settles(habits):
                 found.problems.append(f"the calm user was not served {SETTLES_IN} s after the attack")
@@ -232,4 +284,5 @@ def raise_descriptor_limit():
 
 
 def stop_on_signal():
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: sys.exit("stopped"))

@@ -3,14 +3,16 @@
 import itertools
 
 from calm_user import swarm_of
-from hostile_requests import askers, http1, shown, source, statuses
+from hostile_requests import http1, shown, source, statuses
 from hostile_targets import Result, login_body, logins, newcomers, operator, sessions
 from measuring import free_port
-from swarm import Holder, Staller
+from swarm import Asker, Holder, Pace, Staller
 
 # How long an instance waits for a client that reads nothing, and how much later it may notice.
 SEND_TIMEOUT, SLACK = 2, 1.5
 BUNDLE, DOCUMENT = "/docs/swagger-ui-bundle.js", "/openapi.json"
+# Documents asked for in a second: three times as many as a core can make, and no burden where they are made once.
+DOCUMENTS = 800
 DESCRIPTORS = 512
 
 
@@ -77,12 +79,17 @@ def note_newcomers(result):
 
 
 def documents(lab):
-    get = itertools.cycle([(path, http1("GET", path)) for path in (DOCUMENT, DOCUMENT, DOCUMENT, BUNDLE)])
+    get = itertools.cycle([(path, http1("GET", path)) for path in [*7 * [DOCUMENT], BUNDLE]])
     with lab.instance(timeouts(lab)) as instances:
         port, count = instances[0].port, lab.scaled(512)
-        attack = lambda window: [swarm_of(port, [source(window)], askers(count, get))]
+
+        def peers(counts):
+            pace = Pace(DOCUMENTS)
+            return [Asker(counts, get, pace) for _ in range(count)]
+
+        attack = lambda window: [swarm_of(port, [source(window)], peers)]
         found = lab.observer.compare(instances, [sessions(port)], attack)
-    result = Result("3a", f"{count} connections that fetch documents", found)
+    result = Result("3a", f"{count} connections that fetch {DOCUMENTS} documents a second", found)
     result.noted["attackers"] = shown(statuses(found))
     yield result
 

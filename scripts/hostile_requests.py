@@ -248,7 +248,7 @@ def operator_tokens(lab):
     requests = (wrong(n) if n % 2 else none for n in itertools.count())
     with lab.instance() as instances:
         port = instances[0].port
-        habits = [sessions(port), operator(port), *(operator(port, source(window), "neighbour", None) for window in range(lab.observer.pairs))]
+        habits = [sessions(port), operator(port), *(operator(port, source(window), "neighbour", None) for window in range(2 * lab.observer.pairs))]
         attack = lambda window: [swarm_of(port, [source(window)], askers(8, requests))]
         found = lab.observer.compare(instances, habits, attack)
     total = statuses(found)

@@ -163,6 +163,12 @@ def cpu_seconds(which):
     return total / os.sysconf("SC_CLK_TCK")
 
 
+def all_busy():
+    """CPU seconds that the machine has spent, stolen ones included."""
+    user, nice, system, _, _, irq, softirq, steal = map(int, Path("/proc/stat").read_text().split()[1:9])
+    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+
+
 class Instance:
     """One process of the service."""
 
@@ -175,6 +181,7 @@ class Instance:
             "SYMBOLON_LOG": "error,audit=off",
         }
         command = [*prefix, str(binary), *arguments]
+        self.name = " ".join(map(str, arguments[:1])) or "serve"
         self.log = Path(data).parent / "log"
         log = open(self.log, "a")
         self.process = subprocess.Popen(

@@ -13,7 +13,8 @@ import http2_frames as http2
 
 # No attack lasts longer, whatever becomes of those that should end it.
 MAX_SECONDS = 120
-TICK = 0.1
+TICK = 0.02
+PAUSE = 0.1
 BIND_ADDRESS_NO_PORT = 24
 
 
@@ -21,7 +22,7 @@ class Peer:
     """One connection. `counts` is shared by all of a swarm."""
 
     # How long until it is opened again.
-    pause = TICK
+    pause = PAUSE
 
     def __init__(self, counts):
         self.counts, self.connection, self.unsent, self.opened_at = counts, None, b"", 0.0
@@ -44,28 +45,47 @@ class Peer:
         return True
 
     def tick(self):
-        """Does what is due ten times a second."""
+        """Does what is due from time to time."""
 
     def ended(self):
         """The connection is closed, by either side."""
 
 
+class Pace:
+    """How many requests a second all who share it make."""
+
+    def __init__(self, rate):
+        self.rate, self.begun, self.made = rate, time.monotonic(), 0
+
+    def permits(self):
+        is_due = self.made < (time.monotonic() - self.begun) * self.rate
+        self.made += is_due
+        return is_due
+
+
 class Asker(Peer):
-    """Sends a request as soon as the last one was answered. A request is a tag, by which answers are counted, and bytes."""
+    """Sends a request as soon as the last one was answered, or when the pace permits. A request is a tag, by which answers
+    are counted, and bytes."""
 
     pause = 0
 
-    def __init__(self, counts, requests):
+    def __init__(self, counts, requests, pace=None):
         super().__init__(counts)
-        self.requests = requests
+        self.requests, self.shared_pace = requests, pace
 
     def begin(self):
-        self.head, self.left = b"", None
+        self.head, self.left, self.waits = b"", None, True
         self.next()
 
     def next(self):
-        self.tag, request = next(self.requests)
-        self.unsent += request
+        self.waits = bool(self.shared_pace) and not self.shared_pace.permits()
+        if not self.waits:
+            self.tag, request = next(self.requests)
+            self.unsent += request
+
+    def tick(self):
+        if self.waits:
+            self.next()
 
     def take(self, piece):
         if self.left is None:
@@ -84,7 +104,8 @@ class Asker(Peer):
         return True
 
     def ended(self):
-        self.counts[self.tag, "closed"] += 1
+        if not self.waits:
+            self.counts[self.tag, "closed"] += 1
 
 
 class Holder(Peer):
@@ -200,7 +221,7 @@ def attack(port, sources, peers, ready, stop):
                     peer.tick()
                     if peer.unsent:
                         selector.modify(peer.connection, selectors.EVENT_READ | selectors.EVENT_WRITE, peer)
-        for key, events in selector.select(TICK / 2):
+        for key, events in selector.select(TICK):
             peer, before = key.data, key.events
             try:
                 wanted = True
