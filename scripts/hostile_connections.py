@@ -3,7 +3,7 @@
 import itertools
 
 from calm_user import swarm_of
-from hostile_requests import http1, shown, source, statuses
+from hostile_attackers import http1, shown, source, statuses
 from hostile_targets import Result, login_body, logins, newcomers, operator, sessions
 from measuring import free_port
 from swarm import Asker, Holder, Pace, Staller

@@ -3,7 +3,8 @@
 import contextlib
 from dataclasses import dataclass, field
 
-from calm_user import DISTURBED, SERVICE, Beside, Habit, Observer
+from beside import DISTURBED, Beside, Observer
+from calm_user import SERVICE, Habit
 from measuring import CHEAP, PASSWORD, TOKEN, Client, running, until
 
 # How much an attack may add to what an instance, or gateway and instances, use.
