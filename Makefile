@@ -4,8 +4,9 @@
 # make contract  requests made from the OpenAPI document, good and bad, against a running instance
 # make check-deploy  the manifests in deploy/, against schemas, each other and the settings; not in make check: needs a network
 # make fuzz      every fuzz target for a minute (FUZZ_SECONDS=…); needs a nightly toolchain
+# make hostile   attacks that strangers could make, beside a calm user, on the release binary
 # make bench     benchmarks beside what a user would run instead
-.PHONY: run test check check-deploy contract fuzz bench openapi format lint docs deny
+.PHONY: run test check check-deploy contract fuzz hostile bench openapi format lint docs deny
 
 CARGO ?= cargo
 DENY := target/tools/bin/cargo-deny
@@ -48,6 +49,10 @@ check-deploy:
 
 fuzz:
 	scripts/fuzz
+
+hostile:
+	$(CARGO) build --locked --release
+	scripts/hostile
 
 bench:
 	scripts/bench

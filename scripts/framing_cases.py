@@ -12,18 +12,14 @@ from framing import (
     CONTINUE,
     HALF_CLOSE,
     PATIENCE,
-    PREFACE,
     QUIET,
-    RESET,
     RESPONSE,
     Client,
     echo,
-    frame,
-    http2_request,
-    http2_text,
     reply,
     values,
 )
+from http2_frames import RESET, frame, greeting, http2_request, http2_text
 
 GET = b"GET /x HTTP/1.1\r\nHost: a.example\r\n"
 POST = b"POST /x HTTP/1.1\r\nHost: a.example\r\n"
@@ -885,11 +881,10 @@ def downgrades():
     )
     yield http2("te: trailers", [(b"te", b"trailers")])
     yield http2("te: gzip", [(b"te", b"gzip")])
-    preface = PREFACE + b"\0\0\0\4\0\0\0\0\0"
 
     def nothing_more(proxy, upstream, watch):
         client = Client(proxy.http2_port)
-        client.take([preface, 3])
+        client.take([greeting(), 3])
         ended = client.ended
         client.close()
         return upstream.settle(), ended or "open"

@@ -163,6 +163,12 @@ def cpu_seconds(which):
     return total / os.sysconf("SC_CLK_TCK")
 
 
+def all_busy():
+    """CPU seconds that the machine has spent, stolen ones included."""
+    user, nice, system, _, _, irq, softirq, steal = map(int, Path("/proc/stat").read_text().split()[1:9])
+    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+
+
 class Instance:
     """One process of the service."""
 
@@ -175,7 +181,9 @@ class Instance:
             "SYMBOLON_LOG": "error,audit=off",
         }
         command = [*prefix, str(binary), *arguments]
-        log = open(Path(data).parent / "log", "a")
+        self.name = " ".join(map(str, arguments[:1])) or "serve"
+        self.log = Path(data).parent / "log"
+        log = open(self.log, "a")
         self.process = subprocess.Popen(
             command, env=environment | settings, stdout=subprocess.PIPE, stderr=log, text=True
         )
@@ -196,8 +204,8 @@ class Instance:
 class Client:
     """A kept connection with an instance; one a thread."""
 
-    def __init__(self, port):
-        self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=DEADLINE)
+    def __init__(self, port, timeout=DEADLINE, source="127.0.0.1"):
+        self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout, source_address=(source, 0))
         self.connection.connect()
         self.connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
