@@ -180,7 +180,7 @@ impl Users {
             return Err(UserError::WrongPassword);
         }
         self.throttle.refund(charged).await;
-        Ok(verdict.map(drop)?)
+        verdict.map(drop)
     }
 
     /// Hashes a password under today's parameters, unless it was changed meanwhile. The login has succeeded already: a

@@ -88,6 +88,7 @@ impl Fleet {
             ("SYMBOLON_REDIS_URL", &redis),
             ("SYMBOLON_OPERATOR_TOKEN", TOKEN),
             ("SYMBOLON_THROTTLE_ADDRESS", "10000/15m"),
+            ("SYMBOLON_THROTTLE_REGISTRATIONS", "10000/1h"),
         ];
         let catalog = self.catalog.as_ref().map(|(_, url)| ("SYMBOLON_CATALOG_URL", url.as_str()));
         let common: Vec<_> = common.into_iter().chain(catalog).collect();

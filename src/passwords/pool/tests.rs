@@ -23,7 +23,7 @@ fn busy(mean: Duration) -> (HashPool, Place) {
 
 #[tokio::test]
 async fn a_job_that_waits_past_the_deadline_is_refused() {
-    let pool = Arc::new(HashPool::start(1, Duration::from_millis(20)));
+    let pool = Arc::new(HashPool::start(1, Duration::from_millis(300)));
     let (release, block) = blocker();
     let busy = tokio::spawn({
         let pool = Arc::clone(&pool);
