@@ -166,6 +166,7 @@ impl Server {
         supervise(&background, &end_background, "connections", move |stop| connections.clone().sweep(stop));
         let policy = ListenerPolicy {
             connections: app.connections().clone(),
+            trusted_proxies: settings.trusted_proxies.clone(),
             operator_tokens: app.operator_tokens().clone(),
             drain_timeout: settings.drain_timeout,
         };

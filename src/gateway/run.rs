@@ -149,6 +149,7 @@ impl GatewayServer {
         }
         let policy = ListenerPolicy {
             connections: gateway.0.connections.clone(),
+            trusted_proxies: settings.trusted_proxies.clone(),
             operator_tokens: gateway.0.operator_tokens.clone(),
             drain_timeout: settings.drain_timeout,
         };
@@ -245,9 +246,10 @@ fn start_background(
     }
 }
 
-/// As many connections as the settings and the descriptors allow: each may need one with a node.
+/// As many connections as the settings and the descriptors allow: each may need one with a node, and there are as many
+/// streams of HTTP/2 besides that may.
 fn connections(settings: &Settings) -> Result<Connections, StartError> {
-    let needs = Needs { stores: 64, per_connection: 2 };
+    let needs = Needs { stores: 64, per_connection: 3 };
     let wanted = settings.max_open_connections.map(|wanted| wanted as usize);
     let limit = descriptors::raise_limit();
     let most = descriptors::max_connections(wanted, limit, needs, Connections::kept_for_operators)?;

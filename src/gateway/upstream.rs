@@ -20,6 +20,13 @@ use tokio::net::TcpStream;
 
 use super::{body::RequestBody, headers::prepare_http2};
 
+/// Requests on a connection of HTTP/2 with a node; with more, another one is made. Nodes take twice as many.
+const REQUESTS_PER_CONNECTION: usize = 100;
+
+/// Bytes of a response that a node may send ahead of what its client takes. The connection's window has room for as many on
+/// each stream, so that clients who take nothing hold up nobody else.
+const STREAM_WINDOW: u32 = 64 * 1024;
+
 /// How connections with nodes are made and kept.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct UpstreamPolicy {
@@ -37,8 +44,16 @@ pub(super) struct Upstream {
     authority: Authority,
     policy: UpstreamPolicy,
     idle: Mutex<Vec<Idle>>,
-    /// The one connection of HTTP/2.
-    shared: tokio::sync::Mutex<Option<http2::SendRequest<RequestBody>>>,
+    /// The connections of HTTP/2.
+    shared: tokio::sync::Mutex<Vec<Shared>>,
+}
+
+/// A connection of HTTP/2, and who is on it.
+#[derive(Debug)]
+struct Shared {
+    sender: http2::SendRequest<RequestBody>,
+    /// Every request on it has a clone.
+    requests: Arc<()>,
 }
 
 #[derive(Debug)]
@@ -76,16 +91,20 @@ pub(super) struct Failed {
 }
 
 /// A connection that takes another request once its response has come to its end.
-pub(super) struct Reusable {
-    sender: http1::SendRequest<RequestBody>,
-    upstream: Arc<Upstream>,
+pub(super) enum Reusable {
+    /// It takes one at a time.
+    Http1(http1::SendRequest<RequestBody>, Arc<Upstream>),
+    /// It takes several, of which this is one until it is dropped.
+    Http2(#[expect(dead_code, reason = "it is counted")] Arc<()>),
 }
 
 impl Reusable {
     /// Keeps the connection for the next request.
     pub(super) fn keep(self) {
-        if !self.sender.is_closed() {
-            self.upstream.idle().push(Idle { sender: self.sender, since: Instant::now() });
+        if let Self::Http1(sender, upstream) = self
+            && !sender.is_closed()
+        {
+            upstream.idle().push(Idle { sender, since: Instant::now() });
         }
     }
 }
@@ -117,7 +136,7 @@ impl Upstream {
         mut request: Request<RequestBody>,
     ) -> Result<(Response<Incoming>, Option<Reusable>), Failed> {
         if self.policy.http2 {
-            return self.send_http2(request).await.map(|response| (response, None));
+            return self.send_http2(request).await.map(|(response, held)| (response, Some(Reusable::Http2(held))));
         }
         loop {
             let kept = self.take_idle();
@@ -133,7 +152,7 @@ impl Upstream {
                 Ok(response) => {
                     // hyper would send what comes next as HTTP/1.0, and a body without a length not at all.
                     let is_reusable = response.version() == Version::HTTP_11;
-                    let connection = is_reusable.then(|| Reusable { sender, upstream: Arc::clone(self) });
+                    let connection = is_reusable.then(|| Reusable::Http1(sender, Arc::clone(self)));
                     return Ok((response, connection));
                 }
                 Err(mut error) => match error.take_message() {
@@ -148,34 +167,43 @@ impl Upstream {
         }
     }
 
-    async fn send_http2(&self, request: Request<RequestBody>) -> Result<Response<Incoming>, Failed> {
-        let mut sender = match self.shared_sender().await {
-            Ok(sender) => sender,
+    async fn send_http2(&self, request: Request<RequestBody>) -> Result<(Response<Incoming>, Arc<()>), Failed> {
+        let (mut sender, held) = match self.shared_sender().await {
+            Ok(shared) => shared,
             Err(error) => return Err(Failed { error, unsent: Some(Box::new(request)), was_kept: false }),
         };
         let (mut parts, body) = request.into_parts();
         prepare_http2(&mut parts, &self.authority);
         let request = Request::from_parts(parts, body);
-        sender.try_send_request(request).await.map_err(|mut error| {
-            let unsent = error.take_message().map(Box::new);
-            Failed { error: self.connection_error(error.into_error()), unsent, was_kept: true }
-        })
+        match sender.try_send_request(request).await {
+            Ok(response) => Ok((response, held)),
+            Err(mut error) => {
+                let unsent = error.take_message().map(Box::new);
+                Err(Failed { error: self.connection_error(error.into_error()), unsent, was_kept: true })
+            }
+        }
     }
 
-    async fn shared_sender(&self) -> Result<http2::SendRequest<RequestBody>, SendError> {
+    /// A connection with room for a request, and what holds its place on it.
+    async fn shared_sender(&self) -> Result<(http2::SendRequest<RequestBody>, Arc<()>), SendError> {
         let mut shared = self.shared.lock().await;
-        if let Some(sender) = shared.as_ref().filter(|sender| !sender.is_closed()) {
-            return Ok(sender.clone());
+        shared.retain(|shared| !shared.sender.is_closed());
+        let has_room = |shared: &&Shared| Arc::strong_count(&shared.requests) <= REQUESTS_PER_CONNECTION;
+        if let Some(Shared { sender, requests }) = shared.iter().find(has_room) {
+            return Ok((sender.clone(), Arc::clone(requests)));
         }
         let (sender, connection) = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .keep_alive_interval(self.policy.idle_timeout)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(STREAM_WINDOW * (REQUESTS_PER_CONNECTION as u32 + 1))
             .handshake(TokioIo::new(self.dial().await?))
             .await
             .map_err(|source| self.connection_error(source))?;
         tokio::spawn(connection);
-        *shared = Some(sender.clone());
-        Ok(sender)
+        let requests = Arc::new(());
+        shared.push(Shared { sender: sender.clone(), requests: Arc::clone(&requests) });
+        Ok((sender, requests))
     }
 
     async fn connect(&self) -> Result<http1::SendRequest<RequestBody>, SendError> {

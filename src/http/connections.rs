@@ -2,7 +2,9 @@
 //!
 //! A connection that waits for its client is idle, whether for a request, for the rest of a body, or for room in its window.
 //! At the cap the connections that have been idle longest give way. A response is ended once a piece of it has been waiting
-//! for the client longer than `send_timeout`; under pressure, after [`PRESSED_PATIENCE`].
+//! for the client longer than `send_timeout`. While a bound of the process is reached, responses and bodies are waited for
+//! [`PRESSED_PATIENCE`] only, and requests are refused on connections that hold more than their share: never on one that
+//! holds nothing.
 
 mod bodies;
 mod connection;
@@ -18,12 +20,12 @@ use std::{
 };
 
 pub(crate) use bodies::ClientBody;
-pub(super) use bodies::Outgoing;
-pub(super) use connection::{Connection, Ending, Exchange};
+pub(super) use bodies::{Outgoing, SharedBody};
+pub(super) use connection::{Connection, Ending, Exchange, Kind};
 pub(super) use streams::StreamExecutor;
 use tokio_util::sync::CancellationToken;
 
-use crate::metrics::Sample;
+use crate::{log::repeats::Repeats, metrics::Sample};
 
 /// Response bytes that may wait for one client.
 const MAX_UNSENT_PER_CONNECTION: u64 = 4 << 20;
@@ -31,7 +33,7 @@ const MAX_UNSENT_PER_CONNECTION: u64 = 4 << 20;
 /// Response bytes that may wait for all clients together.
 const MAX_UNSENT: u64 = 64 << 20;
 
-/// How long a response may wait for its client while a bound of the process is reached.
+/// How long a client is waited for while a bound of the process is reached.
 const PRESSED_PATIENCE: Duration = Duration::from_secs(1);
 
 /// The share of the connections that one HTTP/2 connection may have as streams.
@@ -55,7 +57,25 @@ pub(crate) enum Surface {
     Operators,
 }
 
-/// How long clients may take.
+/// Why a request is refused on its connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Bound {
+    /// Too many bytes wait for the client.
+    Unsent,
+    /// The connection has too many streams.
+    Streams,
+}
+
+/// How long the sweep waits for a client.
+#[derive(Debug, Clone, Copy)]
+struct ClientPatience {
+    /// To receive a piece of a response.
+    response: Duration,
+    /// To send a whole body, where anything but its reader bounds that.
+    body: Option<Duration>,
+}
+
+/// The time that clients have for each step.
 #[derive(Debug, Clone, Copy)]
 pub struct Patience {
     /// For the head of a request.
@@ -81,22 +101,25 @@ struct Shared {
     open: Mutex<HashMap<u64, Arc<Connection>>>,
     streams: AtomicUsize,
     unsent: AtomicU64,
+    /// How many are open.
+    count: AtomicUsize,
     refused: AtomicU64,
     evicted: AtomicU64,
     stalled: AtomicU64,
+    above_cap: AtomicU64,
+    exceeded: AtomicU64,
 }
 
 /// A connection among the open ones; dropping it takes it out.
 #[derive(Debug)]
-pub(super) struct Opened {
-    pub(super) connection: Arc<Connection>,
-    /// Whether it is above the cap: only operators and health checks are served on it.
-    pub(super) is_above_cap: bool,
-}
+pub(super) struct Opened(pub(super) Arc<Connection>);
 
 impl Drop for Opened {
     fn drop(&mut self) {
-        self.connection.shared().open().remove(&self.connection.id());
+        let shared = self.0.shared();
+        let mut open = shared.open();
+        open.remove(&self.0.id());
+        shared.count.store(open.len(), Ordering::Relaxed);
     }
 }
 
@@ -112,9 +135,12 @@ impl Connections {
             open: Mutex::default(),
             streams: AtomicUsize::new(0),
             unsent: AtomicU64::new(0),
+            count: AtomicUsize::new(0),
             refused: AtomicU64::new(0),
             evicted: AtomicU64::new(0),
             stalled: AtomicU64::new(0),
+            above_cap: AtomicU64::new(0),
+            exceeded: AtomicU64::new(0),
         }))
     }
 
@@ -123,15 +149,31 @@ impl Connections {
         (max_open / OPERATORS_SHARE).max(4)
     }
 
-    /// How long clients may take.
     pub(super) fn patience(&self) -> Patience {
         self.0.patience
     }
 
-    /// How many streams one HTTP/2 connection may have.
-    pub(super) fn streams_per_connection(&self) -> u32 {
-        let (least, most) = (*STREAMS_PER_CONNECTION.start(), *STREAMS_PER_CONNECTION.end());
-        u32::try_from((self.0.max_open / STREAMS_SHARE).clamp(least, most)).unwrap_or(u32::MAX)
+    /// How many streams an HTTP/2 connection may have; one of a trusted proxy has those of many clients.
+    pub(super) fn streams_per_connection(&self, is_trusted: bool) -> u32 {
+        let (min, max) = (*STREAMS_PER_CONNECTION.start(), *STREAMS_PER_CONNECTION.end());
+        let streams = if is_trusted { max } else { (self.0.max_open / STREAMS_SHARE).clamp(min, max) };
+        u32::try_from(streams).unwrap_or(u32::MAX)
+    }
+
+    /// Counts a request that was refused on a connection above the cap.
+    pub(super) fn count_above_cap(&self) {
+        static REFUSED: Repeats =
+            Repeats::new(|count| tracing::warn!(count, "more requests refused above max_open_connections"));
+        self.0.above_cap.fetch_add(1, Ordering::Relaxed);
+        REFUSED.record(|| tracing::warn!(max_open = self.0.max_open, "request refused above max_open_connections"));
+    }
+
+    /// Counts a request that was refused because its connection holds too much.
+    pub(super) fn count_exceeded(&self, bound: Bound) {
+        static REFUSED: Repeats =
+            Repeats::new(|count| tracing::warn!(count, "more requests refused on connections that hold too much"));
+        self.0.exceeded.fetch_add(1, Ordering::Relaxed);
+        REFUSED.record(|| tracing::warn!(?bound, "request refused on a connection that holds too much"));
     }
 
     /// How many there are and what has happened to them, for Prometheus.
@@ -146,7 +188,15 @@ impl Connections {
                 .value(count(&shared.refused)),
             Sample::counter("connections_evicted", "Idle connections closed to make room for new ones")
                 .value(count(&shared.evicted)),
-            Sample::counter("responses_stalled", "Responses ended because their clients did not receive them")
+            Sample::counter(
+                "connection_requests_refused",
+                "Requests refused because of what their connection holds or is",
+            )
+            .labelled([("reason", "above_cap")], count(&shared.above_cap))
+            .labelled([("reason", "held")], count(&shared.exceeded)),
+            Sample::gauge("http2_streams", "HTTP/2 streams under way")
+                .value(shared.streams.load(Ordering::Relaxed) as f64),
+            Sample::counter("exchanges_stalled", "Requests and responses ended because of their clients' delay")
                 .value(count(&shared.stalled)),
             Sample::gauge("responses_unsent_bytes", "Bytes of large responses that wait for clients")
                 .value(count(&shared.unsent)),
@@ -154,7 +204,7 @@ impl Connections {
     }
 
     /// Takes a connection in, in the place of idle ones if need be; none if there is no room at all.
-    pub(super) fn open(&self, surface: Surface) -> Option<Opened> {
+    pub(super) fn open(&self, surface: Surface, is_trusted: bool) -> Option<Opened> {
         let shared = &self.0;
         let kept = Self::kept_for_operators(shared.max_open);
         let cap = match surface {
@@ -166,14 +216,16 @@ impl Connections {
             shared.evict(&mut open, surface);
         }
         let is_above_cap = open.len() >= cap;
-        if open.len() >= shared.max_open + kept {
+        if open.len() >= shared.max_open + kept && !shared.evict_unproven(&mut open) {
             shared.refused.fetch_add(1, Ordering::Relaxed);
             return None;
         }
         let id = shared.next_id.fetch_add(1, Ordering::Relaxed);
-        let connection = Arc::new(Connection::new(Arc::clone(shared), id, surface));
+        let kind = Kind { surface, is_trusted, is_above_cap };
+        let connection = Arc::new(Connection::new(Arc::clone(shared), id, kind));
         open.insert(id, Arc::clone(&connection));
-        Some(Opened { connection, is_above_cap })
+        shared.count.store(open.len(), Ordering::Relaxed);
+        Some(Opened(connection))
     }
 
     /// Ends what clients keep waiting, and HTTP/2 connections that are not used, until `stop`.
@@ -208,15 +260,24 @@ impl Shared {
         (shortest / 4).clamp(Duration::from_millis(10), Duration::from_millis(250))
     }
 
-    /// Whether as much is open or unsent as may be.
-    fn is_pressed(&self) -> bool {
-        self.unsent.load(Ordering::Relaxed) > MAX_UNSENT || self.streams.load(Ordering::Relaxed) >= self.max_open
+    fn has_much_unsent(&self) -> bool {
+        self.unsent.load(Ordering::Relaxed) > MAX_UNSENT
     }
 
-    /// Ends the connections that have been idle longest. Those of operators give way to operators only.
+    fn has_many_streams(&self) -> bool {
+        self.streams.load(Ordering::Relaxed) > self.max_open
+    }
+
+    /// How many streams each open connection may have where all have as many.
+    fn fair_streams(&self) -> usize {
+        (self.max_open / self.count.load(Ordering::Relaxed).max(1)).max(1)
+    }
+
+    /// Ends the connections below the cap that have been idle longest. Those of operators give way to operators only.
     fn evict(&self, open: &mut HashMap<u64, Arc<Connection>>, newcomer: Surface) {
         let may_go = |connection: &&Arc<Connection>| {
-            connection.is_idle() && (connection.surface() == Surface::Public || newcomer == Surface::Operators)
+            let Kind { surface, is_above_cap, .. } = connection.kind();
+            connection.is_idle() && !is_above_cap && (surface == Surface::Public || newcomer == Surface::Operators)
         };
         let mut idle: Vec<(u64, u64)> =
             open.values().filter(may_go).map(|connection| (connection.last_progress(), connection.id())).collect();
@@ -224,11 +285,20 @@ impl Shared {
         if going > 0 && going < idle.len() {
             idle.select_nth_unstable(going - 1);
         }
-        for (_, id) in idle.iter().take(going) {
-            if let Some(connection) = open.remove(id) {
-                connection.end(Ending::AtOnce);
-                self.evicted.fetch_add(1, Ordering::Relaxed);
-            }
+        idle.iter().take(going).for_each(|(_, id)| self.end_evicted(open, *id));
+    }
+
+    /// Ends the oldest connection above the cap that has not shown to be an operator's; false if there is none.
+    fn evict_unproven(&self, open: &mut HashMap<u64, Arc<Connection>>) -> bool {
+        let is_unproven = |connection: &&Arc<Connection>| connection.kind().is_above_cap && !connection.is_proven();
+        let oldest = open.values().filter(is_unproven).map(|connection| connection.id()).min();
+        oldest.inspect(|id| self.end_evicted(open, *id)).is_some()
+    }
+
+    fn end_evicted(&self, open: &mut HashMap<u64, Arc<Connection>>, id: u64) {
+        if let Some(connection) = open.remove(&id) {
+            connection.end(Ending::AtOnce);
+            self.evicted.fetch_add(1, Ordering::Relaxed);
         }
     }
 
@@ -236,11 +306,15 @@ impl Shared {
         let now = millis(elapsed);
         self.now.store(now, Ordering::Relaxed);
         let patience = &self.patience;
-        let send_timeout =
-            if self.is_pressed() { PRESSED_PATIENCE.min(patience.send_timeout) } else { patience.send_timeout };
+        let pressed = self.has_much_unsent() || self.has_many_streams();
+        let client_patience = if pressed {
+            ClientPatience { response: PRESSED_PATIENCE.min(patience.send_timeout), body: Some(PRESSED_PATIENCE) }
+        } else {
+            ClientPatience { response: patience.send_timeout, body: None }
+        };
         let connections: Vec<Arc<Connection>> = self.open().values().cloned().collect();
         for connection in connections {
-            let stalled = connection.end_stalled(now, send_timeout);
+            let stalled = connection.end_stalled(now, client_patience);
             self.stalled.fetch_add(stalled, Ordering::Relaxed);
             connection.end_unused(now, patience);
         }

@@ -27,7 +27,10 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::Service;
 
 use super::connections::{ClientBody, Connections, Surface};
-use crate::{config::OperatorTokens, log::repeats::Repeats};
+use crate::{
+    config::{Networks, OperatorTokens},
+    log::repeats::Repeats,
+};
 
 /// How long to wait after a failed accept: it fails when descriptors run out, and would fail again at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -45,6 +48,8 @@ pub(crate) struct Listener<S> {
 pub(crate) struct ListenerPolicy {
     /// The process' connections.
     pub(crate) connections: Connections,
+    /// Proxies, on whose connections many clients speak.
+    pub(crate) trusted_proxies: Networks,
     /// What opens the connections above the cap that are kept for operators.
     pub(crate) operator_tokens: OperatorTokens,
     /// How long requests under way may take once told to stop.
@@ -100,7 +105,8 @@ pub(crate) async fn serve<S: Served<B>, B: SentBody>(
         match accepted {
             Ok((stream, peer)) => {
                 // Without room it is closed.
-                if let Some(opened) = policy.connections.open(listener.surface) {
+                let is_trusted = policy.trusted_proxies.contain(peer.ip().to_canonical());
+                if let Some(opened) = policy.connections.open(listener.surface, is_trusted) {
                     let conversation =
                         Conversation { peer, opened, closing: Arc::clone(&closing), policy: policy.clone() };
                     tasks.spawn(conversation.run(stream, listener.service.clone()));

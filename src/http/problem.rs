@@ -274,7 +274,7 @@ impl IntoResponse for Problem {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Some(after) = retry_after {
             // Rounded up: a client that waits this long is not refused again.
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(after.as_millis().div_ceil(1000) as u64));
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(after.as_millis().div_ceil(1000).max(1) as u64));
         }
         if status == StatusCode::UNAUTHORIZED {
             let challenge = if operator { "Bearer realm=\"symbolon operator\"" } else { "Bearer realm=\"symbolon\"" };
@@ -365,5 +365,7 @@ mod tests {
     fn retry_after_is_rounded_up_to_whole_seconds() {
         let response = Problem::from(UserError::Throttled { retry_after: Duration::from_millis(1001) }).into_response();
         assert_eq!(response.headers()[header::RETRY_AFTER], "2");
+        let soon = Problem::from(ProblemKind::Overloaded).retry_after(Duration::from_micros(1)).into_response();
+        assert_eq!(soon.headers()[header::RETRY_AFTER], "1", "at once would be too soon");
     }
 }

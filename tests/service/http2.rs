@@ -41,6 +41,14 @@ impl Http2 {
         response
     }
 
+    /// Begins a request that owes its body.
+    pub async fn owe(&mut self, path: &str) -> h2::SendStream<Bytes> {
+        let uri = format!("http://{}{path}", self.authority);
+        let request = Request::post(uri).header("content-type", "application/json").body(()).expect("a request");
+        self.sender = self.sender.clone().ready().await.expect("room for a stream");
+        self.sender.send_request(request, false).expect("sent").1
+    }
+
     /// Makes so many requests and returns their responses, once all have a head; nothing of their bodies is taken.
     pub async fn stall(&mut self, count: usize, method: &str, path: &str, body: Option<&str>) -> Vec<Stalled> {
         let mut responses = Vec::new();

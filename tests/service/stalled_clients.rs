@@ -61,7 +61,7 @@ async fn a_stream_whose_client_takes_nothing_is_ended_alone() {
     }
     // Its connection goes on.
     assert_eq!(client.stall(1, "GET", "/v1/session", None).await[0].status, 401);
-    assert_eq!(metric(&service, "symbolon_responses_stalled_total").await, 3.0);
+    assert_eq!(metric(&service, "symbolon_exchanges_stalled_total").await, 3.0);
 }
 
 #[tokio::test]
@@ -168,6 +168,55 @@ async fn a_connection_above_the_cap_serves_operators_only() {
         reply.status() == 503 && closes
     })
     .await;
+    let mut refused = Http2::with(&service, 65_535).await;
+    assert_eq!(status_over_http2(&mut refused, "/v1/session").await, 503);
+    until("it is closed, and its client makes another one", async || refused.connection.is_finished()).await;
     assert_eq!(get("/v1/health/live", None).await.status(), 200);
     assert_eq!(get("/v1/operator/stats", Some(&token)).await.status(), 200);
+}
+
+/// So many requests of which the bodies don't come.
+async fn owing(service: &Service, count: usize) -> (Http2, Vec<h2::SendStream<hyper::body::Bytes>>) {
+    let mut client = Http2::with(service, 65_535).await;
+    let mut bodies = Vec::new();
+    for _ in 0..count {
+        bodies.push(client.owe("/v1/login").await);
+    }
+    (client, bodies)
+}
+
+async fn status_over_http2(client: &mut Http2, path: &str) -> u16 {
+    client.stall(1, "GET", path, None).await[0].status
+}
+
+#[tokio::test]
+async fn documents_that_nobody_takes_refuse_nobody() {
+    let service = Service::start().await;
+    let mut clients = Vec::new();
+    for _ in 0..24 {
+        let mut client = Http2::with(&service, 0).await;
+        let stalled = client.stall(2, "GET", "/docs/swagger-ui-bundle.js", None).await;
+        clients.push((client, stalled));
+    }
+    for _ in 0..20 {
+        assert_eq!(service.get("/v1/health/live").send().await.status, 200);
+        assert_eq!(service.get("/v1/session").send().await.status, 401);
+    }
+}
+
+#[tokio::test]
+async fn streams_that_owe_a_body_refuse_nobody() {
+    let settings = [("SYMBOLON_MAX_OPEN_CONNECTIONS", "128")];
+    let service = Service::with(&settings).await;
+    let mut held = Vec::new();
+    for _ in 0..9 {
+        held.push(owing(&service, 16).await);
+    }
+    until("all of them are known", async || metric(&service, "symbolon_http2_streams").await >= 120.0).await;
+    for _ in 0..5 {
+        let mut calm = Http2::with(&service, 65_535).await;
+        assert_eq!(status_over_http2(&mut calm, "/v1/health/live").await, 200);
+        assert_eq!(status_over_http2(&mut calm, "/v1/session").await, 401);
+    }
+    until("they are ended", async || metric(&service, "symbolon_http2_streams").await < 129.0).await;
 }

@@ -1,7 +1,6 @@
 //! A request's body: read ahead, so that a node is asked only once there is something to send, and then passed on as it comes.
 
 use std::{
-    collections::VecDeque,
     future::poll_fn,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -9,9 +8,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Bytes;
 use tokio::time::Sleep;
+use tokio_util::bytes::BytesMut;
 
 use super::BoxError;
 use crate::http::ClientBody;
@@ -31,7 +32,10 @@ pub(in crate::gateway) enum RequestBody {
 /// A body of which the beginning, or all, has been read.
 #[derive(Debug)]
 pub(in crate::gateway) struct Streamed {
-    ahead: VecDeque<Frame<Bytes>>,
+    /// Copied together: a client may send it byte by byte, and each frame would take far more than its data.
+    ahead: BytesMut,
+    /// What came after the data.
+    trailers: Option<HeaderMap>,
     /// None once it has come to its end.
     rest: Option<ClientBody>,
     pace: Pace,
@@ -104,7 +108,7 @@ impl Streamed {
 
     /// Whether nothing more comes.
     fn has_ended(&self) -> bool {
-        self.ahead.is_empty() && self.rest.is_none()
+        self.ahead.is_empty() && self.trailers.is_none() && self.rest.is_none()
     }
 }
 
@@ -172,18 +176,19 @@ impl RequestBody {
             return Ok((Self::Empty, upload));
         }
         let mut streamed = Streamed {
-            ahead: VecDeque::new(),
+            ahead: BytesMut::new(),
+            trailers: None,
             rest: Some(body),
             pace: Pace::new(timeout),
             upload: Arc::clone(&upload),
         };
-        let mut read = 0;
-        while read < READ_AHEAD
+        while streamed.ahead.len() < READ_AHEAD
             && let Some(frame) = poll_fn(|cx| streamed.poll_client(cx)).await
         {
-            let frame = frame?;
-            read += frame.data_ref().map_or(0, Bytes::len);
-            streamed.ahead.push_back(frame);
+            match frame?.into_data() {
+                Ok(data) => streamed.ahead.extend_from_slice(&data),
+                Err(frame) => streamed.trailers = frame.into_trailers().ok(),
+            }
         }
         upload.state().ended = streamed.has_ended();
         Ok((Self::Streamed(Box::new(streamed)), upload))
@@ -200,9 +205,12 @@ impl Body for RequestBody {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let Self::Streamed(body) = self.get_mut() else { return Poll::Ready(None) };
-        let frame = match body.ahead.pop_front() {
-            Some(frame) => Poll::Ready(Some(Ok(frame))),
-            None => body.poll_client(cx),
+        let frame = if !body.ahead.is_empty() {
+            Poll::Ready(Some(Ok(Frame::data(body.ahead.split().freeze()))))
+        } else if let Some(trailers) = body.trailers.take() {
+            Poll::Ready(Some(Ok(Frame::trailers(trailers))))
+        } else {
+            body.poll_client(cx)
         };
         let mut state = body.upload.state();
         state.waits = frame.is_pending();
@@ -224,7 +232,7 @@ impl Body for RequestBody {
 
     fn size_hint(&self) -> SizeHint {
         let Self::Streamed(body) = self else { return SizeHint::with_exact(0) };
-        let ahead: usize = body.ahead.iter().filter_map(Frame::data_ref).map(Bytes::len).sum();
+        let ahead = body.ahead.len();
         let mut hint = body.rest.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint);
         if let Some(upper) = hint.upper() {
             hint.set_upper(upper + ahead as u64);

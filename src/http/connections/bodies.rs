@@ -7,10 +7,11 @@ use std::{
 };
 
 use axum::body::Bytes;
+use http::Response;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::{Buf, Incoming};
 
-use super::{Exchange, connection::is_counted};
+use super::Exchange;
 
 /// A response goes out in pieces of at most so many bytes, each of which the client must take in time.
 const PIECE: usize = 64 * 1024;
@@ -34,7 +35,7 @@ impl Body for ClientBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let frame = Pin::new(&mut self.body).poll_frame(cx);
-        self.exchange.set_working(frame.is_ready());
+        self.exchange.set_owed(frame.is_pending());
         if frame.is_ready() {
             self.exchange.touch();
         }
@@ -57,9 +58,14 @@ pub(in crate::http) struct Outgoing<B> {
     /// What has not gone out of the body's last frame.
     rest: Bytes,
     exchange: Arc<Exchange>,
+    is_shared: bool,
     /// Whether the rest counts for the process.
     is_counted: bool,
 }
+
+/// Marks a response whose body takes no memory, as all responses share it.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::http) struct SharedBody;
 
 /// A piece of a response. It is dropped once it is sent, or never will be.
 pub(in crate::http) struct Piece {
@@ -71,15 +77,21 @@ pub(in crate::http) struct Piece {
 
 impl<B> Outgoing<B> {
     /// The response to an exchange that waits for nothing but its client now.
-    pub(in crate::http) fn new(body: B, exchange: Arc<Exchange>) -> Self {
-        exchange.set_working(false);
-        Self { body, rest: Bytes::new(), exchange, is_counted: false }
+    pub(in crate::http) fn response(response: Response<B>, exchange: Arc<Exchange>) -> Response<Self> {
+        exchange.answer();
+        let is_shared = response.extensions().get::<SharedBody>().is_some();
+        response.map(|body| Self { body, rest: Bytes::new(), exchange, is_shared, is_counted: false })
     }
 
     fn next_piece(&mut self) -> Piece {
         let data = self.rest.split_to(self.rest.len().min(PIECE));
         self.exchange.begin_piece();
-        Piece { length: data.len() as u64, data, is_counted: self.is_counted, exchange: Arc::clone(&self.exchange) }
+        Piece {
+            length: if self.is_shared { 0 } else { data.len() as u64 },
+            data,
+            is_counted: self.is_counted,
+            exchange: Arc::clone(&self.exchange),
+        }
     }
 }
 
@@ -89,16 +101,19 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Outgoing<B> {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Piece>, B::Error>>> {
         if self.rest.is_empty() {
-            let frame = match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+            let polled = Pin::new(&mut self.body).poll_frame(cx);
+            // Until it makes the frame, the client waits for the process.
+            self.exchange.set_working(polled.is_pending());
+            let frame = match ready!(polled) {
                 Some(Ok(frame)) => frame,
                 Some(Err(error)) => return Poll::Ready(Some(Err(error))),
                 None => return Poll::Ready(None),
             };
             match frame.into_data() {
                 Ok(data) => {
-                    let length = data.len() as u64;
-                    self.is_counted = is_counted(length);
-                    self.exchange.hold(length);
+                    if !self.is_shared {
+                        self.is_counted = self.exchange.hold(data.len() as u64);
+                    }
                     self.rest = data;
                 }
                 // Trailers, which have no data.
@@ -126,7 +141,9 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Outgoing<B> {
 
 impl<B> Drop for Outgoing<B> {
     fn drop(&mut self) {
-        self.exchange.release(self.rest.len() as u64, self.is_counted);
+        if !self.is_shared {
+            self.exchange.release(self.rest.len() as u64, self.is_counted);
+        }
     }
 }
 

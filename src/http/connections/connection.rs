@@ -11,7 +11,10 @@ use std::{
 
 use futures_util::task::AtomicWaker;
 
-use super::{MAX_UNSENT_PER_CONNECTION, Patience, Shared, Surface, millis};
+use super::{Bound, ClientPatience, MAX_UNSENT_PER_CONNECTION, Patience, Shared, Surface, millis};
+
+/// Response bytes that are not counted for the process.
+const UNCOUNTED: u64 = 4096;
 
 /// How a connection is to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,13 +33,16 @@ pub(in crate::http) enum Ending {
 pub(in crate::http) struct Connection {
     shared: Arc<Shared>,
     id: u64,
-    surface: Surface,
+    kind: Kind,
     is_http2: AtomicBool,
+    /// Whether it has shown that it is an operator's or a health check's.
+    is_proven: AtomicBool,
     /// When the client last sent or took something, in milliseconds of the process' clock.
     last_progress: AtomicU64,
     /// Requests that this process works on: no one waits for the client.
     working: AtomicUsize,
     unsent: AtomicU64,
+    streams: AtomicUsize,
     exchanges: Mutex<Vec<Weak<Exchange>>>,
     /// The HTTP/2 stream that was begun and has no task yet.
     begun: Mutex<Option<Arc<Exchange>>>,
@@ -50,32 +56,49 @@ pub(in crate::http) struct Exchange {
     connection: Arc<Connection>,
     is_stream: bool,
     is_working: AtomicBool,
-    unsent: Mutex<Unsent>,
+    /// Whether its response has begun: from then on that decides who is waited for.
+    is_answered: AtomicBool,
+    waits: Mutex<Waits>,
     /// Whether an HTTP/2 stream's task goes on: it can be ended without its connection.
     has_task: AtomicBool,
     is_cancelled: AtomicBool,
     waker: AtomicWaker,
 }
 
-/// The pieces of a response that wait for the client.
+/// What the client is waited for.
 #[derive(Debug, Default)]
-struct Unsent {
+struct Waits {
+    /// Pieces of the response that it has not received.
     pieces: usize,
-    /// Since when the oldest one waits, in milliseconds of the process' clock.
-    since: u64,
+    /// Since when the oldest of them waits, in milliseconds of the process' clock.
+    unsent_since: u64,
+    /// Since when the rest of the request's body is waited for.
+    owed_since: Option<u64>,
+}
+
+/// How a connection came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::http) struct Kind {
+    pub(in crate::http) surface: Surface,
+    /// Whether a trusted proxy speaks on it, for many clients.
+    pub(in crate::http) is_trusted: bool,
+    /// Whether it was taken though there were as many as may be: only operators and health checks are served on it.
+    pub(in crate::http) is_above_cap: bool,
 }
 
 impl Connection {
-    pub(super) fn new(shared: Arc<Shared>, id: u64, surface: Surface) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, id: u64, kind: Kind) -> Self {
         Self {
-            // To the millisecond, so that a newcomer is not older than those that were used since the last sweep.
+            // Read exactly: the process' clock is up to a sweep behind, and would make a newcomer look idle.
             last_progress: AtomicU64::new(shared.now().max(millis(shared.started.elapsed()))),
             shared,
             id,
-            surface,
+            kind,
             is_http2: AtomicBool::new(false),
+            is_proven: AtomicBool::new(false),
             working: AtomicUsize::new(0),
             unsent: AtomicU64::new(0),
+            streams: AtomicUsize::new(0),
             exchanges: Mutex::default(),
             begun: Mutex::default(),
             ending: AtomicU8::new(Ending::No as u8),
@@ -87,8 +110,17 @@ impl Connection {
         self.id
     }
 
-    pub(super) fn surface(&self) -> Surface {
-        self.surface
+    pub(in crate::http) fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Notes that an operator or a health check speaks on it.
+    pub(in crate::http) fn prove(&self) {
+        self.is_proven.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_proven(&self) -> bool {
+        self.is_proven.load(Ordering::Relaxed)
     }
 
     pub(super) fn shared(&self) -> &Shared {
@@ -104,9 +136,16 @@ impl Connection {
         self.working.load(Ordering::Relaxed) == 0
     }
 
-    /// Whether so much waits for clients that no response is to be added to it.
-    pub(in crate::http) fn is_pressed(&self) -> bool {
-        self.unsent.load(Ordering::Relaxed) > MAX_UNSENT_PER_CONNECTION || self.shared.is_pressed()
+    /// Which bound of its own, or share of a process' bound that is reached, it is above with the stream just begun.
+    pub(in crate::http) fn exceeded(&self) -> Option<Bound> {
+        let unsent = self.unsent.load(Ordering::Relaxed);
+        if (unsent > MAX_UNSENT_PER_CONNECTION && !self.kind.is_trusted)
+            || (unsent > 0 && self.shared.has_much_unsent())
+        {
+            return Some(Bound::Unsent);
+        }
+        let has_many = || self.streams.load(Ordering::Relaxed) > self.shared.fair_streams();
+        (self.shared.has_many_streams() && has_many()).then_some(Bound::Streams)
     }
 
     /// Begins an exchange.
@@ -115,7 +154,8 @@ impl Connection {
             connection: Arc::clone(self),
             is_stream: is_http2,
             is_working: AtomicBool::new(true),
-            unsent: Mutex::default(),
+            is_answered: AtomicBool::new(false),
+            waits: Mutex::default(),
             has_task: AtomicBool::new(is_http2),
             is_cancelled: AtomicBool::new(false),
             waker: AtomicWaker::new(),
@@ -125,6 +165,7 @@ impl Connection {
         if is_http2 {
             self.is_http2.store(true, Ordering::Relaxed);
             self.shared.streams.fetch_add(1, Ordering::Relaxed);
+            self.streams.fetch_add(1, Ordering::Relaxed);
             *lock(&self.begun) = Some(Arc::clone(&exchange));
         }
         let mut exchanges = lock(&self.exchanges);
@@ -161,8 +202,8 @@ impl Connection {
         self.waker.register(waker);
     }
 
-    /// Ends responses of which a piece has been waiting for longer than `patience`; returns how many.
-    pub(super) fn end_stalled(&self, now: u64, patience: Duration) -> u64 {
+    /// Ends exchanges whose client has been waited for longer than `patience`; returns how many.
+    pub(super) fn end_stalled(&self, now: u64, patience: ClientPatience) -> u64 {
         let mut stalled = Vec::new();
         lock(&self.exchanges).retain(|exchange| {
             let exchange = exchange.upgrade();
@@ -195,6 +236,26 @@ impl Connection {
 }
 
 impl Exchange {
+    /// The rest of the request's body is waited for, or has come.
+    pub(super) fn set_owed(&self, is_owed: bool) {
+        let mut waits = lock(&self.waits);
+        if !is_owed {
+            waits.owed_since = None;
+        } else if waits.owed_since.is_none() {
+            waits.owed_since = Some(self.connection.shared.now());
+        }
+        drop(waits);
+        if !self.is_answered.load(Ordering::Relaxed) {
+            self.set_working(!is_owed);
+        }
+    }
+
+    /// The response has begun.
+    pub(super) fn answer(&self) {
+        self.is_answered.store(true, Ordering::Relaxed);
+        self.set_working(false);
+    }
+
     /// Whether the process works on it, or waits for its client.
     pub(super) fn set_working(&self, is_working: bool) {
         if self.is_working.swap(is_working, Ordering::Relaxed) != is_working {
@@ -212,12 +273,15 @@ impl Exchange {
         self.connection.touch();
     }
 
-    /// `bytes` of the response wait for the client.
-    pub(super) fn hold(&self, bytes: u64) {
+    /// `bytes` of the response wait for the client; the result goes to [`Self::release`].
+    pub(super) fn hold(&self, bytes: u64) -> bool {
         self.connection.unsent.fetch_add(bytes, Ordering::Relaxed);
-        if is_counted(bytes) {
+        // Small ones are bounded by how many requests there are, and all threads would share the count.
+        let is_counted = bytes > UNCOUNTED;
+        if is_counted {
             self.connection.shared.unsent.fetch_add(bytes, Ordering::Relaxed);
         }
+        is_counted
     }
 
     /// They wait no more.
@@ -229,23 +293,26 @@ impl Exchange {
     }
 
     pub(super) fn begin_piece(&self) {
-        let mut unsent = lock(&self.unsent);
-        if unsent.pieces == 0 {
-            unsent.since = self.connection.shared.now();
+        let mut waits = lock(&self.waits);
+        if waits.pieces == 0 {
+            waits.unsent_since = self.connection.shared.now();
         }
-        unsent.pieces += 1;
+        waits.pieces += 1;
     }
 
     pub(super) fn end_piece(&self) {
-        let mut unsent = lock(&self.unsent);
-        unsent.pieces -= 1;
-        unsent.since = self.connection.shared.now();
+        let mut waits = lock(&self.waits);
+        waits.pieces -= 1;
+        waits.unsent_since = self.connection.shared.now();
+        drop(waits);
         self.connection.touch();
     }
 
-    fn is_stalled(&self, now: u64, patience: Duration) -> bool {
-        let unsent = lock(&self.unsent);
-        unsent.pieces > 0 && Duration::from_millis(now.saturating_sub(unsent.since)) > patience
+    fn is_stalled(&self, now: u64, patience: ClientPatience) -> bool {
+        let waits = lock(&self.waits);
+        let is_late = |since: u64, most: Duration| Duration::from_millis(now.saturating_sub(since)) > most;
+        let owes = || waits.owed_since.zip(patience.body).is_some_and(|(since, most)| is_late(since, most));
+        (waits.pieces > 0 && is_late(waits.unsent_since, patience.response)) || (self.is_stream && owes())
     }
 
     /// Ends the stream, or the connection where there is no task to end; false if that was done before.
@@ -254,6 +321,10 @@ impl Exchange {
             let is_first = !self.is_cancelled.swap(true, Ordering::AcqRel);
             self.waker.wake();
             return is_first;
+        }
+        // A proxy ends its own client's stream, and others are on its connection too.
+        if self.is_stream && self.connection.kind.is_trusted {
+            return false;
         }
         let is_first = self.connection.ending() != Ending::AtOnce;
         self.connection.end(Ending::AtOnce);
@@ -276,15 +347,10 @@ impl Drop for Exchange {
         self.set_working(false);
         if self.is_stream {
             self.connection.shared.streams.fetch_sub(1, Ordering::Relaxed);
+            self.connection.streams.fetch_sub(1, Ordering::Relaxed);
         }
         self.connection.touch();
     }
-}
-
-/// Whether so many bytes count for the process too: small ones are bounded by how many requests there are, and all threads
-/// would share the count.
-pub(super) fn is_counted(bytes: u64) -> bool {
-    bytes > 4096
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -13,7 +13,10 @@ use axum::{
 use flate2::{Compression, read::GzDecoder, write::GzEncoder};
 use tokio::sync::OnceCell;
 
-use crate::{http::problem::ProblemKind, secret};
+use crate::{
+    http::{connections::SharedBody, problem::ProblemKind},
+    secret,
+};
 
 /// Clients may keep a document, and ask each time whether it is still the same.
 const CACHE_CONTROL: HeaderValue = HeaderValue::from_static("no-cache");
@@ -65,7 +68,7 @@ impl Document {
         let bytes = match bytes {
             Ok(bytes) => bytes,
             Err(error) => {
-                tracing::error!(error = &*error, "a document could not be recoded");
+                tracing::error!(error = &*error, "document not compressed or expanded");
                 return ProblemKind::Internal.into_response();
             }
         };
@@ -76,6 +79,7 @@ impl Document {
             (header::VARY, HeaderValue::from_static("accept-encoding")),
         ];
         let mut response = (headers, bytes).into_response();
+        response.extensions_mut().insert(SharedBody);
         if as_gzip {
             response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         }

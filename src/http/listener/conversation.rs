@@ -26,14 +26,14 @@ use tokio_io_timeout::TimeoutStream;
 use super::{Closing, ListenerPolicy, SentBody, Served};
 use crate::http::{
     auth,
-    connections::{ClientBody, Ending, Opened, Outgoing, StreamExecutor},
+    connections::{ClientBody, Connection, Ending, Opened, Outgoing, StreamExecutor},
     middleware,
     problem::{Problem, ProblemKind},
     timers::SpareTimer,
 };
 
 /// The largest head of a request, in bytes.
-const LARGEST_HEAD: usize = 64 * 1024;
+const MAX_HEAD_BYTES: usize = 64 * 1024;
 
 /// Request bytes that HTTP/2 clients may send ahead of what is read, on one stream and on all.
 const STREAM_WINDOW: u32 = 64 * 1024;
@@ -59,16 +59,15 @@ impl Conversation {
         let patience = self.policy.connections.patience();
         let builder = self.builder();
         let first_request = Arc::new(Notify::new());
-        let (connection, is_above_cap) = (Arc::clone(&self.opened.connection), self.opened.is_above_cap);
+        let connection = Arc::clone(&self.opened.0);
+        let is_above_cap = connection.kind().is_above_cap;
         let (heard, timer, peer, policy) =
             (Arc::clone(&first_request), SpareTimer::default(), self.peer, self.policy.clone());
         let service = service_fn(move |mut request: Request<Incoming>| {
             heard.notify_one();
             let exchange = connection.begin(request.version() == Version::HTTP_2);
-            let answer = if is_above_cap && !is_privileged(&request, &policy) {
-                Either::Right(std::future::ready(Ok(above_cap())))
-            } else if connection.is_pressed() {
-                Either::Right(std::future::ready(Ok(pressed())))
+            let answer = if let Some(refusal) = refusal(&request, &connection, &policy) {
+                Either::Right(std::future::ready(Ok(refusal)))
             } else {
                 request.extensions_mut().insert(ConnectInfo(peer));
                 request.extensions_mut().insert(timer.clone());
@@ -76,7 +75,7 @@ impl Conversation {
                 // Which is ready at any time, as it holds nothing back.
                 Either::Left(service.clone().call(request))
             };
-            async move { answer.await.map(|response| response.map(|body| Outgoing::new(body, exchange))) }
+            async move { answer.await.map(|response| Outgoing::response(response, exchange)) }
         });
         // hyper would wait for ever, and whatever the response holds with it.
         let mut stream = TimeoutStream::new(stream);
@@ -86,12 +85,12 @@ impl Conversation {
         let (mut asked, mut is_ending, mut registered) = (false, false, None);
         let mut serving = poll_fn(|cx: &mut Context<'_>| {
             // Registered again once an ending was seen: it may be followed by a sooner one.
-            let ending = self.opened.connection.ending();
+            let ending = self.opened.0.ending();
             if registered != Some(ending) {
-                self.opened.connection.register(cx.waker());
+                self.opened.0.register(cx.waker());
                 registered = Some(ending);
             }
-            let ending = self.opened.connection.ending();
+            let ending = self.opened.0.ending();
             // Asked once, so as to be woken, and then only when there is news: it takes a lock that all connections share.
             let mut closes = false;
             if !is_ending && (!asked || self.closing.has_begun()) {
@@ -123,26 +122,53 @@ impl Conversation {
 
     fn builder(&self) -> Builder<StreamExecutor> {
         let connections = &self.policy.connections;
-        let mut builder = Builder::new(StreamExecutor(Arc::clone(&self.opened.connection)));
+        let mut builder = Builder::new(StreamExecutor(Arc::clone(&self.opened.0)));
         builder
             .http1()
             .timer(SpareTimer::default())
             .header_read_timeout(connections.patience().header_timeout)
-            .max_buf_size(LARGEST_HEAD);
+            .max_buf_size(MAX_HEAD_BYTES);
         builder
             .http2()
             .timer(TokioTimer::new())
-            .max_concurrent_streams(connections.streams_per_connection())
+            .max_concurrent_streams(connections.streams_per_connection(self.opened.0.kind().is_trusted))
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
-            .max_header_list_size(LARGEST_HEAD as u32)
+            .max_header_list_size(MAX_HEAD_BYTES as u32)
             .keep_alive_interval(Some(Duration::from_secs(30)));
         builder
     }
 }
 
+/// The answer to a request that its connection has no room for.
+fn refusal<B: SentBody, R>(
+    request: &Request<R>,
+    connection: &Connection,
+    policy: &ListenerPolicy,
+) -> Option<Response<B>> {
+    let is_above_cap = connection.kind().is_above_cap;
+    let exceeded = connection.exceeded();
+    if !is_above_cap && exceeded.is_none() {
+        return None;
+    }
+    if is_privileged(request, policy) {
+        connection.prove();
+        return None;
+    }
+    if is_above_cap {
+        policy.connections.count_above_cap();
+        // There may be room for the next one.
+        connection.end(Ending::Gracefully);
+        return Some(above_cap());
+    }
+    exceeded.map(|bound| {
+        policy.connections.count_exceeded(bound);
+        holds_too_much()
+    })
+}
+
 /// Whether a request is served however many connections there are: those who watch or mend the service must get in.
-fn is_privileged<B>(request: &Request<B>, policy: &ListenerPolicy) -> bool {
+fn is_privileged<R>(request: &Request<R>, policy: &ListenerPolicy) -> bool {
     request.uri().path().starts_with("/v1/health/")
         || auth::bearer(request.headers()).is_some_and(|token| policy.operator_tokens.accept(token))
 }
@@ -154,8 +180,8 @@ fn above_cap<B: SentBody>() -> Response<B> {
     response.map(B::from)
 }
 
-/// The answer while too much waits for clients: it has no body, which would wait too.
-fn pressed<B: SentBody>() -> Response<B> {
+/// The answer on a connection that holds too much. It has no body, which would be held too.
+fn holds_too_much<B: SentBody>() -> Response<B> {
     let mut response = middleware::complete(StatusCode::SERVICE_UNAVAILABLE.into_response());
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     response.map(B::from)
