@@ -161,7 +161,7 @@ impl Gateway {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         *response.version_mut() = Version::HTTP_11;
-        let outcome = if is_failure(response.status()) { Outcome::Failure } else { Outcome::Success };
+        let outcome = outcome(response.status());
         let stall = self.0.policy.timeout;
         response.map(|body| ResponseBody::Forwarded(Forwarded::new(body, lease, outcome, connection, upload, stall)))
     }
@@ -218,9 +218,13 @@ fn said(headers: &HeaderMap, name: Option<&HeaderName>) -> Option<String> {
     headers.get(name?)?.to_str().ok().map(str::to_owned)
 }
 
-/// The node failed, and not just the request.
-fn is_failure(status: StatusCode) -> bool {
-    status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED
+/// What an answer says of its node. A dead store makes all nodes refuse some requests, and ejects none.
+fn outcome(status: StatusCode) -> Outcome {
+    match status {
+        StatusCode::INTERNAL_SERVER_ERROR | StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT => Outcome::Failure,
+        StatusCode::SERVICE_UNAVAILABLE => Outcome::Refused,
+        _ => Outcome::Success,
+    }
 }
 
 fn prepared(
