@@ -14,13 +14,18 @@ use hyper::body::Incoming;
 use super::{
     Gateway, HashBy,
     body::{Forwarded, ReadError, RequestBody, ResponseBody, Upload},
-    headers::{has_plain_length, has_plain_target, is_plainly_coded, prepare_request, prepare_response},
+    headers::{
+        has_plain_length, has_plain_target, has_plain_values, is_plainly_coded, prepare_request, prepare_response,
+    },
     upstream::{self, Reusable, SendError},
 };
 use crate::{
     balancer::{Algorithm, Caller, Lease, Node, Outcome, PickError},
     http::{ClientBody, Problem, ProblemKind, address, auth},
 };
+
+/// Headers of a request that is passed on: nodes take 100, and up to eight are added.
+const MAX_HEADERS: usize = 92;
 
 /// On how many nodes a request is tried at most.
 const ATTEMPTS: usize = 3;
@@ -59,6 +64,12 @@ impl Gateway {
         }
         if !is_plainly_coded(&parts.headers) {
             return closing(problem(ProblemKind::UnknownCoding));
+        }
+        if !has_plain_length(&parts.headers) || !has_plain_values(&parts.headers) {
+            return closing(problem(ProblemKind::Malformed));
+        }
+        if parts.headers.len() > MAX_HEADERS {
+            return closing(problem(ProblemKind::TooManyHeaders));
         }
         let client = match address::of_client(peer.ip(), &parts.headers, &self.0.policy.trusted_proxies) {
             Ok(client) => client,

@@ -20,6 +20,9 @@ use tokio::net::TcpStream;
 
 use super::{body::RequestBody, headers::prepare_http2};
 
+/// Headers of a response that is passed on.
+const MAX_RESPONSE_HEADERS: usize = 256;
+
 /// How connections with nodes are made and kept.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct UpstreamPolicy {
@@ -180,6 +183,7 @@ impl Upstream {
 
     async fn connect(&self) -> Result<http1::SendRequest<RequestBody>, SendError> {
         let (sender, connection) = http1::Builder::new()
+            .max_headers(MAX_RESPONSE_HEADERS)
             .handshake(TokioIo::new(self.dial().await?))
             .await
             .map_err(|source| self.connection_error(source))?;
