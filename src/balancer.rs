@@ -9,7 +9,7 @@
 //!
 //! | danger | what is done |
 //! |---|---|
-//! | a node that fails fast looks quick and attracts traffic | a failure counts as [`Policy::error_penalty`] at least |
+//! | a node that fails fast looks quick and attracts traffic | a failure or a refusal counts as [`Policy::error_penalty`] at least |
 //! | a node that fails goes on getting its share | it is ejected after failures in a row, for longer each time |
 //! | a new node, unmeasured, gets everything | it counts as the median of the others, and starts slowly |
 //! | equal nodes are all seen as the best one by everybody | ties are broken at random |

@@ -11,6 +11,8 @@ pub enum Outcome {
     Success,
     /// The node failed.
     Failure,
+    /// The node answered that it can't serve the request now: it is neither slow nor broken, and no better than others.
+    Refused,
     /// The response did not reach its end.
     Cancelled,
 }

@@ -108,6 +108,7 @@ impl Measured {
                 self.errors.fetch_add(1, Ordering::Relaxed);
                 self.record(took.max(rates.error_penalty_nanos), now, rates);
             }
+            Outcome::Refused => self.record(took.max(rates.error_penalty_nanos), now, rates),
             Outcome::Cancelled => {
                 self.cancelled.fetch_add(1, Ordering::Relaxed);
                 // It says only that the node would have taken longer.

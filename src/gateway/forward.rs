@@ -14,7 +14,9 @@ use hyper::body::Incoming;
 use super::{
     Gateway, HashBy,
     body::{Forwarded, ReadError, RequestBody, ResponseBody, Upload},
-    headers::{has_plain_length, has_plain_target, is_plainly_coded, prepare_request, prepare_response},
+    headers::{
+        has_plain_length, has_plain_target, has_plain_values, is_plainly_coded, prepare_request, prepare_response,
+    },
     upstream::{self, Reusable, SendError},
 };
 use crate::{
@@ -22,6 +24,9 @@ use crate::{
     http::{ClientBody, Problem, ProblemKind, address, auth},
     log::repeats::Repeats,
 };
+
+/// Headers of a request that is passed on: nodes take 100, and up to eight are added.
+const MAX_HEADERS: usize = 92;
 
 /// On how many nodes a request is tried at most.
 const ATTEMPTS: usize = 3;
@@ -60,6 +65,12 @@ impl Gateway {
         }
         if !is_plainly_coded(&parts.headers) {
             return closing(problem(ProblemKind::UnknownCoding));
+        }
+        if !has_plain_length(&parts.headers) || !has_plain_values(&parts.headers) {
+            return closing(problem(ProblemKind::Malformed));
+        }
+        if parts.headers.len() > MAX_HEADERS {
+            return closing(problem(ProblemKind::TooManyHeaders));
         }
         let client = match address::of_client(peer.ip(), &parts.headers, &self.0.policy.trusted_proxies) {
             Ok(client) => client,
@@ -163,7 +174,7 @@ impl Gateway {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         *response.version_mut() = Version::HTTP_11;
-        let outcome = if is_failure(response.status()) { Outcome::Failure } else { Outcome::Success };
+        let outcome = outcome(response.status());
         let stall = self.0.policy.timeout;
         response.map(|body| ResponseBody::Forwarded(Forwarded::new(body, lease, outcome, connection, upload, stall)))
     }
@@ -226,9 +237,13 @@ fn said(headers: &HeaderMap, name: Option<&HeaderName>) -> Option<String> {
     headers.get(name?)?.to_str().ok().map(str::to_owned)
 }
 
-/// The node failed, and not just the request.
-fn is_failure(status: StatusCode) -> bool {
-    status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED
+/// What an answer says of its node. A dead store makes all nodes refuse some requests, and ejects none.
+fn outcome(status: StatusCode) -> Outcome {
+    match status {
+        StatusCode::INTERNAL_SERVER_ERROR | StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT => Outcome::Failure,
+        StatusCode::SERVICE_UNAVAILABLE => Outcome::Refused,
+        _ => Outcome::Success,
+    }
 }
 
 fn prepared(

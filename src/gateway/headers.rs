@@ -93,6 +93,12 @@ pub(super) fn has_plain_length(headers: &HeaderMap) -> bool {
         && lengths.all(|length| Some(length.as_bytes()) == first)
 }
 
+/// Whether no value begins or ends with white space, which HTTP/2 can carry and HTTP/1.1 can't (RFC 9113, section 8.2.1).
+pub(super) fn has_plain_values(headers: &HeaderMap) -> bool {
+    let is_space = |byte: Option<&u8>| byte.is_some_and(|byte| b" \t".contains(byte));
+    headers.values().map(HeaderValue::as_bytes).all(|value| !is_space(value.first()) && !is_space(value.last()))
+}
+
 /// Whether a request says in one way only of which host it asks what (RFC 9112, section 3.2).
 pub(super) fn has_plain_target(parts: &request::Parts) -> bool {
     let mut hosts = parts.headers.get_all(header::HOST).iter();

@@ -27,6 +27,9 @@ const REQUESTS_PER_CONNECTION: usize = 100;
 /// each stream, so that clients who take nothing hold up nobody else.
 const STREAM_WINDOW: u32 = 64 * 1024;
 
+/// Headers of a response that is passed on.
+const MAX_RESPONSE_HEADERS: usize = 256;
+
 /// How connections with nodes are made and kept.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct UpstreamPolicy {
@@ -208,6 +211,7 @@ impl Upstream {
 
     async fn connect(&self) -> Result<http1::SendRequest<RequestBody>, SendError> {
         let (sender, connection) = http1::Builder::new()
+            .max_headers(MAX_RESPONSE_HEADERS)
             .handshake(TokioIo::new(self.dial().await?))
             .await
             .map_err(|source| self.connection_error(source))?;

@@ -97,6 +97,8 @@ problem_kinds! {
     PreconditionFailed = "precondition-failed", PRECONDITION_FAILED, "The resource has changed";
     /// The body is too large.
     TooLarge = "payload-too-large", PAYLOAD_TOO_LARGE, "The request body is too large";
+    /// There are more headers than a node takes.
+    TooManyHeaders = "too-many-headers", REQUEST_HEADER_FIELDS_TOO_LARGE, "The request has too many headers";
     /// The body's content type is not taken.
     UnsupportedType = "unsupported-media-type", UNSUPPORTED_MEDIA_TYPE, "The content type is not JSON";
     /// The reset token is unknown, used or expired.

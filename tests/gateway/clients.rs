@@ -131,6 +131,65 @@ async fn a_response_whose_client_takes_nothing_is_ended() {
 }
 
 #[tokio::test]
+async fn a_large_body_does_not_hide_why_it_is_refused() {
+    let service = Service::start().await;
+    let gateway = gateway_to(&service, &[]).await;
+    let head = "PUT /v1/users/me/password HTTP/1.1\r\nhost: h\r\ncontent-type: application/json\r\n";
+    let request = format!("{head}content-length: 1048576\r\n\r\n{}", " ".repeat(1 << 20));
+    for asked in [&service, &gateway] {
+        for _ in 0..30 {
+            let mut client = Connection::with(asked).await;
+            client.send(&request).await;
+            assert_eq!(client.response().await.0, 401);
+        }
+    }
+}
+
+#[tokio::test]
+async fn as_many_headers_as_the_gateway_takes_a_node_takes_too() {
+    let service = Service::start().await;
+    let gateway = gateway_to(&service, &[]).await;
+    let status = async |count: usize| {
+        let headers: String = (1..count).map(|number| format!("x-{number}: a\r\n")).collect();
+        let mut client = Connection::with(&gateway).await;
+        client.send(format!("GET /v1/session HTTP/1.1\r\nhost: h\r\n{headers}\r\n")).await;
+        client.response().await
+    };
+    for count in [90, 92] {
+        assert_eq!(status(count).await.0, 401, "{count}");
+    }
+    for count in [93, 98, 100] {
+        let (status, body) = status(count).await;
+        assert_eq!((status, body.contains("too-many-headers")), (431, true), "{count}");
+    }
+}
+
+#[tokio::test]
+async fn a_response_may_have_many_headers() {
+    let mut node = Node::start().await;
+    let gateway = gateway_before(&node, &[]).await;
+    let mut client = Connection::with(&gateway).await;
+    client.send("GET /x HTTP/1.1\r\nhost: h\r\n\r\n").await;
+    let headers: String = (0..200).map(|number| format!("x-{number}: a\r\n")).collect();
+    node.request().await.send(format!("HTTP/1.1 200 OK\r\n{headers}content-length: 2\r\n\r\nok")).await;
+    assert_eq!(client.response().await, (200, "ok".to_owned()));
+    assert_eq!(client.header("x-199"), Some("a"));
+}
+
+#[tokio::test]
+async fn what_http_1_can_not_carry_does_not_pass_from_http_2() {
+    let mut node = Node::start().await;
+    let gateway = gateway_before(&node, &[]).await;
+    let mut client = Http2::with(&gateway, 65_535).await;
+    for header in [("x-a", " a"), ("x-a", "a\t"), ("content-length", "")] {
+        let response = client.begin_with("GET", "/x", header, None).await.await;
+        // h2 may have refused it already.
+        let refused = response.map_or(true, |response| response.status() == 400);
+        assert!(refused && node.has_nothing(), "{header:?}");
+    }
+}
+
+#[tokio::test]
 async fn what_a_trusted_proxy_wrote_must_be_an_address() {
     let service = Service::with(&[("SYMBOLON_TRUSTED_PROXIES", "127.0.0.0/8")]).await;
     let gateway = gateway_to(&service, &[("SYMBOLON_TRUSTED_PROXIES", "127.0.0.0/8")]).await;

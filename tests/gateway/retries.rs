@@ -157,3 +157,21 @@ async fn guesses_at_the_gateways_operator_token_are_counted_by_address() {
         assert_eq!(gateway.get(path).bearer(TOKEN.1).send().await.status, 200);
     }
 }
+
+#[tokio::test]
+async fn a_node_that_refuses_requests_stays_in() {
+    let mut node = Node::start().await;
+    let gateway = gateway_before(&node, &[TOKEN]).await;
+    for _ in 0..20 {
+        let mut client = Connection::with(&gateway).await;
+        client.send("GET /x HTTP/1.1\r\nhost: h\r\n\r\n").await;
+        let mut request = node.request().await;
+        let refusal =
+            "HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+        request.send(refusal).await;
+        assert_eq!(client.response().await.0, 503);
+        assert_eq!(client.header("retry-after"), Some("1"));
+    }
+    let node = &seen(&gateway).await["nodes"][0];
+    assert_eq!((&node["ejected"], &node["errors"]), (&Value::from(false), &Value::from(0)), "{node}");
+}

@@ -27,10 +27,21 @@ impl Http2 {
 
     /// Begins a request; its response is read when the test does.
     pub async fn begin(&mut self, method: &str, path: &str, body: Option<&str>) -> ResponseFuture {
+        self.begin_with(method, path, ("content-type", "application/json"), body).await
+    }
+
+    /// Begins a request with a header.
+    pub async fn begin_with(
+        &mut self,
+        method: &str,
+        path: &str,
+        (name, value): (&str, &str),
+        body: Option<&str>,
+    ) -> ResponseFuture {
         let request = Request::builder()
             .method(method)
             .uri(format!("http://{}{path}", self.authority))
-            .header("content-type", "application/json")
+            .header(name, value)
             .body(())
             .expect("a request");
         self.sender = self.sender.clone().ready().await.expect("room for a stream");

@@ -17,6 +17,31 @@ fn a_node_that_fails_at_once_attracts_nothing() {
 }
 
 #[test]
+fn a_node_that_refuses_is_not_ejected_and_attracts_nothing() {
+    for algorithm in [Algorithm::LeastResponseTime, Algorithm::PeakEwma, Algorithm::HealthBased] {
+        let (balancer, now) = balancer(algorithm, Policy::default(), specs(3));
+        for node in 1..3 {
+            answer(&balancer, node, Outcome::Success, seconds(0.05), 10, now);
+        }
+        answer(&balancer, 0, Outcome::Refused, seconds(0.0001), 100, now);
+        let shares = shares(&balancer, &Caller::default(), now, 300);
+        assert_eq!(shares.get("node-0"), None, "{algorithm}: {shares:?}");
+        let stats = balancer.nodes()[0].stats();
+        assert_eq!((stats.errors, stats.ejected_until), (0, None), "{algorithm}");
+    }
+}
+
+#[test]
+fn a_refusal_does_not_end_a_row_of_failures() {
+    let (balancer, now) = balancer(Algorithm::RoundRobin, Policy::default(), specs(4));
+    answer(&balancer, 0, Outcome::Failure, Duration::ZERO, 4, now);
+    answer(&balancer, 0, Outcome::Refused, Duration::ZERO, 1, now);
+    assert_eq!(balancer.nodes()[0].stats().ejected_until, None);
+    answer(&balancer, 0, Outcome::Failure, Duration::ZERO, 1, now);
+    assert!(balancer.nodes()[0].stats().ejected_until.is_some());
+}
+
+#[test]
 fn a_node_is_ejected_after_failures_in_a_row_for_longer_each_time() {
     let (balancer, start) =
         balancer(Algorithm::RoundRobin, Policy { slow_start: Duration::ZERO, ..Policy::default() }, specs(4));

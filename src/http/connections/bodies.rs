@@ -16,16 +16,25 @@ use super::Exchange;
 /// A response goes out in pieces of at most so many bytes, each of which the client must take in time.
 const PIECE: usize = 64 * 1024;
 
-/// The body of a request. While the client owes it, its connection is idle.
+/// The body of a request. While the client owes it, its connection is idle. What was not read of it stays with its exchange.
 #[derive(Debug)]
 pub(crate) struct ClientBody {
-    body: Incoming,
+    /// None only while it is dropped.
+    body: Option<Incoming>,
     exchange: Arc<Exchange>,
 }
 
 impl ClientBody {
     pub(in crate::http) fn new(body: Incoming, exchange: Arc<Exchange>) -> Self {
-        Self { body, exchange }
+        Self { body: Some(body), exchange }
+    }
+}
+
+impl Drop for ClientBody {
+    fn drop(&mut self) {
+        if let Some(body) = self.body.take().filter(|body| !body.is_end_stream()) {
+            self.exchange.leave_unread(body);
+        }
     }
 }
 
@@ -34,7 +43,8 @@ impl Body for ClientBody {
     type Error = hyper::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let frame = Pin::new(&mut self.body).poll_frame(cx);
+        let Some(body) = &mut self.body else { return Poll::Ready(None) };
+        let frame = Pin::new(body).poll_frame(cx);
         self.exchange.set_owed(frame.is_pending());
         if frame.is_ready() {
             self.exchange.touch();
@@ -43,11 +53,11 @@ impl Body for ClientBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.body.as_ref().is_none_or(Incoming::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        self.body.as_ref().map_or_else(SizeHint::default, Incoming::size_hint)
     }
 }
 

@@ -10,6 +10,7 @@ use std::{
 };
 
 use futures_util::task::AtomicWaker;
+use hyper::body::Incoming;
 
 use super::{Bound, ClientPatience, MAX_UNSENT_PER_CONNECTION, Patience, Shared, Surface, millis};
 
@@ -59,6 +60,8 @@ pub(in crate::http) struct Exchange {
     /// Whether its response has begun: from then on that decides who is waited for.
     is_answered: AtomicBool,
     waits: Mutex<Waits>,
+    /// What the client still sends, and nobody reads.
+    unread: Mutex<Option<Incoming>>,
     /// Whether an HTTP/2 stream's task goes on: it can be ended without its connection.
     has_task: AtomicBool,
     is_cancelled: AtomicBool,
@@ -156,6 +159,7 @@ impl Connection {
             is_working: AtomicBool::new(true),
             is_answered: AtomicBool::new(false),
             waits: Mutex::default(),
+            unread: Mutex::default(),
             has_task: AtomicBool::new(is_http2),
             is_cancelled: AtomicBool::new(false),
             waker: AtomicWaker::new(),
@@ -257,7 +261,7 @@ impl Exchange {
     }
 
     /// Whether the process works on it, or waits for its client.
-    pub(super) fn set_working(&self, is_working: bool) {
+    pub(in crate::http) fn set_working(&self, is_working: bool) {
         if self.is_working.swap(is_working, Ordering::Relaxed) != is_working {
             let working = &self.connection.working;
             if is_working {
@@ -266,6 +270,18 @@ impl Exchange {
                 working.fetch_sub(1, Ordering::Relaxed)
             };
         }
+    }
+
+    /// Keeps what was not read of the request's body. HTTP/2 resets the stream instead.
+    pub(super) fn leave_unread(&self, body: Incoming) {
+        if !self.is_stream {
+            *lock(&self.unread) = Some(body);
+        }
+    }
+
+    /// What was not read of the request's body, once the request is answered.
+    pub(in crate::http) fn take_unread(&self) -> Option<Incoming> {
+        lock(&self.unread).take()
     }
 
     /// The client has sent something.

@@ -1,6 +1,7 @@
 //! One connection, from its first byte to its last.
 
 use std::{
+    convert::Infallible,
     error::Error,
     future::poll_fn,
     net::SocketAddr,
@@ -15,7 +16,11 @@ use axum::{
     response::IntoResponse,
 };
 use futures_util::future::Either;
-use hyper::{body::Incoming, service::service_fn};
+use http_body_util::BodyExt;
+use hyper::{
+    body::{Body, Incoming},
+    service::service_fn,
+};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::conn::auto::Builder,
@@ -26,7 +31,7 @@ use tokio_io_timeout::TimeoutStream;
 use super::{Closing, ListenerPolicy, SentBody, Served};
 use crate::http::{
     auth,
-    connections::{ClientBody, Connection, Ending, Opened, Outgoing, StreamExecutor},
+    connections::{ClientBody, Connection, Ending, Exchange, Opened, Outgoing, StreamExecutor},
     middleware,
     problem::{Problem, ProblemKind},
     timers::SpareTimer,
@@ -38,6 +43,10 @@ const MAX_HEAD_BYTES: usize = 64 * 1024;
 /// Request bytes that HTTP/2 clients may send ahead of what is read, on one stream and on all.
 const STREAM_WINDOW: u32 = 64 * 1024;
 const CONNECTION_WINDOW: u32 = 512 * 1024;
+
+/// How much of a body that is not wanted is read before its request is answered, in bytes, and for how long.
+const MAX_DISCARDED: usize = 2 << 20;
+const DISCARD_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long a connection above the cap may take to show that it is an operator's.
 const PROOF_TIMEOUT: Duration = Duration::from_secs(1);
@@ -66,6 +75,7 @@ impl Conversation {
         let service = service_fn(move |mut request: Request<Incoming>| {
             heard.notify_one();
             let exchange = connection.begin(request.version() == Version::HTTP_2);
+            let expects_continue = request.headers().contains_key(header::EXPECT);
             let answer = if let Some(refusal) = refusal(&request, &connection, &policy) {
                 Either::Right(std::future::ready(Ok(refusal)))
             } else {
@@ -75,7 +85,15 @@ impl Conversation {
                 // Which is ready at any time, as it holds nothing back.
                 Either::Left(service.clone().call(request))
             };
-            async move { answer.await.map(|response| Outgoing::response(response, exchange)) }
+            async move {
+                let Ok(response) = answer.await;
+                // One that waits to be told to go on has sent nothing.
+                if let Some(unread) = exchange.take_unread().filter(|_| !expects_continue) {
+                    // Closed with bytes unread, the connection is reset, and the client may never see the response.
+                    discard(unread, &exchange).await;
+                }
+                Ok::<_, Infallible>(Outgoing::response(response, exchange))
+            }
         });
         // hyper would wait for ever, and whatever the response holds with it.
         let mut stream = TimeoutStream::new(stream);
@@ -137,6 +155,25 @@ impl Conversation {
             .max_header_list_size(MAX_HEAD_BYTES as u32)
             .keep_alive_interval(Some(Duration::from_secs(30)));
         builder
+    }
+}
+
+/// Reads on what nobody wants, within bounds.
+async fn discard(mut body: Incoming, exchange: &Exchange) {
+    if body.size_hint().lower() > MAX_DISCARDED as u64 {
+        return;
+    }
+    exchange.set_working(false);
+    let read = async {
+        let mut left = MAX_DISCARDED;
+        while left > 0
+            && let Some(Ok(frame)) = body.frame().await
+        {
+            left = left.saturating_sub(frame.data_ref().map_or(0, |data| data.len()));
+        }
+    };
+    if tokio::time::timeout(DISCARD_TIMEOUT, read).await.is_err() {
+        tracing::debug!("a body that is not wanted took too long");
     }
 }
 
