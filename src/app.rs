@@ -58,6 +58,7 @@ struct Inner {
     tuner: Tuner,
     admission: Admission,
     connections: Connections,
+    dependencies: readiness::Dependencies,
     draining: CancellationToken,
     tasks: TaskTracker,
 }

@@ -30,6 +30,7 @@ mod registration;
 mod scaling;
 mod sessions;
 mod stalled_clients;
+mod standbys;
 mod throttling;
 mod transfer;
 mod tuning;

@@ -6,7 +6,9 @@ use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    App, Inner, scaling,
+    App, Inner,
+    readiness::Dependencies,
+    scaling,
     stores::{self, OpenShards, StartError},
     tuning::{self, Dials},
 };
@@ -99,6 +101,7 @@ impl Server {
             sessions,
             users,
             connections,
+            dependencies: Dependencies::default(),
             draining,
             tasks: TaskTracker::new(),
             settings,
@@ -263,6 +266,8 @@ fn start_background(app: &App, tracker: &TaskTracker, stop: &CancellationToken) 
             async move { catalog.follow(stop).await }
         });
     }
+    let watched = app.clone();
+    supervise(tracker, stop, "dependencies", move |stop| watched.clone().watch_dependencies(stop));
     let (monitor, interval, data) =
         (app.monitor().clone(), app.settings().monitor_interval, app.settings().data.clone());
     supervise(tracker, stop, "monitor", move |stop| monitor.clone().run(interval, data.clone(), stop));

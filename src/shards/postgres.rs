@@ -18,8 +18,8 @@ use async_trait::async_trait;
 use claims::Claims;
 use lookups::Lookups;
 use sqlx::{
-    Postgres,
-    postgres::{PgArguments, PgConnectOptions, PgPoolOptions, PgRow},
+    Connection, Postgres,
+    postgres::{PgArguments, PgConnectOptions, PgRow},
 };
 use users::Users;
 use uuid::Uuid;
@@ -30,6 +30,7 @@ use crate::{
     breaker::Circuit,
     migrations::{Source, migrator},
     passwords::PasswordHash,
+    postgres::Dialer,
     store_error::StoreError,
     users::{LoginName, User, UserId},
 };
@@ -46,7 +47,7 @@ const PREPARE_PATIENCE: Duration = Duration::from_secs(60);
 /// One shard.
 #[derive(Debug)]
 pub struct PgShard {
-    options: PgConnectOptions,
+    dialer: Dialer,
     access: Arc<Access>,
     users: Lookups<Users>,
     claims: Lookups<Claims>,
@@ -87,10 +88,9 @@ pub enum PrepareError {
 impl PgShard {
     /// A shard that connects when it is first used. Until [`Self::prepare`] has succeeded it is unavailable.
     pub fn new(shard_id: &str, options: PgConnectOptions, limits: ShardLimits) -> Self {
-        let options = options.application_name("symbolon");
         let access = Arc::new(Access::new(shard_id, options.clone(), &limits));
         Self {
-            options,
+            dialer: Dialer::new(options, "symbolon", &[]),
             users: Lookups::new(Arc::clone(&access), &limits),
             claims: Lookups::new(Arc::clone(&access), &limits),
             access,
@@ -123,22 +123,18 @@ impl PgShard {
 
     /// Over a connection of its own: a migration may take longer than a request.
     async fn claim_database(&self, epoch: i64) -> Result<String, Box<dyn std::error::Error + Send + Sync>> {
-        let pool = PgPoolOptions::new()
-            .max_connections(1)
-            .acquire_timeout(CONNECT_PATIENCE)
-            .test_before_acquire(false)
-            .connect_lazy_with(self.options.clone());
         let claimed = async {
+            let mut connection = tokio::time::timeout(CONNECT_PATIENCE, self.dialer.dial()).await??;
             let mut migrator = migrator(MIGRATIONS);
             migrator.dangerous_set_table_name(MIGRATIONS_TABLE);
-            migrator.run(&pool).await?;
+            migrator.run_direct(None, &mut connection, false).await?;
             sqlx::query("INSERT INTO shard (singleton, shard_id, epoch) VALUES (true, $1, $2) ON CONFLICT DO NOTHING")
                 .bind(self.id())
                 .bind(epoch)
-                .execute(&pool)
+                .execute(&mut connection)
                 .await?;
-            let shard_id = sqlx::query_scalar("SELECT shard_id FROM shard").fetch_one(&pool).await?;
-            pool.close().await;
+            let shard_id = sqlx::query_scalar("SELECT shard_id FROM shard").fetch_one(&mut connection).await?;
+            connection.close().await?;
             Ok(shard_id)
         };
         tokio::time::timeout(PREPARE_PATIENCE, claimed).await?

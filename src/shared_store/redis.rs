@@ -29,6 +29,7 @@ mod hints;
 mod node;
 mod nodes;
 mod notes;
+mod role;
 mod scripts;
 mod session_reads;
 mod sessions;
