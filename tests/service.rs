@@ -17,6 +17,7 @@ mod metrics;
 mod names;
 mod operator;
 mod passwords;
+mod pgbouncer;
 mod postgres_tls;
 mod preferences;
 mod processes;

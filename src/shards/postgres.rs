@@ -35,7 +35,10 @@ use crate::{
     users::{LoginName, User, UserId},
 };
 
-const MIGRATIONS: &[Source] = &[("users", include_str!("../../migrations/postgres/shard/0001_users.sql"))];
+const MIGRATIONS: &[Source] = &[
+    ("users", include_str!("../../migrations/postgres/shard/0001_users.sql")),
+    ("fence isolation", include_str!("../../migrations/postgres/shard/0002_fence_isolation.sql")),
+];
 
 /// The table that notes which migrations have run; a catalog in the same database has its own.
 const MIGRATIONS_TABLE: &str = "symbolon_shard_migrations";
