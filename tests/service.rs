@@ -8,6 +8,7 @@ mod catalog;
 mod command_line;
 mod cookies;
 mod crashes;
+mod disks;
 mod documents;
 mod fleet;
 pub mod harness;

@@ -38,7 +38,7 @@ impl Switched {
     }
 
     async fn write(&self) -> u16 {
-        let patch = json!({"at": Instant::now().elapsed().as_nanos()});
+        let patch = json!({"id": uuid::Uuid::new_v4()});
         let request = self.service.patch("/v1/users/me/preferences", patch).bearer(&self.token);
         request.send().await.status.as_u16()
     }
