@@ -5,6 +5,7 @@ mod audit;
 mod bad_input;
 mod balancing;
 mod catalog;
+mod clocks;
 mod command_line;
 mod cookies;
 mod crashes;

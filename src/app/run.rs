@@ -18,7 +18,7 @@ use crate::{
     compaction,
     config::Settings,
     descriptors::{self, Needs},
-    fleet::{Fleet, Leader, Scaling},
+    fleet::{Fleet, Leader, ProcessId, Scaling},
     http::{self, Connections, Listener, ListenerPolicy, Surface},
     load::{Load, LoadMeter},
     metrics::RequestMetrics,
@@ -76,8 +76,9 @@ impl Server {
         let draining = CancellationToken::new();
         let node = Node::new(node_spec(&settings, listener.local_addr().unwrap_or(settings.listen)));
         let (said_load, load) = watch::channel(None);
-        let leader = Leader::new(stores.shared.clone(), node.spec().id.clone(), draining.clone());
-        let fleet = Fleet::new(stores.shared.clone(), node, load, draining.clone());
+        let process = ProcessId::new(node.spec().id.clone());
+        let leader = Leader::new(stores.shared.clone(), process.clone(), draining.clone());
+        let fleet = Fleet::new(stores.shared.clone(), process, node, load, draining.clone());
         let app = App(Arc::new(Inner {
             scaling: Scaling::new(
                 stores.shared.clone(),
@@ -291,10 +292,10 @@ fn start_tuning(app: &App, dials: Dials, files: Vec<Arc<Database>>, tracker: &Ta
     supervise(tracker, stop, "tuner switch", move |stop| tuning::follow_switch(switched.clone(), views.clone(), stop));
     let (passwords, hashing) = (app.0.passwords.clone(), dials.hashing);
     supervise(tracker, stop, "hashing", move |stop| tuning::bound_hashing(passwords.clone(), hashing.clone(), stop));
-    let (shared, instance): (Arc<dyn SharedStore>, _) = (app.0.shared.clone(), app.fleet().own().spec().id.clone());
+    let (shared, process): (Arc<dyn SharedStore>, _) = (app.0.shared.clone(), app.fleet().process().clone());
     let interval = dials.reap_interval;
     supervise(tracker, stop, "reaper", move |stop| {
-        reaper::run(shared.clone(), instance.clone(), interval.clone(), stop)
+        reaper::run(shared.clone(), process.clone(), interval.clone(), stop)
     });
     let Some(embedded) = dials.embedded else { return };
     let (cached, caches) = (files.clone(), embedded.clone());

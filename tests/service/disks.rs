@@ -60,6 +60,8 @@ async fn a_file_that_is_missing_is_not_made_anew() {
 async fn an_instance_whose_file_is_taken_away_is_not_ready() {
     let service = Service::start().await;
     let file = service.data().join("db-node-1.sqlite");
+    // From here on there is a connection with the file, wherever it goes.
+    assert_eq!(service.get("/v1/health/ready").send().await.status, 200);
     std::fs::rename(&file, service.data().join("aside")).expect("a file");
     let ready = service.get("/v1/health/ready").send().await;
     assert_eq!((ready.status.as_u16(), &ready.json()["dependencies"][2]["up"]), (503, &false.into()));

@@ -23,11 +23,12 @@ struct Switched {
 }
 
 impl Switched {
+    /// With one connection to each shard, which is used by whatever comes next.
     async fn start() -> Self {
         let mut fleet = Fleet::start();
         let line = Proxy::to(fleet.postgres[1].port());
         fleet.shards = fleet.shards.replace(&format!(":{}/", fleet.postgres[1].port()), &format!(":{}/", line.port()));
-        let service = fleet.instance().await;
+        let service = fleet.instance_with(&[("SYMBOLON_SHARD_CONNECTIONS", "1")]).await;
         let names = one_on_each(&service).await;
         let token = service.login(&names[2]).await;
         Self { fleet, line, service, token }
