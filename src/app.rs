@@ -60,6 +60,7 @@ struct Inner {
     tuner: Tuner,
     admission: Admission,
     connections: Connections,
+    dependencies: readiness::Dependencies,
     draining: CancellationToken,
     tasks: TaskTracker,
 }

@@ -3,6 +3,7 @@
 
 pub mod leader;
 mod observation;
+mod process;
 mod scaling;
 mod view;
 mod watch;
@@ -15,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 pub use self::{
     leader::Leader,
     observation::DemandUnknown,
+    process::{ProcessId, instance_of},
     scaling::{DECIDE_EVERY, Decided, STANDS, Scaling, last as last_decision},
     view::{FleetNode, FleetView, Member},
     watch::{FleetWatch, TUNING},
@@ -38,6 +40,7 @@ pub const GONE_AFTER: Duration = Duration::from_millis(3500);
 pub struct Fleet {
     registry: Arc<dyn SharedStore>,
     watch: FleetWatch,
+    process: ProcessId,
     own: Arc<Node>,
     load: Receiver<Option<Load>>,
     draining: CancellationToken,
@@ -63,20 +66,26 @@ impl Sighting {
 }
 
 impl Fleet {
-    /// `own` is the node that this instance's requests are counted on, `load` what else it says of itself; `draining` is
+    /// `own` is the node that the requests of `process` are counted on, `load` what else it says of itself; `draining` is
     /// cancelled when it is about to leave.
     pub fn new(
         registry: Arc<dyn SharedStore>,
+        process: ProcessId,
         own: Arc<Node>,
         load: Receiver<Option<Load>>,
         draining: CancellationToken,
     ) -> Self {
-        Self { watch: FleetWatch::new(registry.clone()), registry, own, load, draining }
+        Self { watch: FleetWatch::new(registry.clone()), registry, process, own, load, draining }
     }
 
     /// What keeps the last known fleet.
     pub fn watch(&self) -> &FleetWatch {
         &self.watch
+    }
+
+    /// Which process this is.
+    pub fn process(&self) -> &ProcessId {
+        &self.process
     }
 
     /// The node that this instance's requests are counted on.
@@ -99,6 +108,7 @@ impl Fleet {
             max_connections: u64::from(spec.max_connections),
             average_response_time: stats.average_response_time.as_secs_f64(),
             load: self.load.borrow().clone(),
+            process_id: Some(self.process.nonce()),
         }
     }
 
@@ -107,13 +117,14 @@ impl Fleet {
         let mut ticks = tokio::time::interval(HEARTBEAT);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let (mut failing, mut said_draining) = (false, false);
+        let mut twins = Twins::default();
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
                 () = self.draining.cancelled(), if !said_draining => said_draining = true,
                 _ = ticks.tick() => {}
             }
-            match self.registry.heartbeat(&self.record(), Timestamp::now()).await {
+            match self.registry.heartbeat(&self.record()).await {
                 Err(error) if !failing => {
                     failing = true;
                     tracing::warn!(
@@ -121,11 +132,14 @@ impl Fleet {
                         "the fleet does not hear of this instance"
                     );
                 }
-                Ok(()) if failing => {
-                    failing = false;
-                    tracing::info!("the fleet hears of this instance again");
+                Ok(before) => {
+                    twins.look(&self.process, before.as_ref());
+                    if failing {
+                        failing = false;
+                        tracing::info!("the fleet hears of this instance again");
+                    }
                 }
-                _ => {}
+                Err(_) => {}
             }
         }
         if let Err(error) = self.registry.leave(&self.own.spec().id).await {
@@ -164,5 +178,29 @@ impl Fleet {
         let (mut view, own) = (view.clone(), self.record());
         view.instances.insert(own.id.clone(), Member { record: own, seen_at: Timestamp::now() });
         view
+    }
+}
+
+/// Finds out whether another process says that it is this instance.
+#[derive(Debug, Default)]
+struct Twins {
+    spoke: bool,
+    reported: bool,
+}
+
+impl Twins {
+    /// Says so in the log if another process spoke since `process` did. A record from before it began is of the process that
+    /// it replaces.
+    fn look(&mut self, process: &ProcessId, before: Option<&InstanceRecord>) {
+        let other = before.filter(|record| record.process_id.is_some_and(|id| id != process.nonce()));
+        if let Some(record) = other.filter(|_| self.spoke && !self.reported) {
+            self.reported = true;
+            tracing::error!(
+                instance_id = record.id,
+                url = record.url,
+                "instance_id: another process has the same one, so the fleet sees only one of them; give each its own"
+            );
+        }
+        self.spoke = true;
     }
 }

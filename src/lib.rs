@@ -25,6 +25,7 @@ pub mod migrations;
 pub mod monitor;
 pub mod partitioner;
 pub mod passwords;
+mod postgres;
 pub mod reaper;
 pub mod scaler;
 pub mod secret;

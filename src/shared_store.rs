@@ -2,7 +2,8 @@
 //! operators tell the balancers, notes, and locks.
 //!
 //! One trait for each concern, so that each system sees only its own; [`SharedStore`] is all of them in one place.
-//! Instants come from the caller where a decision depends on them.
+//! Instants come from the caller where a decision depends on them, but for the registry and locks: which instances are there,
+//! and who holds a lock, is decided by the store's own clock, as those of instances may differ.
 
 mod balancing;
 mod notes;
@@ -43,8 +44,8 @@ pub trait SharedStore:
     /// Whether the store answers.
     async fn ping(&self) -> Result<(), StoreError>;
 
-    /// Removes what has expired: sessions, generations, full throttle buckets, forgotten instances. Returns how many
-    /// sessions went.
+    /// Removes what has expired: sessions, generations, full throttle buckets, forgotten instances, and ids that
+    /// were taken out of the balancers and gone for a day. Returns how many sessions went.
     async fn reap(&self, now: Timestamp) -> Result<u64, StoreError>;
 
     /// Whether requests to the store pass; a store without a network between has nothing to break.
@@ -276,16 +277,19 @@ pub struct InstanceRecord {
     /// What it is offered and uses; none before it has measured that.
     #[serde(default)]
     pub load: Option<Load>,
+    /// Which process said it, so that two with one id are told apart; none by older versions.
+    #[serde(default)]
+    pub process_id: Option<Uuid>,
 }
 
 /// The instances of the fleet.
 #[async_trait]
 pub trait InstanceRegistry: Send + Sync + Debug {
-    /// Registers or refreshes an instance.
-    async fn heartbeat(&self, record: &InstanceRecord, now: Timestamp) -> Result<(), StoreError>;
+    /// Registers or refreshes an instance. Returns what was last said under its id, if anything.
+    async fn heartbeat(&self, record: &InstanceRecord) -> Result<Option<InstanceRecord>, StoreError>;
 
-    /// The instances seen since `since`, by id, and when each was last seen.
-    async fn instances(&self, since: Timestamp) -> Result<BTreeMap<String, (InstanceRecord, Timestamp)>, StoreError>;
+    /// The instances seen within the last `age`, by id, and when each was last seen.
+    async fn instances(&self, age: Duration) -> Result<BTreeMap<String, (InstanceRecord, Timestamp)>, StoreError>;
 
     /// Forgets an instance.
     async fn leave(&self, instance_id: &str) -> Result<(), StoreError>;
@@ -294,21 +298,16 @@ pub trait InstanceRegistry: Send + Sync + Debug {
 /// Locks among instances, each with a fence: a number that rises with every change of holder.
 #[async_trait]
 pub trait LockStore: Send + Sync + Debug {
-    /// Takes or extends a lock until `now + lease`; `None` while another holder has it. A holder that was late gets a
-    /// new fence, so what it did under the old one can be told apart.
-    async fn acquire_lock(
-        &self,
-        name: &str,
-        holder: &str,
-        lease: Duration,
-        now: Timestamp,
-    ) -> Result<Option<u64>, StoreError>;
+    /// Takes or extends a lock for `lease`, which is the same for all who want it; `None` while another holder has it. A
+    /// holder that was late gets a new fence, so what it did under the old one can be told apart. A lock that ends later than
+    /// a lease from now, as the store's clock went back, is shortened to one.
+    async fn acquire_lock(&self, name: &str, holder: &str, lease: Duration) -> Result<Option<u64>, StoreError>;
 
     /// Gives the lock up if this holder has it.
     async fn release_lock(&self, name: &str, holder: &str) -> Result<(), StoreError>;
 
-    /// Who has the lock at `now`, and its fence.
-    async fn holder(&self, name: &str, now: Timestamp) -> Result<Option<(String, u64)>, StoreError>;
+    /// Who has the lock, and its fence.
+    async fn holder(&self, name: &str) -> Result<Option<(String, u64)>, StoreError>;
 }
 
 impl UserSnapshot {

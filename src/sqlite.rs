@@ -12,16 +12,17 @@ mod upkeep;
 use std::{
     fs::{File, OpenOptions},
     io,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
 use sqlx::{
-    Connection, Executor, Sqlite, SqlitePool, Transaction,
+    AssertSqlSafe, Connection, Executor, Sqlite, SqlitePool, Transaction,
     sqlite::{SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 use tokio::sync::{Mutex, MutexGuard};
@@ -50,6 +51,11 @@ pub enum Durability {
 #[derive(Debug)]
 pub struct Database {
     name: String,
+    path: PathBuf,
+    /// Which file it is: another one may take its path.
+    identity: (u64, u64),
+    /// Whether the last write failed of the disk.
+    is_failing: AtomicBool,
     readers: SqlitePool,
     full: SqlitePool,
     relaxed: SqlitePool,
@@ -60,7 +66,7 @@ pub struct Database {
 /// A write transaction and the writer's turn; dropping it rolls back.
 pub struct Write<'a> {
     transaction: Transaction<'static, Sqlite>,
-    name: &'a str,
+    database: &'a Database,
     _turn: MutexGuard<'a, ()>,
 }
 
@@ -81,7 +87,9 @@ impl std::ops::DerefMut for Write<'_> {
 impl Write<'_> {
     /// Commits; once this returns, the changes are as durable as was asked for.
     pub async fn commit(self) -> Result<(), StoreError> {
-        self.transaction.commit().await.map_err(|source| unavailable(self.name, Outcome::Unknown, source))
+        self.transaction.commit().await.map_err(|source| self.database.unavailable(source))?;
+        self.database.is_failing.store(false, Ordering::Relaxed);
+        Ok(())
     }
 }
 
@@ -96,6 +104,9 @@ impl Database {
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(BUSY_TIMEOUT);
         migrate(path, options.clone(), migrations).await.map_err(fail)?;
+        // From here on it is there: a connection that finds it gone must not make an empty one.
+        let options = options.create_if_missing(false);
+        let identity = identity(path).map_err(|source| fail(source.into()))?;
         let cache_kib = Arc::new(AtomicU64::new(CACHE_KIB));
         let pool = |connections| {
             let cache_kib = Arc::clone(&cache_kib);
@@ -108,9 +119,12 @@ impl Database {
         };
         Ok(Self {
             name: name.to_owned(),
+            path: path.to_owned(),
+            identity,
+            is_failing: AtomicBool::new(false),
             readers: pool(READERS).connect_lazy_with(options.clone().pragma("query_only", "on")),
-            full: pool(1).connect_lazy_with(options.clone()),
-            relaxed: pool(1).connect_lazy_with(options.synchronous(SqliteSynchronous::Normal)),
+            full: closing_unknown(pool(1)).connect_lazy_with(options.clone()),
+            relaxed: closing_unknown(pool(1)).connect_lazy_with(options.synchronous(SqliteSynchronous::Normal)),
             turn: Mutex::new(()),
             cache_kib,
         })
@@ -134,22 +148,42 @@ impl Database {
         };
         let turn = self.turn.lock().await;
         let begun = pool.begin_with("BEGIN IMMEDIATE").await;
-        let transaction = begun.map_err(|source| unavailable(&self.name, Outcome::NotSent, source))?;
-        Ok(Write { transaction, name: &self.name, _turn: turn })
+        let transaction = begun.map_err(|source| self.failed(Outcome::NotSent, source))?;
+        Ok(Write { transaction, database: self, _turn: turn })
     }
 
-    /// Whether the file can be read.
+    /// Whether the file is there and can be read, and written if the last write failed.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        sqlx::query("SELECT 1 FROM sqlite_schema LIMIT 1")
-            .execute(&self.readers)
-            .await
-            .map(drop)
-            .map_err(|source| self.unavailable(source))
+        let found = identity(&self.path).map_err(|source| self.unavailable(source.into()))?;
+        if found != self.identity {
+            let replaced = io::Error::other("another file has taken its place");
+            return Err(self.unavailable(replaced.into()));
+        }
+        let read = sqlx::query("SELECT 1 FROM sqlite_schema LIMIT 1").execute(&self.readers).await;
+        read.map_err(|source| self.unavailable(source))?;
+        if self.is_failing.load(Ordering::Relaxed) { self.try_to_write().await } else { Ok(()) }
+    }
+
+    /// Writes what is there already: a page of the file.
+    async fn try_to_write(&self) -> Result<(), StoreError> {
+        let mut write = self.write(Durability::Full).await?;
+        let version = sqlx::query_scalar::<_, i64>("PRAGMA user_version").fetch_one(&mut **write).await;
+        let version = version.map_err(|source| self.unavailable(source))?;
+        let same = AssertSqlSafe(format!("PRAGMA user_version = {version}"));
+        write.execute(same).await.map_err(|source| self.unavailable(source))?;
+        write.commit().await
     }
 
     /// A driver error as a store error.
     pub fn unavailable(&self, source: sqlx::Error) -> StoreError {
-        unavailable(&self.name, Outcome::Unknown, source)
+        self.failed(Outcome::Unknown, source)
+    }
+
+    fn failed(&self, outcome: Outcome, source: sqlx::Error) -> StoreError {
+        if is_of_the_disk(&source) {
+            self.is_failing.store(true, Ordering::Relaxed);
+        }
+        StoreError::Unavailable { store: self.name.clone(), outcome, source: source.into() }
     }
 
     /// A stored value that can't be read.
@@ -169,8 +203,21 @@ impl Database {
     }
 }
 
-fn unavailable(store: &str, outcome: Outcome, source: sqlx::Error) -> StoreError {
-    StoreError::Unavailable { store: store.to_owned(), outcome, source: source.into() }
+/// Closes connections that come back inside a transaction. When the disk fails SQLite may end a transaction itself; the
+/// rollback fails then, and the driver takes the connection to be inside it for ever.
+fn closing_unknown(pool: SqlitePoolOptions) -> SqlitePoolOptions {
+    pool.before_acquire(|connection, _| Box::pin(std::future::ready(Ok(!connection.is_in_transaction()))))
+}
+
+/// Whether an error is about the file or its disk: primary codes READONLY, IOERR, CORRUPT, FULL, CANTOPEN and NOTADB.
+fn is_of_the_disk(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code()?.parse::<u32>().ok());
+    code.is_some_and(|code| [8, 10, 11, 13, 14, 26].contains(&(code & 0xff)))
+}
+
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    let file = std::fs::metadata(path)?;
+    Ok((file.dev(), file.ino()))
 }
 
 /// A file that could not be opened, created or migrated.

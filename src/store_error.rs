@@ -5,7 +5,7 @@ use std::error::Error;
 /// What a store that did not answer may have done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// Nothing: it was not asked, as there was no connection to be had.
+    /// Nothing: it was not asked, as there was no connection to be had, or it refused because it takes no writes.
     NotSent,
     /// What it was asked for, or not.
     Unknown,

@@ -1,6 +1,7 @@
 //! Private servers for tests, from the installed binaries, on free ports. They end with the test that started them.
 
 pub mod certificates;
+pub mod pgbouncer;
 pub mod postgres;
 pub mod proxy;
 pub mod redis;

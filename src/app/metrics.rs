@@ -30,6 +30,7 @@ impl App {
             hashing,
             operators,
             circuits,
+            dependencies,
             lookups,
             session_reads,
             resources,
@@ -137,6 +138,16 @@ fn circuits(app: &App) -> Vec<Sample> {
         open.labelled([("store", &store)], flag(circuit != Circuit::Closed))
     };
     vec![app.circuits().into_iter().fold(open, store)]
+}
+
+fn dependencies(app: &App) -> Vec<Sample> {
+    let seen = app.dependencies_seen();
+    let degraded = (!seen.is_empty()).then(|| flag(seen.iter().any(|one| !one.up)));
+    let up = Sample::gauge("dependency_up", "Whether something that the instance depends on answers");
+    vec![
+        Sample::gauge("degraded", "Whether something that the instance depends on is down").value(degraded),
+        seen.iter().fold(up, |up, one| up.labelled([("dependency", one.name.as_str())], flag(one.up))),
+    ]
 }
 
 fn lookups(app: &App) -> Vec<Sample> {

@@ -1,8 +1,14 @@
 //! Whether this instance can serve.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use serde::Serialize;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use super::App;
 use crate::{breaker::Circuit, store_error::StoreError};
@@ -10,11 +16,31 @@ use crate::{breaker::Circuit, store_error::StoreError};
 /// A dependency that takes longer to answer is down.
 const DEADLINE: Duration = Duration::from_secs(1);
 
+/// How often the dependencies are asked for the log and the metrics.
+const WATCH_EVERY: Duration = Duration::from_secs(5);
+
+/// What was last seen of the dependencies.
+#[derive(Debug, Default)]
+pub(super) struct Dependencies {
+    seen: watch::Sender<Vec<Dependency>>,
+    /// Whether the shared store has ever answered. Until then its settings may be this instance's fault.
+    shared_reached: AtomicBool,
+}
+
+impl Dependencies {
+    /// What was seen last; empty before anything was.
+    pub(super) fn seen(&self) -> Vec<Dependency> {
+        self.seen.borrow().clone()
+    }
+}
+
 /// Whether the instance should get requests, and why not.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct Readiness {
     /// Whether it should.
     pub ready: bool,
+    /// Whether something that it depends on is down. What other instances share and miss as well leaves the instance ready.
+    pub degraded: bool,
     /// Whether it is about to leave.
     pub draining: bool,
     /// What it depends on.
@@ -22,34 +48,77 @@ pub struct Readiness {
 }
 
 /// Something the instance depends on.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct Dependency {
     /// Its name: a shard's id, `shared`, or `catalog`.
     #[schema(example = "shared")]
     pub name: String,
     /// Whether it answers.
     pub up: bool,
-    /// Whether nothing works without it. A shard that is down costs its own users only, and the catalog is needed until it
-    /// has told the topology once.
+    /// Whether the instance is not ready without it: embedded storage, which is its own, and what other instances share
+    /// until it has answered this one once. A shard that others share is never required.
     pub required: bool,
 }
 
 impl App {
     /// Asks everything that the instance depends on.
     pub async fn readiness(&self) -> Readiness {
-        let shared = async { is_up(self.0.shared.ping()).await };
-        let (shared, shards) = futures_util::future::join(shared, self.shard_dependencies()).await;
+        let (shared, shards) = futures_util::future::join(self.shared_dependency(), self.shard_dependencies()).await;
         let draining = self.0.draining.is_cancelled();
-        let placed = self.shards().current().is_ok();
-        let some_shard_up = shards.iter().any(|shard| shard.up);
-        let mut dependencies = vec![Dependency { name: "shared".to_owned(), up: shared, required: true }];
+        let mut dependencies = vec![shared];
         dependencies.extend(self.0.catalog.as_ref().map(|catalog| Dependency {
             name: "catalog".to_owned(),
             up: catalog.answers() && !catalog.is_needed(),
             required: catalog.is_needed(),
         }));
         dependencies.extend(shards);
-        Readiness { ready: shared && placed && some_shard_up && !draining, draining, dependencies }
+        self.0.dependencies.seen.send_replace(dependencies.clone());
+        Readiness {
+            ready: !draining && dependencies.iter().all(|one| one.up || !one.required),
+            degraded: dependencies.iter().any(|one| !one.up),
+            draining,
+            dependencies,
+        }
+    }
+
+    /// Asks the dependencies every now and then, and says in the log which are down and which are back.
+    pub(super) async fn watch_dependencies(self, stop: CancellationToken) {
+        let mut down: Vec<String> = Vec::new();
+        loop {
+            let Some(seen) = stop.run_until_cancelled(self.readiness()).await else { return };
+            for Dependency { name, up, required } in &seen.dependencies {
+                match (down.iter().position(|one| one == name), up) {
+                    (None, false) => {
+                        tracing::warn!(dependency = name, required, "dependency down; the instance is degraded");
+                        down.push(name.clone());
+                    }
+                    (Some(place), true) => {
+                        tracing::info!(dependency = name, "dependency up again");
+                        down.remove(place);
+                    }
+                    _ => {}
+                }
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(WATCH_EVERY) => {}
+            }
+        }
+    }
+
+    /// What was last seen of the dependencies.
+    pub(super) fn dependencies_seen(&self) -> Vec<Dependency> {
+        self.0.dependencies.seen()
+    }
+
+    async fn shared_dependency(&self) -> Dependency {
+        let up = is_up(self.0.shared.ping()).await;
+        let reached = &self.0.dependencies.shared_reached;
+        if up {
+            reached.store(true, Ordering::Relaxed);
+        }
+        let is_own = self.settings().redis_url.is_none();
+        Dependency { name: "shared".to_owned(), up, required: is_own || !reached.load(Ordering::Relaxed) }
     }
 
     /// Whether requests to each store pass, by the shard's id or `shared`.
@@ -59,10 +128,11 @@ impl App {
     }
 
     async fn shard_dependencies(&self) -> Vec<Dependency> {
+        let is_own = self.settings().shards.0.is_empty();
         let checks = self.shards().stores().map(async |(name, store)| Dependency {
             name: name.to_owned(),
             up: is_up(store.ping()).await,
-            required: false,
+            required: is_own,
         });
         futures_util::future::join_all(checks).await
     }

@@ -6,7 +6,9 @@ use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    App, Inner, scaling,
+    App, Inner,
+    readiness::Dependencies,
+    scaling,
     stores::{self, OpenShards, StartError},
     tuning::{self, Dials},
 };
@@ -16,7 +18,7 @@ use crate::{
     compaction,
     config::Settings,
     descriptors::{self, Needs},
-    fleet::{Fleet, Leader, Scaling},
+    fleet::{Fleet, Leader, ProcessId, Scaling},
     http::{self, Connections, Listener, ListenerPolicy, Surface},
     load::{Load, LoadMeter},
     log::repeats,
@@ -75,8 +77,9 @@ impl Server {
         let draining = CancellationToken::new();
         let node = Node::new(node_spec(&settings, listener.local_addr().unwrap_or(settings.listen)));
         let (said_load, load) = watch::channel(None);
-        let leader = Leader::new(stores.shared.clone(), node.spec().id.clone(), draining.clone());
-        let fleet = Fleet::new(stores.shared.clone(), node, load, draining.clone());
+        let process = ProcessId::new(node.spec().id.clone());
+        let leader = Leader::new(stores.shared.clone(), process.clone(), draining.clone());
+        let fleet = Fleet::new(stores.shared.clone(), process, node, load, draining.clone());
         let app = App(Arc::new(Inner {
             scaling: Scaling::new(
                 stores.shared.clone(),
@@ -101,6 +104,7 @@ impl Server {
             sessions,
             users,
             connections,
+            dependencies: Dependencies::default(),
             draining,
             tasks: TaskTracker::new(),
             settings,
@@ -267,6 +271,8 @@ fn start_background(app: &App, tracker: &TaskTracker, stop: &CancellationToken) 
             async move { catalog.follow(stop).await }
         });
     }
+    let watched = app.clone();
+    supervise(tracker, stop, "dependencies", move |stop| watched.clone().watch_dependencies(stop));
     let (monitor, interval, data) =
         (app.monitor().clone(), app.settings().monitor_interval, app.settings().data.clone());
     supervise(tracker, stop, "monitor", move |stop| monitor.clone().run(interval, data.clone(), stop));
@@ -290,10 +296,10 @@ fn start_tuning(app: &App, dials: Dials, files: Vec<Arc<Database>>, tracker: &Ta
     supervise(tracker, stop, "tuner switch", move |stop| tuning::follow_switch(switched.clone(), views.clone(), stop));
     let (passwords, hashing) = (app.0.passwords.clone(), dials.hashing);
     supervise(tracker, stop, "hashing", move |stop| tuning::bound_hashing(passwords.clone(), hashing.clone(), stop));
-    let (shared, instance): (Arc<dyn SharedStore>, _) = (app.0.shared.clone(), app.fleet().own().spec().id.clone());
+    let (shared, process): (Arc<dyn SharedStore>, _) = (app.0.shared.clone(), app.fleet().process().clone());
     let interval = dials.reap_interval;
     supervise(tracker, stop, "reaper", move |stop| {
-        reaper::run(shared.clone(), instance.clone(), interval.clone(), stop)
+        reaper::run(shared.clone(), process.clone(), interval.clone(), stop)
     });
     let Some(embedded) = dials.embedded else { return };
     let (cached, caches) = (files.clone(), embedded.clone());

@@ -57,6 +57,16 @@ pub enum StartError {
         /// Why.
         source: io::Error,
     },
+    /// A file of embedded storage that was there is gone.
+    #[error(
+        "data: {} is missing, and what it held with it; it is not made anew: put it back, from a backup if need be, or use \
+         another data directory to begin without any users",
+        path.display()
+    )]
+    MissingFile {
+        /// The file.
+        path: PathBuf,
+    },
     /// The settings place keys otherwise than the data does.
     #[error(
         "shards, strategy, split_points, pins: the storage was made with strategy {stored} on {nodes} and keeps its \
@@ -227,18 +237,36 @@ fn make_data_directory(data: &Path) -> Result<(), StartError> {
 async fn embedded_shards(settings: &Settings) -> Result<(Shards, Vec<Arc<Database>>), StartError> {
     let data = &settings.data;
     let configured = settings.placement_spec();
-    let topology = topology::sqlite::load_or_create(&data.join("catalog.sqlite"), &configured).await?;
+    let catalog = data.join("catalog.sqlite");
+    let names = EMBEDDED_SHARDS.map(|id| format!("{id}.sqlite"));
+    refuse_missing_files(data, &catalog, &names).await?;
+    let topology = topology::sqlite::load_or_create(&catalog, &configured).await?;
     let mut stores: Vec<(String, Arc<dyn ShardStore>)> = Vec::new();
     let mut files = Vec::new();
-    for id in EMBEDDED_SHARDS {
-        let path = data.join(format!("{id}.sqlite"));
+    for (id, name) in EMBEDDED_SHARDS.into_iter().zip(&names) {
+        let path = data.join(name);
         let shard = SqliteShard::open(id, &path, FIRST_EPOCH).await?;
         files.push(Arc::clone(shard.database()));
         stores.push((id.to_owned(), Arc::new(shard)));
     }
+    topology::sqlite::note_files(&catalog, &names).await?;
     let shards = Shards::new(stores);
     catalog::adopt(&shards, &topology, &configured)?;
     Ok((shards, files))
+}
+
+/// A shard's file that was there before, or the catalog beside one, must still be there: a new one would be empty.
+async fn refuse_missing_files(data: &Path, catalog: &Path, names: &[String]) -> Result<(), StartError> {
+    // The catalog is made before the shards, also by a process that starts at the same time: so it is looked for last.
+    let has_shards = names.iter().any(|name| data.join(name).exists());
+    if !catalog.exists() {
+        return if has_shards { Err(StartError::MissingFile { path: catalog.to_owned() }) } else { Ok(()) };
+    }
+    let noted = topology::sqlite::noted_files(catalog).await?;
+    match noted.into_iter().map(|name| data.join(name)).find(|path| !path.exists()) {
+        Some(path) => Err(StartError::MissingFile { path }),
+        None => Ok(()),
+    }
 }
 
 fn pg_shards(settings: &Settings, timeout: Duration) -> Result<OpenShards, StartError> {

@@ -1,8 +1,8 @@
 //! The one instance that decides for all of them, by a lock with a lease.
 //!
 //! Who holds the lock knows it leads for less time than the lease lasts, counted from before it asked, so it stops by itself
-//! before another one may begin, whether it can reach the store or not. That holds as long as clocks differ by less than
-//! [`MARGIN`] and no process sleeps between looking and acting. Where it must hold in any case, what the leader does has to
+//! before another one may begin, whether it can reach the store or not. The lease ends by the store's clock, and
+//! [`MARGIN`] is for how much faster that may run. This holds as long as no process sleeps between looking and acting. Where it must hold in any case, what the leader does has to
 //! carry its fence, which rises with every change of leader, and be refused under a higher one.
 
 use std::{
@@ -14,7 +14,8 @@ use std::{
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::{clock::Timestamp, shared_store::LockStore};
+use super::ProcessId;
+use crate::shared_store::LockStore;
 
 /// The lock's name in the shared store.
 pub const LOCK: &str = "leader";
@@ -32,7 +33,7 @@ pub const MARGIN: Duration = Duration::from_millis(500);
 #[derive(Debug, Clone)]
 pub struct Leader {
     store: Arc<dyn LockStore>,
-    instance_id: String,
+    process: ProcessId,
     draining: CancellationToken,
     leadership: watch::Sender<Option<Leadership>>,
 }
@@ -55,9 +56,9 @@ impl Leadership {
 }
 
 impl Leader {
-    /// `instance_id` does not lead yet, and no longer when `draining` is cancelled.
-    pub fn new(store: Arc<dyn LockStore>, instance_id: String, draining: CancellationToken) -> Self {
-        Self { store, instance_id, draining, leadership: watch::Sender::default() }
+    /// `process` does not lead yet, and no longer when `draining` is cancelled.
+    pub fn new(store: Arc<dyn LockStore>, process: ProcessId, draining: CancellationToken) -> Self {
+        Self { store, process, draining, leadership: watch::Sender::default() }
     }
 
     /// The fence to act under if this instance leads at `now`, which must be the current time.
@@ -97,7 +98,7 @@ impl Leader {
 
     async fn stand(&self, failing: &mut bool) {
         let asked_at = tokio::time::Instant::now().into_std();
-        match self.store.acquire_lock(LOCK, &self.instance_id, LEASE, Timestamp::now()).await {
+        match self.store.acquire_lock(LOCK, &self.process.holder(), LEASE).await {
             Ok(Some(fence)) => {
                 *failing = false;
                 let before = self.leadership.send_replace(Some(Leadership::new(fence, asked_at)));
@@ -124,7 +125,7 @@ impl Leader {
     async fn step_down(&self) {
         let led = self.leadership.send_replace(None).is_some();
         // In any case: the lock may have been taken without an answer.
-        match self.store.release_lock(LOCK, &self.instance_id).await {
+        match self.store.release_lock(LOCK, &self.process.holder()).await {
             Ok(()) if led => tracing::info!("this instance no longer leads the fleet"),
             Err(error) if led => {
                 tracing::warn!(

@@ -144,6 +144,7 @@ mod tests {
                 max_connections: 10,
                 average_response_time: 0.5,
                 load,
+                process_id: None,
             };
             (record.id.clone(), Member { record, seen_at: Timestamp::from_millis(0) })
         });

@@ -110,6 +110,7 @@ mod tests {
             max_connections: u64::MAX,
             average_response_time: 0.0,
             load: None,
+            process_id: None,
         };
         (id.to_owned(), Member { record, seen_at: Timestamp::from_millis(0) })
     }

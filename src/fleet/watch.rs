@@ -7,7 +7,7 @@ use futures_util::future::try_join4;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{FleetView, GONE_AFTER, HEARTBEAT, Member, leader};
+use super::{FleetView, GONE_AFTER, HEARTBEAT, Member, instance_of, leader};
 use crate::{clock::Timestamp, shared_store::SharedStore, store_error::StoreError};
 
 /// The note of whether tuning is switched on: `true` or `false`.
@@ -41,13 +41,11 @@ impl FleetWatch {
     /// # Errors
     /// If the store does not answer, or not in full; then what was last known stays.
     pub async fn look(&self) -> Result<Arc<FleetView>, StoreError> {
-        let now = Timestamp::now();
-        let since = Timestamp::from_millis(now.millis() - GONE_AFTER.as_millis() as i64);
         let (instances, balancing, tuning, held) = try_join4(
-            self.store.instances(since),
+            self.store.instances(GONE_AFTER),
             self.store.balancing(),
             self.store.note(TUNING),
-            self.store.holder(leader::LOCK, now),
+            self.store.holder(leader::LOCK),
         )
         .await?;
         let member = |(id, (record, seen_at))| (id, Member { record, seen_at });
@@ -55,8 +53,8 @@ impl FleetWatch {
             instances: instances.into_iter().map(member).collect(),
             balancing,
             tuning: tuning.and_then(|text| text.parse().ok()),
-            leader: held.map(|(holder, _fence)| holder),
-            as_of: Some(now),
+            leader: held.map(|(holder, _fence)| instance_of(&holder).to_owned()),
+            as_of: Some(Timestamp::now()),
         });
         self.last.send_replace(Arc::clone(&view));
         Ok(view)

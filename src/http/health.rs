@@ -23,8 +23,9 @@ pub(super) async fn live() -> Json<Alive> {
     Json(Alive { status: "ok" })
 }
 
-/// Whether the instance can serve: not while it drains, nor while something is down without which nothing works. Says
-/// which.
+/// Whether the instance should get requests: not while it drains, while its own storage fails, or before it has reached what it
+/// needs once. A fault that other instances share leaves it ready and `degraded`, as no other one would serve better. Says
+/// what is down.
 #[utoipa::path(
     get, path = "/v1/health/ready", tag = "health", operation_id = "ready",
     responses(

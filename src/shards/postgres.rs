@@ -18,8 +18,8 @@ use async_trait::async_trait;
 use claims::Claims;
 use lookups::Lookups;
 use sqlx::{
-    Postgres,
-    postgres::{PgArguments, PgConnectOptions, PgPoolOptions, PgRow},
+    Connection, Postgres,
+    postgres::{PgArguments, PgConnectOptions, PgRow},
 };
 use users::Users;
 use uuid::Uuid;
@@ -30,11 +30,15 @@ use crate::{
     breaker::Circuit,
     migrations::{Source, migrator},
     passwords::PasswordHash,
+    postgres::Dialer,
     store_error::StoreError,
     users::{LoginName, User, UserId},
 };
 
-const MIGRATIONS: &[Source] = &[("users", include_str!("../../migrations/postgres/shard/0001_users.sql"))];
+const MIGRATIONS: &[Source] = &[
+    ("users", include_str!("../../migrations/postgres/shard/0001_users.sql")),
+    ("fence isolation", include_str!("../../migrations/postgres/shard/0002_fence_isolation.sql")),
+];
 
 /// The table that notes which migrations have run; a catalog in the same database has its own.
 const MIGRATIONS_TABLE: &str = "symbolon_shard_migrations";
@@ -46,7 +50,7 @@ const PREPARE_PATIENCE: Duration = Duration::from_secs(60);
 /// One shard.
 #[derive(Debug)]
 pub struct PgShard {
-    options: PgConnectOptions,
+    dialer: Dialer,
     access: Arc<Access>,
     users: Lookups<Users>,
     claims: Lookups<Claims>,
@@ -87,10 +91,9 @@ pub enum PrepareError {
 impl PgShard {
     /// A shard that connects when it is first used. Until [`Self::prepare`] has succeeded it is unavailable.
     pub fn new(shard_id: &str, options: PgConnectOptions, limits: ShardLimits) -> Self {
-        let options = options.application_name("symbolon");
         let access = Arc::new(Access::new(shard_id, options.clone(), &limits));
         Self {
-            options,
+            dialer: Dialer::new(options, "symbolon", &[]),
             users: Lookups::new(Arc::clone(&access), &limits),
             claims: Lookups::new(Arc::clone(&access), &limits),
             access,
@@ -123,22 +126,18 @@ impl PgShard {
 
     /// Over a connection of its own: a migration may take longer than a request.
     async fn claim_database(&self, epoch: i64) -> Result<String, Box<dyn std::error::Error + Send + Sync>> {
-        let pool = PgPoolOptions::new()
-            .max_connections(1)
-            .acquire_timeout(CONNECT_PATIENCE)
-            .test_before_acquire(false)
-            .connect_lazy_with(self.options.clone());
         let claimed = async {
+            let mut connection = tokio::time::timeout(CONNECT_PATIENCE, self.dialer.dial()).await??;
             let mut migrator = migrator(MIGRATIONS);
             migrator.dangerous_set_table_name(MIGRATIONS_TABLE);
-            migrator.run(&pool).await?;
+            migrator.run_direct(None, &mut connection, false).await?;
             sqlx::query("INSERT INTO shard (singleton, shard_id, epoch) VALUES (true, $1, $2) ON CONFLICT DO NOTHING")
                 .bind(self.id())
                 .bind(epoch)
-                .execute(&pool)
+                .execute(&mut connection)
                 .await?;
-            let shard_id = sqlx::query_scalar("SELECT shard_id FROM shard").fetch_one(&pool).await?;
-            pool.close().await;
+            let shard_id = sqlx::query_scalar("SELECT shard_id FROM shard").fetch_one(&mut connection).await?;
+            connection.close().await?;
             Ok(shard_id)
         };
         tokio::time::timeout(PREPARE_PATIENCE, claimed).await?

@@ -21,7 +21,7 @@ pub struct Balancing {
     pub algorithm: Option<Algorithm>,
     /// Nodes besides the instances, by id.
     pub added: BTreeMap<String, NodeRecord>,
-    /// Instances that get no requests. They stay in the list when they are gone, for one may come back under its id.
+    /// Instances that get no requests. They stay in the list for a day when they are gone, as one may come back under its id.
     pub removed: BTreeSet<String>,
 }
 

@@ -12,6 +12,7 @@
 //! | `symbolon:throttle:{<digest>}` | string | when a bucket will be full |
 //! | `symbolon:{fleet}:seen`, `:records` | sorted set, hash | instances |
 //! | `symbolon:{fleet}:balancing` | hash `algorithm`, `node:<id>` | what operators tell the balancers |
+//! | `symbolon:{fleet}:removed` | sorted set | when instances were taken out of them |
 //! | `symbolon:lock:{<name>}` | hash | a lock |
 //!
 //! Every key but locks and the fleet's has a time to live: Redis removes what has expired, and nothing depends on when. No
@@ -29,6 +30,7 @@ mod hints;
 mod node;
 mod nodes;
 mod notes;
+mod role;
 mod scripts;
 mod session_reads;
 mod sessions;
@@ -192,8 +194,8 @@ impl SharedStore for RedisSharedStore {
     }
 
     /// Redis removes what has expired, but for records of instances: they are members of one key.
-    async fn reap(&self, now: Timestamp) -> Result<u64, StoreError> {
-        self.forget_instances(now).await.map(|()| 0)
+    async fn reap(&self, _: Timestamp) -> Result<u64, StoreError> {
+        self.reap_fleet().await.map(|()| 0)
     }
 
     fn circuit(&self) -> Circuit {

@@ -27,6 +27,7 @@ const MIGRATIONS: &[Source] = &[
     ("balancing", include_str!("../../migrations/sqlite/shared/0002_balancing.sql")),
     ("notes", include_str!("../../migrations/sqlite/shared/0003_notes.sql")),
     ("revocations", include_str!("../../migrations/sqlite/shared/0004_revocations.sql")),
+    ("removed at", include_str!("../../migrations/sqlite/shared/0005_removed_at.sql")),
 ];
 
 /// How many rows one reaping transaction deletes at most, so that it holds nobody up.
@@ -89,7 +90,8 @@ impl SharedStore for SqliteSharedStore {
         let long_expired = Timestamp::from_millis(now.millis() - EXPIRED_KEPT.as_millis() as i64);
         self.reap_from(sessions::REAP_REVOCATIONS, long_expired).await?;
         self.reap_from(throttle::REAP, now).await?;
-        self.reap_from(fleet::REAP, now).await?;
+        self.reap_from(fleet::REAP, Timestamp::now()).await?;
+        self.reap_from(balancing::REAP, Timestamp::now()).await?;
         Ok(sessions)
     }
 

@@ -2,16 +2,14 @@
 
 use std::time::Duration;
 
-use sqlx::{
-    ConnectOptions, PgConnection, Row,
-    postgres::{PgConnectOptions, PgPoolOptions},
-};
+use sqlx::{PgConnection, Row, postgres::PgConnectOptions};
 use tokio::sync::Mutex;
 
 use super::{FIRST_EPOCH, Topology};
 use crate::{
     migrations::{Source, migrator},
     partitioner::PartitionerSpec,
+    postgres::Dialer,
 };
 
 const MIGRATIONS: &[Source] = &[("topology", include_str!("../../migrations/postgres/catalog/0001_topology.sql"))];
@@ -30,25 +28,23 @@ pub struct CatalogUnavailable(#[source] Box<dyn std::error::Error + Send + Sync>
 /// The catalog. One connection is kept open to it while it answers.
 #[derive(Debug)]
 pub struct PgCatalog {
-    options: PgConnectOptions,
+    dialer: Dialer,
     connection: Mutex<Option<PgConnection>>,
 }
 
 impl PgCatalog {
     /// A catalog that is connected to when it is first read.
     pub fn new(options: PgConnectOptions) -> Self {
-        Self { options: options.application_name("symbolon catalog"), connection: Mutex::new(None) }
+        Self { dialer: Dialer::new(options, "symbolon catalog", &[]), connection: Mutex::new(None) }
     }
 
     /// The topology in force; on the first start of all, `initial` becomes it. Instances that start at once agree.
     pub async fn load_or_create(&self, initial: &PartitionerSpec) -> Result<Topology, CatalogUnavailable> {
         let load = async {
-            let pool = PgPoolOptions::new().max_connections(1).connect_lazy_with(self.options.clone());
+            let mut connection = self.connect().await?;
             let mut migrator = migrator(MIGRATIONS);
             migrator.dangerous_set_table_name(MIGRATIONS_TABLE);
-            migrator.run(&pool).await?;
-            pool.close().await;
-            let mut connection = self.connect().await?;
+            migrator.run_direct(None, &mut connection, false).await?;
             sqlx::query(
                 "INSERT INTO topology (singleton, epoch, state, document) VALUES (true, $1, 'stable', $2::text::json) \
                  ON CONFLICT DO NOTHING",
@@ -70,7 +66,7 @@ impl PgCatalog {
     async fn connect(&self) -> Result<PgConnection, Failure> {
         match self.connection.lock().await.take() {
             Some(connection) => Ok(connection),
-            None => Ok(self.options.connect().await?),
+            None => Ok(self.dialer.dial().await?),
         }
     }
 

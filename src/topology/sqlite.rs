@@ -1,6 +1,6 @@
-//! The catalog of embedded storage: an SQLite file beside the shards.
+//! The catalog of embedded storage: an SQLite file beside the shards. It also notes which files hold users.
 
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path};
 
 use sqlx::Row;
 
@@ -12,7 +12,10 @@ use crate::{
     store_error::StoreError,
 };
 
-const MIGRATIONS: &[Source] = &[("topology", include_str!("../../migrations/sqlite/catalog/0001_topology.sql"))];
+const MIGRATIONS: &[Source] = &[
+    ("topology", include_str!("../../migrations/sqlite/catalog/0001_topology.sql")),
+    ("files", include_str!("../../migrations/sqlite/catalog/0002_files.sql")),
+];
 
 /// A catalog that could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -27,10 +30,39 @@ pub enum CatalogError {
 
 /// The topology in force; on the first start of all, `initial` becomes it.
 pub async fn load_or_create(path: &Path, initial: &PartitionerSpec) -> Result<Topology, CatalogError> {
+    with_catalog(path, async |database| read_or_write(database, initial).await).await
+}
+
+/// The names of the files that were noted.
+pub async fn noted_files(path: &Path) -> Result<BTreeSet<String>, CatalogError> {
+    with_catalog(path, async |database| {
+        let names = sqlx::query_scalar("SELECT name FROM files").fetch_all(database.reader()).await;
+        Ok(names.map_err(|source| database.unavailable(source))?.into_iter().collect())
+    })
+    .await
+}
+
+/// Notes that there are files of these names.
+pub async fn note_files(path: &Path, names: &[String]) -> Result<(), CatalogError> {
+    with_catalog(path, async |database| {
+        let mut write = database.write(Durability::Full).await?;
+        for name in names {
+            let insert = sqlx::query("INSERT INTO files VALUES (?) ON CONFLICT DO NOTHING").bind(name);
+            insert.execute(&mut **write).await.map_err(|source| database.unavailable(source))?;
+        }
+        write.commit().await
+    })
+    .await
+}
+
+async fn with_catalog<T>(
+    path: &Path,
+    work: impl AsyncFnOnce(&Database) -> Result<T, StoreError>,
+) -> Result<T, CatalogError> {
     let database = Database::open("catalog", path, MIGRATIONS).await?;
-    let topology = read_or_write(&database, initial).await;
+    let done = work(&database).await;
     database.close().await;
-    Ok(topology?)
+    Ok(done?)
 }
 
 async fn read_or_write(database: &Database, initial: &PartitionerSpec) -> Result<Topology, StoreError> {

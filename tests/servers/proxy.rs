@@ -1,8 +1,16 @@
-//! A line to a server that can be cut.
+//! A line to a server that can be cut, and led to another server.
 
 mod tests;
 
-use std::{net::SocketAddr, thread::JoinHandle, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU16, Ordering},
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -26,6 +34,7 @@ enum Line {
 #[derive(Debug)]
 pub struct Proxy {
     port: u16,
+    server: Arc<AtomicU16>,
     line: Option<watch::Sender<Line>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -35,8 +44,10 @@ impl Proxy {
     pub fn to(server: u16) -> Self {
         let (port, (line, watched)) = (free_port(), watch::channel(Line::Whole));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        let thread = std::thread::spawn(move || runtime.block_on(serve(port, server, watched)));
-        let proxy = Self { port, line: Some(line), thread: Some(thread) };
+        let server = Arc::new(AtomicU16::new(server));
+        let target = Arc::clone(&server);
+        let thread = std::thread::spawn(move || runtime.block_on(serve(port, target, watched)));
+        let proxy = Self { port, server, line: Some(line), thread: Some(thread) };
         proxy.wait_for(true);
         proxy
     }
@@ -44,6 +55,18 @@ impl Proxy {
     /// The port that it listens on.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Leads new connections to another server; those that there are stay.
+    pub fn redirect(&self, server: u16) {
+        self.server.store(server, Ordering::Relaxed);
+    }
+
+    /// Breaks every connection and leads new ones to another server.
+    pub fn switch(&self, server: u16) {
+        self.redirect(server);
+        self.cut();
+        self.mend();
     }
 
     /// Nothing passes any more, as when a network swallows everything.
@@ -84,7 +107,7 @@ fn address(port: u16) -> SocketAddr {
 }
 
 /// Ends when the line's owner is gone, and all connections with it.
-async fn serve(port: u16, server: u16, mut line: watch::Receiver<Line>) {
+async fn serve(port: u16, server: Arc<AtomicU16>, mut line: watch::Receiver<Line>) {
     while line.wait_for(|line| *line != Line::Broken).await.is_ok() {
         let Ok(listener) = TcpListener::bind(address(port)).await else {
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -94,7 +117,7 @@ async fn serve(port: u16, server: u16, mut line: watch::Receiver<Line>) {
             tokio::select! {
                 accepted = listener.accept() => {
                     let (client, _) = accepted.expect("a connection");
-                    tokio::spawn(pass(client, server, line.clone()));
+                    tokio::spawn(pass(client, server.load(Ordering::Relaxed), line.clone()));
                 }
                 broken = broken(line.clone()) => match broken {
                     true => break,

@@ -94,6 +94,11 @@ impl Redis {
         self.server.resume();
     }
 
+    /// The port that it listens on.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     pub fn url(&self) -> String {
         url("redis", self.certificates.as_deref(), self.port)
     }

@@ -4,7 +4,10 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use symbolon::{
     clock::Timestamp,
-    fleet::leader::{LEASE, LOCK},
+    fleet::{
+        instance_of,
+        leader::{LEASE, LOCK},
+    },
     shared_store::{SharedStore, redis::RedisSharedStore, sqlite::SqliteSharedStore},
 };
 
@@ -132,7 +135,10 @@ async fn every_instance_shows_all_three(trio: Trio) {
 
 async fn one_leads_and_a_killed_one_is_replaced_under_a_higher_fence(mut trio: Trio) {
     let store = trio.store().await;
-    let held = async || store.holder(LOCK, Timestamp::now()).await.expect("an answer");
+    let held = async || {
+        let held = store.holder(LOCK).await.expect("an answer");
+        held.map(|(holder, fence)| (instance_of(&holder).to_owned(), fence))
+    };
     let (leader, fence) = held().await.expect("a leader");
     let since = Timestamp::now();
     until("more than a lease has passed", async || {
@@ -207,4 +213,29 @@ async fn an_instance_that_never_knew_the_fleet_shows_itself() {
     let stats = balancer(&instance).await;
     assert_eq!((&stats["stale"], &stats["as_of"], &stats["total_nodes"]), (&json!(true), &json!(null), &json!(1)));
     assert_eq!(node(&stats, "a")["url"], instance.url);
+}
+
+#[tokio::test]
+async fn of_two_processes_with_one_instance_id_one_leads_and_both_say_what_is_wrong() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let redis = Redis::start();
+    let url = redis.url();
+    let logs = ["first", "second"].map(|name| directory.path().join(name));
+    let settings = settings("twin", &url);
+    let twins = [Service::logging_to(&logs[0], &settings).await, Service::logging_to(&logs[1], &settings).await];
+    let said = |log: &std::path::PathBuf| {
+        std::fs::read_to_string(log).expect("a log").contains("another process has the same")
+    };
+    until("both have noticed", async || logs.iter().all(said)).await;
+    let since = Timestamp::now();
+    until("more than a lease has passed", async || {
+        let mut leaders = 0;
+        for twin in &twins {
+            let metrics = twin.get("/metrics").bearer(TOKEN).send().await.text;
+            leaders += usize::from(metrics.lines().any(|line| line == "symbolon_leader 1.0"));
+        }
+        assert!(leaders < 2, "both lead");
+        leaders == 1 && Timestamp::now().since(since) > LEASE
+    })
+    .await;
 }

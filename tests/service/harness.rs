@@ -43,7 +43,10 @@ pub struct Reply {
 
 /// The command with no setting of the surroundings, in `directory`.
 pub fn symbolon(directory: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_symbolon"));
+    prepared(Command::new(env!("CARGO_BIN_EXE_symbolon")), directory)
+}
+
+fn prepared(mut command: Command, directory: &Path) -> Command {
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("SYMBOLON_")) {
         command.env_remove(name);
     }
@@ -99,9 +102,29 @@ impl Service {
         Self::run("serve", &[], data, settings, log).await
     }
 
+    /// An instance that lives on when its files can't grow, as it does on a full disk.
+    pub async fn on_a_disk_that_fills() -> Self {
+        let data = Arc::new(tempfile::tempdir().expect("a temporary directory"));
+        let mut command = Command::new("env");
+        // A limit on the size of files would end it by this signal.
+        command.args(["--ignore-signal=XFSZ", env!("CARGO_BIN_EXE_symbolon"), "serve"]);
+        Self::run_as(prepared(command, data.path()), data, &[], Stdio::inherit()).await
+    }
+
+    /// Whether files may grow: if not, writing to them fails.
+    pub fn let_files_grow(&self, may: bool) {
+        let pid = i32::try_from(self.pid()).ok().and_then(rustix::process::Pid::from_raw);
+        let limit = rustix::process::Rlimit { current: (!may).then_some(0), maximum: None };
+        rustix::process::prlimit(pid, rustix::process::Resource::Fsize, limit).expect("the limit is set");
+    }
+
     async fn run(role: &str, arguments: &[&str], data: Arc<TempDir>, settings: &[(&str, &str)], log: Stdio) -> Self {
         let mut command = symbolon(data.path());
         command.arg(role).args(arguments);
+        Self::run_as(command, data, settings, log).await
+    }
+
+    async fn run_as(mut command: Command, data: Arc<TempDir>, settings: &[(&str, &str)], log: Stdio) -> Self {
         command.env("SYMBOLON_LISTEN", "127.0.0.1:0").env("SYMBOLON_DATA", data.path().join("data"));
         command.envs(CHEAP).envs(settings.iter().copied()).stdout(Stdio::piped()).stderr(log);
         let mut child = command.spawn().expect("the binary starts");

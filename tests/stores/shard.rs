@@ -15,6 +15,8 @@ use symbolon::{
 };
 use uuid::Uuid;
 
+use crate::servers::postgres::Postgres;
+
 const EPOCH: i64 = 7;
 const TIMEOUT: Duration = Duration::from_secs(30);
 const LIMITS: ShardLimits =
@@ -26,7 +28,7 @@ macro_rules! suite {
         mod postgres {
             $(#[tokio::test]
             async fn $name() {
-                let server = crate::servers::postgres::Postgres::start();
+                let server = super::Postgres::start();
                 let options = server.database("shard").parse().expect("a URL");
                 let shard = super::PgShard::new("shard", options, super::LIMITS);
                 shard.prepare(super::EPOCH).await.expect("a shard");
@@ -297,7 +299,36 @@ async fn a_file_of_another_shard_is_refused() {
 
 #[tokio::test]
 async fn an_insert_that_waits_while_the_epoch_rises_fails() {
-    let server = crate::servers::postgres::Postgres::start();
+    fail_an_insert_that_waits(&Postgres::start()).await;
+}
+
+#[tokio::test]
+async fn an_insert_that_waits_while_the_epoch_rises_fails_whatever_isolation_is_the_default() {
+    let server = Postgres::start();
+    for level in ["repeatable read", "serializable"] {
+        let default = format!("ALTER ROLE postgres SET default_transaction_isolation = '{level}'");
+        server.psql("postgres", &default).expect("a setting");
+        fail_an_insert_that_waits(&server).await;
+        server.psql("postgres", "DROP DATABASE shard WITH (FORCE)").expect("no database");
+    }
+}
+
+#[tokio::test]
+async fn the_fence_refuses_what_reads_an_older_snapshot() {
+    let server = Postgres::start();
+    let url = server.database("shard");
+    let shard = PgShard::new("shard", url.parse().expect("a URL"), LIMITS);
+    shard.prepare(EPOCH).await.expect("a shard");
+    let pass =
+        |level: &str| server.psql("shard", &format!("BEGIN ISOLATION LEVEL {level}; SELECT symbolon_fence({EPOCH})"));
+    assert_eq!(pass("read committed").as_deref(), Ok("t"));
+    for level in ["repeatable read", "serializable"] {
+        let refusal = pass(level).expect_err("a refusal");
+        assert!(refusal.contains(&format!("needs isolation level read committed, not {level}")), "{refusal}");
+    }
+}
+
+async fn fail_an_insert_that_waits(server: &Postgres) {
     let url = server.database("shard");
     let shard = PgShard::new("shard", url.parse().expect("a URL"), LIMITS);
     shard.prepare(EPOCH).await.expect("a shard");

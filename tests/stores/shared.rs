@@ -80,11 +80,13 @@ suite! {
     totals_follow_creation_and_ending
     buckets_take_their_burst_and_refill
     a_refused_charge_charges_nothing
+    a_bucket_that_is_full_too_late_is_taken_for_an_empty_one
     a_refund_makes_room_but_no_more_than_there_was
     several_charges_are_made_and_refunded_as_one
     parallel_charges_do_not_slip_past_the_limit
     instances_are_there_while_they_are_heard_of
     a_lock_has_one_holder_and_a_rising_fence
+    a_lock_that_ends_too_late_is_shortened_to_a_lease
     a_note_is_replaced_unless_it_was_written_under_a_later_fence
     operators_choose_an_algorithm_or_leave_it_to_the_setting
     an_added_node_is_there_until_it_is_removed
@@ -377,6 +379,20 @@ async fn buckets_take_their_burst_and_refill(store: &dyn SharedStore) {
         assert_eq!(charge(store, &bucket, at(1000)).await, None);
     }
     assert!(charge(store, &bucket, at(1000)).await.is_some());
+}
+
+/// As after a clock was ahead by an hour: whoever it concerns is not locked out for that hour.
+async fn a_bucket_that_is_full_too_late_is_taken_for_an_empty_one(store: &dyn SharedStore) {
+    let (bucket, other) = ([bucket(1, 3, 10)], bucket(2, 1, 10));
+    assert_eq!(charge(store, &bucket, at(3600)).await, None);
+    assert_eq!(charge(store, &[bucket[0], other], at(0)).await, Some(Duration::from_secs(10)));
+    assert_eq!(charge(store, &bucket, at(5)).await, Some(Duration::from_secs(5)), "it fills");
+    assert_eq!(charge(store, &bucket, at(10)).await, None);
+    assert_eq!(charge(store, &[other], at(10)).await, None);
+    assert_eq!(charge(store, &bucket, at(3600)).await, None);
+    store.refund(&bucket, at(0)).await.expect("an answer");
+    assert_eq!(charge(store, &bucket, at(0)).await, None, "a refund makes room at once");
+    assert!(charge(store, &bucket, at(0)).await.is_some());
 }
 
 async fn a_refused_charge_charges_nothing(store: &dyn SharedStore) {

@@ -38,13 +38,7 @@ fn down() -> StoreError {
 
 #[async_trait]
 impl LockStore for Lock {
-    async fn acquire_lock(
-        &self,
-        _: &str,
-        holder: &str,
-        lease: Duration,
-        _: Timestamp,
-    ) -> Result<Option<u64>, StoreError> {
+    async fn acquire_lock(&self, _: &str, holder: &str, lease: Duration) -> Result<Option<u64>, StoreError> {
         let (mut answer, mut delay) = (Err(down()), Duration::ZERO);
         self.set(|held| {
             if held.is_down {
@@ -74,7 +68,7 @@ impl LockStore for Lock {
         Ok(())
     }
 
-    async fn holder(&self, _: &str, _: Timestamp) -> Result<Option<(String, u64)>, StoreError> {
+    async fn holder(&self, _: &str) -> Result<Option<(String, u64)>, StoreError> {
         Err(down())
     }
 }
@@ -91,7 +85,7 @@ impl Instance {
     fn start(lock: &Arc<Lock>, id: &str) -> Self {
         let (draining, stop) = (CancellationToken::new(), CancellationToken::new());
         let store: Arc<dyn LockStore> = lock.clone();
-        let leader = Leader::new(store, id.to_owned(), draining.clone());
+        let leader = Leader::new(store, ProcessId::new(id.to_owned()), draining.clone());
         let task = tokio::spawn(leader.clone().run(stop.clone()));
         Self { leader, draining, stop, task }
     }

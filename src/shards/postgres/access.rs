@@ -11,6 +11,7 @@ use sqlx::{PgConnection, postgres::PgConnectOptions, postgres::PgRow};
 use super::{Query, ShardLimits, connections::Connections};
 use crate::{
     breaker::{Breaker, Circuit},
+    postgres::{Dialer, READ_ONLY},
     store_error::{Outcome, StoreError},
 };
 
@@ -31,14 +32,16 @@ pub(super) struct Access {
 impl Access {
     pub(super) fn new(shard_id: &str, options: PgConnectOptions, limits: &ShardLimits) -> Self {
         // The server gives up before the request does.
-        let milliseconds = |share: f64| limits.timeout.mul_f64(share).as_millis().max(1);
-        let limited = options
-            .options([("statement_timeout", milliseconds(0.75)), ("lock_timeout", milliseconds(0.5))])
+        let milliseconds = |share: f64| limits.timeout.mul_f64(share).as_millis().max(1).to_string();
+        let settings = [
+            ("statement_timeout", milliseconds(0.75)),
+            ("lock_timeout", milliseconds(0.5)),
             // All statements find rows by unique keys: there is one plan, whatever the values.
-            .options([("plan_cache_mode", "force_generic_plan")]);
+            ("plan_cache_mode", "force_generic_plan".to_owned()),
+        ];
         Self {
             shard_id: shard_id.to_owned(),
-            connections: Connections::new(limited, limits.connections),
+            connections: Connections::new(Dialer::new(options, "symbolon", &settings), limits.connections),
             timeout: limits.timeout,
             breaker: Breaker::default(),
             prepared: AtomicBool::new(false),
@@ -130,14 +133,19 @@ impl Access {
         &self,
         work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, sqlx::Error>,
     ) -> Result<T, StoreError> {
-        self.guarded(work).await?.map_err(|source| self.unavailable(source))
+        self.guarded(work).await?.map_err(|source| self.failed(source))
     }
 
     pub(super) fn unavailable(&self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StoreError {
         StoreError::Unavailable { store: self.shard_id.clone(), outcome: Outcome::Unknown, source: source.into() }
     }
 
-    /// As [`Self::unavailable`], where nothing was asked of the server.
+    /// As [`Self::unavailable`], where the server's refusal may tell that nothing was done.
+    fn failed(&self, source: sqlx::Error) -> StoreError {
+        if is_read_only(&source) { self.unreachable(source) } else { self.unavailable(source) }
+    }
+
+    /// As [`Self::unavailable`], where nothing was asked of the server, or nothing done.
     fn unreachable(&self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StoreError {
         StoreError::Unavailable { store: self.shard_id.clone(), outcome: Outcome::NotSent, source: source.into() }
     }
@@ -174,7 +182,7 @@ impl Access {
             sqlx::Error::Database(error) if error.code().as_deref() == Some(STALE_EPOCH) => {
                 StoreError::StaleEpoch { shard: self.shard_id.clone(), epoch }
             }
-            source => self.unavailable(source),
+            source => self.failed(source),
         }
     }
 }
@@ -184,12 +192,18 @@ pub(super) fn late() -> sqlx::Error {
     sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())
 }
 
+/// Whether the server refused a write because it is a standby, or because the session may only read.
+fn is_read_only(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(|error| error.code().as_deref() == Some(READ_ONLY))
+}
+
 /// Whether an error says that the server is not there, rather than that it refused a statement.
 pub(super) fn is_down(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Database(error) => {
-            // Shutting down, starting up, out of connections, or a connection broken by the server.
-            error.code().is_some_and(|code| ["57P", "53", "08"].iter().any(|class| code.starts_with(class)))
+            // Shutting down, starting up, out of connections, a connection broken by the server, or one without writes.
+            let classes = ["57P", "53", "08", READ_ONLY];
+            error.code().is_some_and(|code| classes.iter().any(|class| code.starts_with(class)))
         }
         sqlx::Error::RowNotFound
         | sqlx::Error::Decode(_)

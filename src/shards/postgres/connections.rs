@@ -11,7 +11,9 @@ use std::time::Duration;
 use deadpool::managed::{
     Manager, Metrics, Object, Pool, PoolConfig, PoolError, QueueMode, RecycleError, RecycleResult,
 };
-use sqlx::{ConnectOptions, PgConnection, postgres::PgConnectOptions};
+use sqlx::PgConnection;
+
+use crate::postgres::Dialer;
 
 /// How long a connection may lie idle: shorter than what firewalls and NAT forget.
 const IDLE: Duration = Duration::from_secs(60);
@@ -21,26 +23,22 @@ const LIFETIME: Duration = Duration::from_secs(1800);
 /// The connections to a database.
 #[derive(Debug)]
 pub(super) struct Connections {
-    pool: Pool<Dial>,
+    pool: Pool<Dialer>,
 }
-
-/// Makes connections.
-#[derive(Debug)]
-struct Dial(PgConnectOptions);
 
 /// A connection in use; closed when dropped.
 #[derive(Debug)]
 pub(super) struct Lease {
     /// `None` only while it is dropped.
-    object: Option<Object<Dial>>,
+    object: Option<Object<Dialer>>,
 }
 
-impl Manager for Dial {
+impl Manager for Dialer {
     type Type = PgConnection;
     type Error = sqlx::Error;
 
     async fn create(&self) -> Result<PgConnection, sqlx::Error> {
-        self.0.connect().await
+        self.dial().await
     }
 
     async fn recycle(&self, _: &mut PgConnection, metrics: &Metrics) -> RecycleResult<sqlx::Error> {
@@ -55,9 +53,9 @@ fn is_fresh(metrics: &Metrics) -> bool {
 impl Connections {
     /// `most` at a time. The one used last is used next, so that a quiet time needs few.
     #[expect(clippy::expect_used, reason = "only timeouts need a runtime to be named, and none is set")]
-    pub(super) fn new(options: PgConnectOptions, most: u32) -> Self {
+    pub(super) fn new(dialer: Dialer, most: u32) -> Self {
         let config = PoolConfig { queue_mode: QueueMode::Lifo, ..PoolConfig::new(most as usize) };
-        Self { pool: Pool::builder(Dial(options)).config(config).build().expect("a pool without timeouts") }
+        Self { pool: Pool::builder(dialer).config(config).build().expect("a pool without timeouts") }
     }
 
     /// A connection, waiting for a place for as long as the caller cares to.

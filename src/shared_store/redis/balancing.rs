@@ -1,6 +1,7 @@
-//! What operators tell the balancers: one hash, in which an instance that was taken out has an empty record.
+//! What operators tell the balancers: one hash, in which an instance that was taken out has an empty record; a sorted set
+//! tells since when.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use async_trait::async_trait;
 
@@ -14,8 +15,15 @@ use crate::{
 const ALGORITHM: &str = "algorithm";
 const NODE: &str = "node:";
 
-fn key() -> String {
+/// For how long an instance that was taken out and is gone is remembered.
+pub(super) const REMOVED_FOR: Duration = Duration::from_secs(24 * 3600);
+
+pub(super) fn key() -> String {
     format!("{PREFIX}{{fleet}}:balancing")
+}
+
+pub(super) fn removed() -> String {
+    format!("{PREFIX}{{fleet}}:removed")
 }
 
 fn field(id: &str) -> String {
@@ -55,8 +63,8 @@ impl BalancerControl for RedisSharedStore {
 
     async fn remove_node(&self, id: &str, is_instance: bool) -> Result<bool, StoreError> {
         let kind = if is_instance { "instance" } else { "added" };
-        let arguments = vec![field(id), kind.to_owned()];
-        Ok(self.run::<u64>(&self.scripts.remove_node, vec![key()], arguments).await? > 0)
+        let arguments = vec![field(id), kind.to_owned(), id.to_owned()];
+        Ok(self.run::<u64>(&self.scripts.remove_node, vec![key(), removed()], arguments).await? > 0)
     }
 
     async fn readmit_node(&self, id: &str) -> Result<bool, StoreError> {

@@ -1,6 +1,6 @@
 //! Connections with Redis servers, and what is sent over them.
 
-use std::{path::Path, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use fred::{
     clients::Client,
@@ -20,7 +20,12 @@ use tokio::{
     task::AbortHandle,
 };
 
-use super::{ConnectError, address::RedisAddress, tls};
+use super::{
+    ConnectError,
+    address::RedisAddress,
+    role::{self, Primary},
+    tls,
+};
 
 /// How long a command may take. fred's default is forever.
 pub(super) const COMMAND_TIMEOUT: Duration = Duration::from_millis(200);
@@ -44,7 +49,7 @@ impl Command {
         Self { name, arguments: Vec::new() }
     }
 
-    fn custom(&self) -> CustomCommand {
+    pub(super) fn custom(&self) -> CustomCommand {
         CustomCommand::new_static(self.name, ClusterHash::Random, false)
     }
 }
@@ -58,7 +63,9 @@ pub(super) struct Connector(Config);
 #[derive(Debug)]
 pub(super) struct Connection {
     pub(super) client: Client,
-    tasks: [AbortHandle; 2],
+    /// None where any server will do.
+    primary: Option<Arc<Primary>>,
+    tasks: Vec<AbortHandle>,
 }
 
 impl Connector {
@@ -66,6 +73,16 @@ impl Connector {
         let connector = address.tls.then(|| tls::connector(ca_file)).transpose()?;
         let tls = connector.map(|connector| TlsConfig { connector, hostnames: TlsHostMapping::None });
         Ok(Self(Config { tls, ..address.config.clone() }))
+    }
+
+    /// Connects in the background with a server that must be a primary.
+    pub(super) fn open_primary(&self, server: ServerConfig) -> Connection {
+        let mut connection = self.open(server);
+        let primary = Arc::new(Primary::default());
+        let following = tokio::spawn(role::follow(connection.client.clone(), Arc::clone(&primary)));
+        connection.tasks.push(following.abort_handle());
+        connection.primary = Some(primary);
+        connection
     }
 
     /// Connects in the background.
@@ -88,24 +105,43 @@ impl Connector {
         let policy = ReconnectPolicy::new_constant(0, RECONNECT_EVERY.as_millis() as u32);
         let client = Client::new(config, Some(performance), Some(connection), Some(policy));
         let report = tokio::spawn(report(client.error_rx(), client.reconnect_rx()));
-        Connection { tasks: [client.connect().abort_handle(), report.abort_handle()], client }
+        Connection { tasks: vec![client.connect().abort_handle(), report.abort_handle()], primary: None, client }
     }
 }
 
 impl Connection {
     /// Sends commands one behind the other and returns their answers, or the first error.
     pub(super) async fn send_all(&self, commands: Vec<Command>) -> Result<Vec<Value>, Error> {
+        self.confirmed().await?;
         let pipeline = self.client.pipeline();
         for command in commands {
             let () = pipeline.custom(command.custom(), command.arguments).await?;
         }
-        pipeline.all().await
+        self.judged(pipeline.all().await)
     }
 
     /// Sends a command and returns its answer. One that was given up before it was sent is never sent.
     pub(super) async fn send(&self, command: Command) -> Result<Value, Error> {
+        self.confirmed().await?;
         // In a box, as fred's future is large, and would be moved by each that is around it.
-        Box::pin(self.client.custom(command.custom(), command.arguments)).await
+        self.judged(Box::pin(self.client.custom(command.custom(), command.arguments)).await)
+    }
+
+    async fn confirmed(&self) -> Result<(), Error> {
+        match &self.primary {
+            Some(primary) => primary.confirmed().await,
+            None => Ok(()),
+        }
+    }
+
+    /// An answer, which may tell that the server has become a replica.
+    fn judged<T>(&self, answer: Result<T, Error>) -> Result<T, Error> {
+        if let (Some(primary), Err(error)) = (&self.primary, &answer)
+            && role::is_read_only(error)
+        {
+            primary.doubt();
+        }
+        answer
     }
 
     /// Says goodbye.

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::{PREFIX, RedisSharedStore};
+use super::{PREFIX, RedisSharedStore, balancing};
 use crate::{
     clock::Timestamp,
     shared_store::{InstanceRecord, InstanceRegistry, LockStore},
@@ -22,35 +22,29 @@ fn records() -> String {
 }
 
 impl RedisSharedStore {
-    pub(super) async fn forget_instances(&self, now: Timestamp) -> Result<(), StoreError> {
-        let before = (now.millis() - FORGOTTEN_AFTER.as_millis() as i64).to_string();
-        let forgotten: Vec<String> = self.command("ZRANGEBYSCORE", &[&seen(), "-inf", &before]).await?;
-        for instance_id in forgotten {
-            self.leave(&instance_id).await?;
-        }
-        Ok(())
+    /// Removes what is kept of instances that are gone for long.
+    pub(super) async fn reap_fleet(&self) -> Result<(), StoreError> {
+        let keys = vec![seen(), records(), balancing::key(), balancing::removed()];
+        let ages = [FORGOTTEN_AFTER, balancing::REMOVED_FOR].map(|age| age.as_millis() as i64);
+        self.run(&self.scripts.reap_fleet, keys, ages.to_vec()).await
     }
 }
 
 #[async_trait]
 impl InstanceRegistry for RedisSharedStore {
-    async fn heartbeat(&self, record: &InstanceRecord, now: Timestamp) -> Result<(), StoreError> {
+    async fn heartbeat(&self, record: &InstanceRecord) -> Result<Option<InstanceRecord>, StoreError> {
         let document = serde_json::to_string(record).map_err(|source| self.corrupt("instance record", source))?;
-        let () = self.command("HSET", &[&records(), &record.id, &document]).await?;
-        self.command("ZADD", &[&seen(), &now.millis().to_string(), &record.id]).await
+        let arguments = vec![record.id.clone(), document];
+        let before: Option<String> = self.run(&self.scripts.heartbeat, vec![seen(), records()], arguments).await?;
+        // One that can't be read is replaced all the same.
+        Ok(before.and_then(|record| serde_json::from_str(&record).ok()))
     }
 
-    async fn instances(&self, since: Timestamp) -> Result<BTreeMap<String, (InstanceRecord, Timestamp)>, StoreError> {
-        let since = since.millis().to_string();
-        let alive: Vec<(String, f64)> = self.command("ZRANGEBYSCORE", &[&seen(), &since, "+inf", "WITHSCORES"]).await?;
-        if alive.is_empty() {
-            return Ok(BTreeMap::new());
-        }
-        let records = records();
-        let fields: Vec<&str> = [records.as_str()].into_iter().chain(alive.iter().map(|(id, _)| id.as_str())).collect();
-        let documents: Vec<Option<String>> = self.command("HMGET", &fields).await?;
-        let known = alive.into_iter().zip(documents).filter_map(|((id, at), document)| Some((id, at, document?)));
-        let decoded = known.map(|(id, at, document)| {
+    async fn instances(&self, age: Duration) -> Result<BTreeMap<String, (InstanceRecord, Timestamp)>, StoreError> {
+        let arguments = vec![age.as_millis() as i64];
+        let known: Vec<(String, f64, String)> =
+            self.run(&self.scripts.list_instances, vec![seen(), records()], arguments).await?;
+        let decoded = known.into_iter().map(|(id, at, document)| {
             let record = serde_json::from_str(&document).map_err(|source| self.corrupt("instance record", source))?;
             Ok((id, (record, Timestamp::from_millis(at as i64))))
         });
@@ -65,14 +59,8 @@ impl InstanceRegistry for RedisSharedStore {
 
 #[async_trait]
 impl LockStore for RedisSharedStore {
-    async fn acquire_lock(
-        &self,
-        name: &str,
-        holder: &str,
-        lease: Duration,
-        now: Timestamp,
-    ) -> Result<Option<u64>, StoreError> {
-        let arguments = vec![holder.to_owned(), now.millis().to_string(), (now + lease).millis().to_string()];
+    async fn acquire_lock(&self, name: &str, holder: &str, lease: Duration) -> Result<Option<u64>, StoreError> {
+        let arguments = vec![holder.to_owned(), lease.as_millis().to_string()];
         let fence: u64 = self.run(&self.scripts.acquire_lock, vec![lock(name)], arguments).await?;
         Ok((fence > 0).then_some(fence))
     }
@@ -81,11 +69,8 @@ impl LockStore for RedisSharedStore {
         self.run(&self.scripts.release_lock, vec![lock(name)], vec![holder.to_owned()]).await
     }
 
-    async fn holder(&self, name: &str, now: Timestamp) -> Result<Option<(String, u64)>, StoreError> {
-        let fields = [&lock(name), "holder", "fence", "expires_at"];
-        let held: (Option<String>, Option<u64>, Option<i64>) = self.command("HMGET", &fields).await?;
-        let (Some(holder), Some(fence), Some(expires_at)) = held else { return Ok(None) };
-        Ok((expires_at > now.millis()).then_some((holder, fence)))
+    async fn holder(&self, name: &str) -> Result<Option<(String, u64)>, StoreError> {
+        self.run(&self.scripts.lock_holder, vec![lock(name)], Vec::<String>::new()).await
     }
 }
 

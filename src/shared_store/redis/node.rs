@@ -12,6 +12,7 @@ use fred::{
 
 use super::cluster::SLOT_UNKNOWN;
 use super::connection::{COMMAND_TIMEOUT, Command, Connection, Connector};
+use super::role::{NO_PRIMARY, is_read_only};
 use crate::breaker::{Breaker, Circuit};
 
 /// What a command fails of that the breaker refuses.
@@ -44,13 +45,19 @@ struct Keeper {
 }
 
 impl Node {
+    /// A server that must be a primary.
+    pub(super) fn open_primary(connector: &Connector, server: &ServerConfig, replicas: u32) -> Self {
+        Self::over(|| connector.open_primary(server.clone()), replicas)
+    }
+
+    /// A node of a Cluster, where a replica refers to its primary.
     pub(super) fn open(connector: &Connector, server: &ServerConfig, replicas: u32) -> Self {
-        let keeper = (replicas > 0).then(|| Keeper {
-            connection: connector.open(server.clone()),
-            breaker: Breaker::default(),
-            replicas,
-        });
-        Self { connection: connector.open(server.clone()), breaker: Breaker::default(), keeper }
+        Self::over(|| connector.open(server.clone()), replicas)
+    }
+
+    fn over(open: impl Fn() -> Connection, replicas: u32) -> Self {
+        let keeper = (replicas > 0).then(|| Keeper { connection: open(), breaker: Breaker::default(), replicas });
+        Self { connection: open(), breaker: Breaker::default(), keeper }
     }
 
     /// Sends a command; after `ASKING` if the node is only about to get its slot.
@@ -149,24 +156,26 @@ pub(super) fn late() -> Error {
     Error::new(ErrorKind::Timeout, "no answer in time")
 }
 
-/// Whether an error says that nothing was sent: the breaker refused it, or no node is known to have its slot.
+/// Whether an error says that nothing was sent, or nothing done: the breaker refused it, there is no primary, or no node is
+/// known to have its slot.
 pub(super) fn is_unsent(error: &Error) -> bool {
-    (*error.kind() == ErrorKind::Canceled && error.details() == CIRCUIT_OPEN)
+    is_read_only(error)
+        || (*error.kind() == ErrorKind::Canceled && [CIRCUIT_OPEN, NO_PRIMARY].contains(&error.details()))
         || (*error.kind() == ErrorKind::Cluster && error.details() == SLOT_UNKNOWN)
 }
 
 /// Whether an error says that Redis is not there, rather than that it refused a command.
 pub(super) fn is_down(error: &Error) -> bool {
     let refers_elsewhere = ["MOVED", "ASK"].iter().any(|word| error.details().starts_with(word));
-    !refers_elsewhere
-        && matches!(
-            error.kind(),
-            ErrorKind::IO
-                | ErrorKind::Timeout
-                | ErrorKind::Canceled
-                | ErrorKind::Cluster
-                | ErrorKind::Sentinel
-                | ErrorKind::Backpressure
-                | ErrorKind::Tls
-        )
+    let is_unreachable = matches!(
+        error.kind(),
+        ErrorKind::IO
+            | ErrorKind::Timeout
+            | ErrorKind::Canceled
+            | ErrorKind::Cluster
+            | ErrorKind::Sentinel
+            | ErrorKind::Backpressure
+            | ErrorKind::Tls
+    );
+    !refers_elsewhere && (is_unreachable || is_read_only(error))
 }

@@ -43,7 +43,7 @@ impl Nodes {
                 let cluster = Arc::new(Cluster::new(connector, hosts, replicas));
                 Self::Many(Arc::clone(&cluster), tokio::spawn(follow(cluster)))
             }
-            server => Self::One(Arc::new(Node::open(&connector, &server, replicas))),
+            server => Self::One(Arc::new(Node::open_primary(&connector, &server, replicas))),
         }
     }
 

@@ -70,6 +70,10 @@ scripts! {
     charge
     refund
     acquire_lock
+    lock_holder
+    heartbeat
+    list_instances
+    reap_fleet
     release_lock
     remove_node
     write_note

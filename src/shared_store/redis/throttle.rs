@@ -17,18 +17,19 @@ fn key(bucket: &Bucket) -> String {
     format!("{PREFIX}throttle:{{{}}}", const_hex::encode(bucket.key))
 }
 
+fn arguments(bucket: &Bucket, now: Timestamp) -> Vec<i64> {
+    vec![now.millis(), bucket.interval.as_millis() as i64, i64::from(bucket.burst), i64::from(bucket.charges)]
+}
+
 impl RedisSharedStore {
     /// Charges one bucket; returns how long until it has room, zero if it had.
     async fn charge_one(&self, bucket: &Bucket, now: Timestamp) -> Result<Duration, StoreError> {
-        let interval = bucket.interval.as_millis() as i64;
-        let arguments = vec![now.millis(), interval, i64::from(bucket.burst), i64::from(bucket.charges)];
-        let wait: i64 = self.run(&self.scripts.charge, vec![key(bucket)], arguments).await?;
+        let wait: i64 = self.run(&self.scripts.charge, vec![key(bucket)], arguments(bucket, now)).await?;
         Ok(Duration::from_millis(u64::try_from(wait).unwrap_or(0)))
     }
 
     async fn refund_one(&self, bucket: &Bucket, now: Timestamp) -> Result<(), StoreError> {
-        let arguments = vec![now.millis(), (bucket.interval * bucket.charges).as_millis() as i64];
-        self.run(&self.scripts.refund, vec![key(bucket)], arguments).await
+        self.run(&self.scripts.refund, vec![key(bucket)], arguments(bucket, now)).await
     }
 }
 

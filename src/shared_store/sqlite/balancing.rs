@@ -6,9 +6,15 @@ use sqlx::Row;
 use super::SqliteSharedStore;
 use crate::{
     balancer::Algorithm,
+    clock::Timestamp,
     shared_store::{BalancerControl, Balancing, NodeRecord},
     store_error::StoreError,
 };
+
+/// Ids that were taken out a day ago and are not there any more.
+pub(super) const REAP: &str = "DELETE FROM balancer_nodes WHERE node_id IN \
+    (SELECT node_id FROM balancer_nodes WHERE record IS NULL AND removed_at <= ? - 86400000 \
+     AND node_id NOT IN (SELECT instance_id FROM instances) LIMIT ?)";
 
 #[async_trait]
 impl BalancerControl for SqliteSharedStore {
@@ -40,18 +46,20 @@ impl BalancerControl for SqliteSharedStore {
     }
 
     async fn add_node(&self, node: &NodeRecord) -> Result<(), StoreError> {
-        let statement =
-            "INSERT INTO balancer_nodes VALUES (?, ?) ON CONFLICT (node_id) DO UPDATE SET record = excluded.record";
+        let statement = "INSERT INTO balancer_nodes VALUES (?, ?, NULL) ON CONFLICT (node_id) DO UPDATE \
+                         SET record = excluded.record, removed_at = NULL";
         self.keep(sqlx::query(statement).bind(&node.id).bind(sqlx::types::Json(node))).await.map(drop)
     }
 
     async fn remove_node(&self, id: &str, is_instance: bool) -> Result<bool, StoreError> {
-        let statement = if is_instance {
-            "INSERT INTO balancer_nodes VALUES (?, NULL) ON CONFLICT (node_id) DO UPDATE SET record = NULL"
+        let query = if is_instance {
+            let statement = "INSERT INTO balancer_nodes VALUES (?1, NULL, ?2) ON CONFLICT (node_id) DO UPDATE \
+                             SET record = NULL, removed_at = ?2";
+            sqlx::query(statement).bind(id).bind(Timestamp::now().millis())
         } else {
-            "DELETE FROM balancer_nodes WHERE node_id = ? AND record IS NOT NULL"
+            sqlx::query("DELETE FROM balancer_nodes WHERE node_id = ? AND record IS NOT NULL").bind(id)
         };
-        Ok(self.keep(sqlx::query(statement).bind(id)).await? > 0)
+        Ok(self.keep(query).await? > 0)
     }
 
     async fn readmit_node(&self, id: &str) -> Result<bool, StoreError> {

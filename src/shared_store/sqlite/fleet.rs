@@ -19,24 +19,34 @@ pub(super) const REAP: &str = "DELETE FROM instances WHERE instance_id IN \
 
 #[async_trait]
 impl InstanceRegistry for SqliteSharedStore {
-    async fn heartbeat(&self, record: &InstanceRecord, now: Timestamp) -> Result<(), StoreError> {
+    async fn heartbeat(&self, record: &InstanceRecord) -> Result<Option<InstanceRecord>, StoreError> {
         let mut write = self.database.write(Durability::Relaxed).await?;
+        let before: Option<String> = sqlx::query_scalar("SELECT record FROM instances WHERE instance_id = ?")
+            .bind(&record.id)
+            .fetch_optional(&mut **write)
+            .await
+            .map_err(self.failed())?;
         sqlx::query(
             "INSERT INTO instances VALUES (?, ?, ?) \
              ON CONFLICT (instance_id) DO UPDATE SET seen_at = excluded.seen_at, record = excluded.record",
         )
         .bind(&record.id)
-        .bind(now.millis())
+        .bind(Timestamp::now().millis())
         .bind(sqlx::types::Json(record))
         .execute(&mut **write)
         .await
         .map_err(self.failed())?;
-        write.commit().await
+        write.commit().await?;
+        // One that can't be read is replaced all the same.
+        Ok(before.and_then(|record| serde_json::from_str(&record).ok()))
     }
 
-    async fn instances(&self, since: Timestamp) -> Result<BTreeMap<String, (InstanceRecord, Timestamp)>, StoreError> {
-        let rows = sqlx::query("SELECT instance_id, seen_at, record FROM instances WHERE seen_at >= ?")
-            .bind(since.millis())
+    async fn instances(&self, age: Duration) -> Result<BTreeMap<String, (InstanceRecord, Timestamp)>, StoreError> {
+        let (now, age) = (Timestamp::now(), age.as_millis() as i64);
+        let rows = sqlx::query("SELECT instance_id, seen_at, record FROM instances WHERE seen_at BETWEEN ? AND ?")
+            .bind(now.millis() - age)
+            // What lies in the future was said before the clock went back.
+            .bind(now.millis() + age)
             .fetch_all(self.database.reader())
             .await
             .map_err(self.failed())?;
@@ -61,13 +71,8 @@ impl InstanceRegistry for SqliteSharedStore {
 
 #[async_trait]
 impl LockStore for SqliteSharedStore {
-    async fn acquire_lock(
-        &self,
-        name: &str,
-        holder: &str,
-        lease: Duration,
-        now: Timestamp,
-    ) -> Result<Option<u64>, StoreError> {
+    async fn acquire_lock(&self, name: &str, holder: &str, lease: Duration) -> Result<Option<u64>, StoreError> {
+        let now = Timestamp::now();
         let mut write = self.database.write(Durability::Relaxed).await?;
         let fence: Option<i64> = sqlx::query_scalar(
             "INSERT INTO locks VALUES (?1, ?2, 1, ?3) ON CONFLICT (name) DO UPDATE SET holder = ?2, expires_at = ?3, \
@@ -80,6 +85,14 @@ impl LockStore for SqliteSharedStore {
         .fetch_optional(&mut **write)
         .await
         .map_err(self.failed())?;
+        if fence.is_none() {
+            sqlx::query("UPDATE locks SET expires_at = min(expires_at, ?2) WHERE name = ?1")
+                .bind(name)
+                .bind((now + lease).millis())
+                .execute(&mut **write)
+                .await
+                .map_err(self.failed())?;
+        }
         write.commit().await?;
         Ok(fence.and_then(|fence| u64::try_from(fence).ok()))
     }
@@ -95,11 +108,11 @@ impl LockStore for SqliteSharedStore {
         write.commit().await
     }
 
-    async fn holder(&self, name: &str, now: Timestamp) -> Result<Option<(String, u64)>, StoreError> {
+    async fn holder(&self, name: &str) -> Result<Option<(String, u64)>, StoreError> {
         let held: Option<(String, i64)> =
             sqlx::query_as("SELECT holder, fence FROM locks WHERE name = ? AND expires_at > ?")
                 .bind(name)
-                .bind(now.millis())
+                .bind(Timestamp::now().millis())
                 .fetch_optional(self.database.reader())
                 .await
                 .map_err(self.failed())?;

@@ -1,6 +1,7 @@
 //! Throttle buckets by the generic cell rate algorithm (ITU-T I.371): each bucket is one number, the time at which it
 //! will be full again. A charge moves it an interval on, and is refused if that would take it more than `burst`
-//! intervals ahead of now.
+//! intervals ahead of now. A stored time further ahead than that, by a clock that was ahead or has been set back, is taken for
+//! an empty bucket.
 
 use std::time::Duration;
 
@@ -24,10 +25,12 @@ impl ThrottleStore for SqliteSharedStore {
         let mut wait = Duration::ZERO;
         for bucket in buckets {
             let charged = self.full_at(&mut write, bucket, now).await? + bucket.interval * bucket.charges;
-            wait = wait.max(charged.since(now + bucket.interval * bucket.burst));
+            wait = wait.max(charged.since(latest(bucket, now)));
             self.set_full_at(&mut write, bucket, charged).await?;
         }
         if wait > Duration::ZERO {
+            drop(write);
+            self.shorten(buckets, now).await?;
             return Ok(Charge::Refused { retry_after: wait });
         }
         write.commit().await?;
@@ -46,6 +49,11 @@ impl ThrottleStore for SqliteSharedStore {
     }
 }
 
+/// When a bucket is full again that is empty at `now`.
+fn latest(bucket: &Bucket, now: Timestamp) -> Timestamp {
+    now + bucket.interval * bucket.burst
+}
+
 impl SqliteSharedStore {
     async fn full_at(&self, write: &mut Write<'_>, bucket: &Bucket, now: Timestamp) -> Result<Timestamp, StoreError> {
         let stored: Option<i64> = sqlx::query_scalar("SELECT full_at FROM throttle WHERE bucket = ?")
@@ -53,7 +61,28 @@ impl SqliteSharedStore {
             .fetch_optional(&mut ***write)
             .await
             .map_err(self.failed())?;
-        Ok(stored.map_or(now, |millis| Timestamp::from_millis(millis).max(now)))
+        Ok(stored.map_or(now, |millis| Timestamp::from_millis(millis).clamp(now, latest(bucket, now))))
+    }
+
+    /// Stores for buckets with an impossible time that they are empty, so that they fill from `now` on.
+    async fn shorten(&self, buckets: &[Bucket], now: Timestamp) -> Result<(), StoreError> {
+        for bucket in buckets {
+            let (key, latest) = (bucket.key.as_slice(), latest(bucket, now).millis());
+            let is_impossible: Option<bool> = sqlx::query_scalar("SELECT full_at > ? FROM throttle WHERE bucket = ?")
+                .bind(latest)
+                .bind(key)
+                .fetch_optional(self.database.reader())
+                .await
+                .map_err(self.failed())?;
+            if is_impossible == Some(true) {
+                let mut write = self.database.write(Durability::Relaxed).await?;
+                let statement = "UPDATE throttle SET full_at = min(full_at, ?) WHERE bucket = ?";
+                let shorten = sqlx::query(statement).bind(latest).bind(key);
+                shorten.execute(&mut **write).await.map_err(self.failed())?;
+                write.commit().await?;
+            }
+        }
+        Ok(())
     }
 
     async fn set_full_at(&self, write: &mut Write<'_>, bucket: &Bucket, full_at: Timestamp) -> Result<(), StoreError> {

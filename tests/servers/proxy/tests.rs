@@ -20,6 +20,25 @@ fn echo() -> u16 {
     port
 }
 
+/// A server that greets with a letter.
+fn greeting(letter: u8) -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    std::thread::spawn(move || {
+        listener.incoming().flatten().for_each(|mut stream| drop(stream.write_all(&[letter; 2])))
+    });
+    port
+}
+
+#[test]
+fn a_line_can_lead_to_another_server() {
+    let proxy = Proxy::to(greeting(b'a'));
+    let connect = || TcpStream::connect(address(proxy.port())).expect("a connection");
+    hears(&mut connect(), b"aa").expect("the first server");
+    proxy.switch(greeting(b'b'));
+    hears(&mut connect(), b"bb").expect("the second server");
+}
+
 fn says(stream: &mut TcpStream, text: &[u8; 2]) -> std::io::Result<()> {
     stream.write_all(text)?;
     hears(stream, text)

@@ -4,19 +4,22 @@ use std::time::Duration;
 
 use symbolon::{
     balancer::Algorithm,
+    clock::Timestamp,
     shared_store::{
         Balancing, InstanceRecord, NodeRecord, SharedStore, redis::RedisSharedStore, sqlite::SqliteSharedStore,
     },
 };
 
-use super::at;
-use crate::servers::{
-    DEADLINE,
-    redis::{BATCHES, Redis},
+use crate::{
+    servers::{
+        DEADLINE,
+        redis::{BATCHES, Redis},
+    },
+    service::harness::until,
 };
 
-pub async fn instances_are_there_while_they_are_heard_of(store: &dyn SharedStore) {
-    let record = |id: &str, connections| InstanceRecord {
+fn record(id: &str, connections: u64) -> InstanceRecord {
+    InstanceRecord {
         id: id.into(),
         url: format!("http://{id}"),
         weight: 1,
@@ -28,40 +31,63 @@ pub async fn instances_are_there_while_they_are_heard_of(store: &dyn SharedStore
         max_connections: 10,
         average_response_time: 0.25,
         load: None,
-    };
-    for (id, connections, seconds) in [("a", 1, 0), ("b", 2, 1), ("a", 3, 2)] {
-        store.heartbeat(&record(id, connections), at(seconds)).await.expect("an answer");
+        process_id: None,
     }
-    let since = async |seconds| store.instances(at(seconds)).await.expect("an answer");
-    let all = since(0).await;
-    assert_eq!((all.len(), &all["a"], &all["b"]), (2, &(record("a", 3), at(2)), &(record("b", 2), at(1))));
-    assert_eq!(since(2).await.keys().collect::<Vec<_>>(), ["a"]);
+}
+
+pub async fn instances_are_there_while_they_are_heard_of(store: &dyn SharedStore) {
+    let said = async |id: &str, connections| store.heartbeat(&record(id, connections)).await.expect("an answer");
+    assert_eq!(said("a", 1).await, None);
+    assert_eq!(said("b", 2).await, None);
+    let of_late = async |age| store.instances(age).await.expect("an answer");
+    let long = Duration::from_secs(3600);
+    let all = of_late(long).await;
+    assert_eq!((all.len(), &all["a"].0, &all["b"].0), (2, &record("a", 1), &record("b", 2)));
+    let short = Duration::from_millis(500);
+    until("b was not heard of for a while", async || {
+        assert_eq!(said("a", 3).await.map(|before| before.id).as_deref(), Some("a"));
+        !of_late(short).await.contains_key("b")
+    })
+    .await;
+    let (known, all) = (of_late(short).await, of_late(long).await);
+    assert_eq!(known.into_values().map(|(record, _)| record).collect::<Vec<_>>(), [record("a", 3)]);
+    assert!(all["a"].1 > all["b"].1);
     store.leave("a").await.expect("an answer");
-    assert_eq!(since(0).await.keys().collect::<Vec<_>>(), ["b"]);
+    assert_eq!(of_late(long).await.keys().collect::<Vec<_>>(), ["b"]);
 }
 
 pub async fn a_lock_has_one_holder_and_a_rising_fence(store: &dyn SharedStore) {
-    let lease = Duration::from_secs(10);
+    let (long, short) = (Duration::from_secs(3600), Duration::from_millis(300));
     let acquire =
-        async |holder: &str, seconds| store.acquire_lock("lock", holder, lease, at(seconds)).await.expect("an answer");
-    let holder = async |seconds| store.holder("lock", at(seconds)).await.expect("an answer");
-    assert_eq!(holder(0).await, None);
-    let first = acquire("a", 0).await.expect("the lock");
-    assert_eq!(holder(9).await, Some(("a".to_owned(), first)));
-    assert_eq!(acquire("b", 9).await, None);
-    assert_eq!(acquire("a", 9).await, Some(first), "extended in time, the fence stays");
-    assert_eq!(acquire("b", 18).await, None);
-    assert_eq!(holder(19).await, None, "the lease is over");
-    let second = acquire("b", 19).await.expect("the lock");
-    assert!(second > first);
-    store.release_lock("lock", "a").await.expect("an answer");
-    assert_eq!(acquire("a", 20).await, None, "only its holder releases a lock");
-    assert_eq!(holder(20).await, Some(("b".to_owned(), second)));
+        async |lock: &str, holder: &str, lease| store.acquire_lock(lock, holder, lease).await.expect("an answer");
+    let holder = async |lock: &str| store.holder(lock).await.expect("an answer");
+    assert_eq!(holder("lock").await, None);
+    let first = acquire("lock", "a", long).await.expect("the lock");
+    assert_eq!(holder("lock").await, Some(("a".to_owned(), first)));
+    assert_eq!(acquire("lock", "b", long).await, None);
+    assert_eq!(acquire("lock", "a", long).await, Some(first), "extended in time, the fence stays");
     store.release_lock("lock", "b").await.expect("an answer");
-    assert_eq!(holder(20).await, None);
-    let third = acquire("a", 21).await.expect("the lock");
-    assert!(third > second);
-    assert!(acquire("a", 40).await.expect("the lock") > third, "a late holder gets a new fence");
+    assert_eq!(acquire("lock", "b", long).await, None, "only its holder releases a lock");
+    store.release_lock("lock", "a").await.expect("an answer");
+    assert_eq!(holder("lock").await, None);
+    let second = acquire("lock", "b", long).await.expect("the lock");
+    assert!(second > first);
+
+    let first = acquire("brief", "a", short).await.expect("the lock");
+    until("the lease is over", async || holder("brief").await.is_none()).await;
+    let second = acquire("brief", "b", short).await.expect("the lock");
+    assert!(second > first);
+    until("the lease is over", async || holder("brief").await.is_none()).await;
+    assert!(acquire("brief", "b", short).await.expect("the lock") > second, "a late holder gets a new fence");
+}
+
+/// As after the store's clock went back: what was written is from a time to come.
+pub async fn a_lock_that_ends_too_late_is_shortened_to_a_lease(store: &dyn SharedStore) {
+    let lease = Duration::from_millis(300);
+    store.acquire_lock("lock", "a", Duration::from_secs(3600)).await.expect("an answer").expect("the lock");
+    let acquire = async || store.acquire_lock("lock", "b", lease).await.expect("an answer");
+    assert_eq!(acquire().await, None, "it is not taken from its holder");
+    until("it ends", async || acquire().await.is_some()).await;
 }
 
 fn node(id: &str, weight: u32) -> NodeRecord {
@@ -156,4 +182,49 @@ pub async fn a_note_is_replaced_unless_it_was_written_under_a_later_fence(store:
     assert!(written("fourth", 10).await);
     assert_eq!(store.note("plan").await.expect("an answer").as_deref(), Some("fourth"));
     assert_eq!(store.note("another").await.expect("an answer"), None);
+}
+
+const DAY_BEFORE_YESTERDAY: Duration = Duration::from_secs(48 * 3600);
+
+/// Takes two instances out, has `age` make that two days old, and reaps: only the one that is gone is forgotten.
+async fn forget_what_is_gone(store: &dyn SharedStore, present: &InstanceRecord, age: impl AsyncFnOnce(Timestamp)) {
+    store.heartbeat(present).await.expect("an answer");
+    for id in ["gone", &present.id] {
+        assert!(store.remove_node(id, true).await.expect("an answer"));
+    }
+    store.add_node(&node("added", 1)).await.expect("an answer");
+    store.reap(Timestamp::now()).await.expect("an answer");
+    assert_eq!(balancing(store).await.removed.len(), 2, "they have just been taken out");
+    age(Timestamp::from_millis(Timestamp::now().millis() - DAY_BEFORE_YESTERDAY.as_millis() as i64)).await;
+    assert!(store.remove_node("new", true).await.expect("an answer"));
+    store.reap(Timestamp::now()).await.expect("an answer");
+    let left = balancing(store).await;
+    assert_eq!(left.removed.iter().collect::<Vec<_>>(), ["new", &present.id]);
+    assert_eq!(left.added.len(), 1);
+}
+
+#[tokio::test]
+async fn in_sqlite_an_instance_that_was_taken_out_and_is_gone_is_forgotten_after_a_day() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("shared.sqlite");
+    let store = SqliteSharedStore::open(&path).await.expect("a store");
+    let file = sqlx::SqlitePool::connect(&format!("sqlite://{}", path.display())).await.expect("a file");
+    forget_what_is_gone(&store, &record("present", 1), async |then| {
+        let age = sqlx::query("UPDATE balancer_nodes SET removed_at = ? WHERE record IS NULL").bind(then.millis());
+        age.execute(&file).await.expect("an update");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn in_redis_an_instance_that_was_taken_out_and_is_gone_is_forgotten_after_a_day() {
+    let redis = Redis::start();
+    let store = RedisSharedStore::connect(&redis.url(), None, 0, BATCHES).expect("a URL");
+    assert!(store.answers_within(DEADLINE).await, "Redis answers");
+    forget_what_is_gone(&store, &record("present", 1), async |then| {
+        for id in ["gone", "present"] {
+            redis.command(&["zadd", "symbolon:{fleet}:removed", &then.millis().to_string(), id]);
+        }
+    })
+    .await;
 }

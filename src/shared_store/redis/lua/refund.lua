@@ -1,8 +1,9 @@
 -- Gives charges back to a bucket.
 -- KEYS: bucket
--- ARGV: now, the intervals of all charges
-local now = tonumber(ARGV[1])
-local refunded = tonumber(redis.call('GET', KEYS[1]) or 0) - tonumber(ARGV[2])
+-- ARGV: now, interval, burst, charges
+local now, interval = tonumber(ARGV[1]), tonumber(ARGV[2])
+local stored = tonumber(redis.call('GET', KEYS[1]) or 0)
+local refunded = math.min(stored, now + interval * tonumber(ARGV[3])) - interval * tonumber(ARGV[4])
 -- First, as Redis refuses nothing behind it where memory is full.
 redis.call('DEL', KEYS[1])
 if refunded > now then

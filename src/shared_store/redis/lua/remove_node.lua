@@ -1,8 +1,10 @@
 -- Forgets an added node, or notes that an instance is taken out; 0 if there is no such node.
--- KEYS: balancing
--- ARGV: field, instance or added
+-- KEYS: balancing, removed
+-- ARGV: field, instance or added, id
 if ARGV[2] == 'instance' then
+    local time = redis.call('TIME')
     redis.call('HSET', KEYS[1], ARGV[1], '')
+    redis.call('ZADD', KEYS[2], string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000)), ARGV[3])
     return 1
 end
 local record = redis.call('HGET', KEYS[1], ARGV[1])

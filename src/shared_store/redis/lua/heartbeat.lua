@@ -1,0 +1,8 @@
+-- Registers or refreshes an instance at the time of Redis; returns its record from before, or false.
+-- KEYS: seen, records
+-- ARGV: instance id, record
+local time = redis.call('TIME')
+local before = redis.call('HGET', KEYS[2], ARGV[1])
+redis.call('ZADD', KEYS[1], string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000)), ARGV[1])
+redis.call('HSET', KEYS[2], ARGV[1], ARGV[2])
+return before

@@ -1,0 +1,6 @@
+-- The holder of a lock and its fence, by the time of Redis; false if nobody has it.
+-- KEYS: lock
+local time = redis.call('TIME')
+local lock = redis.call('HMGET', KEYS[1], 'holder', 'fence', 'expires_at')
+if not lock[1] or tonumber(lock[3]) <= time[1] * 1000 + math.floor(time[2] / 1000) then return false end
+return {lock[1], lock[2]}
