@@ -2,7 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -124,8 +124,13 @@ impl Stage {
     }
 
     async fn connect(&self) -> SqliteConnection {
-        let options = SqliteConnectOptions::new().filename(&self.path).busy_timeout(Duration::from_secs(10));
-        SqliteConnection::connect_with(&options).await.expect("the shard opens")
+        connect(&self.path).await
+    }
+
+    /// Has all revocations expire by the store's clock, while those of the instances stand still.
+    pub async fn expire_revocations(&self) {
+        let mut shared = connect(&self.path.with_file_name("shared.sqlite")).await;
+        sqlx::query("UPDATE revocations SET expires_at = 1").execute(&mut shared).await.expect("the statement runs");
     }
 
     /// Makes every claim older than the grace that claims under way have.
@@ -139,6 +144,11 @@ impl Stage {
         let query = sqlx::query_scalar("SELECT user_id FROM users WHERE state = 'live' AND login_name = ?").bind(name);
         query.fetch_all(&mut self.connect().await).await.expect("rows")
     }
+}
+
+async fn connect(path: &Path) -> SqliteConnection {
+    let options = SqliteConnectOptions::new().filename(path).busy_timeout(Duration::from_secs(10));
+    SqliteConnection::connect_with(&options).await.expect("the file opens")
 }
 
 impl StagedShard {
@@ -198,6 +208,7 @@ impl ShardStore for StagedShard {
     }
 
     async fn find_user(&self, user_id: UserId) -> Result<Option<User>, StoreError> {
+        self.before(Step::Find).await;
         let found = self.inner.find_user(user_id).await;
         self.after(Step::Find).await;
         found
@@ -212,7 +223,9 @@ impl ShardStore for StagedShard {
     async fn update_user(&self, user: &User, expected: i64) -> Result<bool, StoreError> {
         self.before(Step::Update).await;
         self.send(Step::Update)?;
-        self.inner.update_user(user, expected).await
+        let updated = self.inner.update_user(user, expected).await;
+        self.after(Step::Update).await;
+        updated
     }
 
     async fn rehash(&self, user_id: UserId, old: &PasswordHash, new: &PasswordHash) -> Result<bool, StoreError> {
