@@ -69,15 +69,6 @@ impl Users {
         Ok((user, placed))
     }
 
-    /// Shows a row in all sessions of its user that was found to be newer than what they show, or may be: the change that
-    /// made it could not. A failure is left to the next reader.
-    pub async fn republish(&self, user: &User) {
-        if let Err(error) = self.sessions.publish(user).await {
-            let error = &error as &dyn std::error::Error;
-            tracing::debug!(error, user_id = %user.user_id, "newer user row not published; sessions show an older one");
-        }
-    }
-
     /// Applies `edit` to the user as it is, until no one else's change comes in between. An edit that changes nothing
     /// leaves the version alone. All sessions of the user show the change when this returns.
     pub(super) async fn edit(

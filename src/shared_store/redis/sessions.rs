@@ -194,6 +194,12 @@ impl SessionStore for RedisSharedStore {
         self.run_kept(&self.scripts.put_snapshot, vec![user_key(user_id)], arguments).await
     }
 
+    async fn replace_snapshot(&self, user_id: UserId, snapshot: &UserSnapshot) -> Result<bool, StoreError> {
+        let document = serde_json::to_string(snapshot).map_err(|source| self.corrupt("user snapshot", source))?;
+        let arguments = vec![snapshot.version.to_string(), document];
+        self.run(&self.scripts.replace_snapshot, vec![user_key(user_id)], arguments).await
+    }
+
     async fn session_totals(&self) -> Result<SessionTotals, StoreError> {
         totals::of(&self.nodes).await.map_err(|source| self.unavailable(source))
     }
