@@ -8,7 +8,7 @@ use staged::{Stage, Step};
 use symbolon::{
     audit::Actor,
     shared_store::Client,
-    users::{Precondition, UserChange, UserError, UserId, Users},
+    users::{Precondition, Registration, UserChange, UserError, UserId, Users},
 };
 
 const PASSWORD: &str = "correct horse battery";
@@ -263,4 +263,27 @@ async fn a_password_change_that_was_not_sent_lets_its_user_log_in_at_once() {
     stage.refuse(Step::Update);
     change_password(&users, user_id).await.expect_err("it is not sent");
     stage.login("ada", PASSWORD).await.expect("no revocation is left");
+}
+
+#[tokio::test]
+async fn only_a_registration_with_a_key_waits_for_a_claim_under_way() {
+    let stage = Stage::new().await;
+    let (users, others) = (stage.users(), stage.users());
+    let user_id = users.register(staged::registration("eve")).await.expect("a user").user_id;
+    let held = stage.clone();
+    stage.before(Step::Insert, async move {
+        let before = held.claim_lookups();
+        let registered = others.register(staged::registration("ada")).await;
+        assert!(matches!(registered, Err(UserError::NamePending { .. })), "{registered:?}");
+        let renamed = others.change(user_id, &Precondition::None, rename_to("ada")).await;
+        assert!(matches!(renamed, Err(UserError::NamePending { .. })), "{renamed:?}");
+        assert!(held.claim_lookups() - before <= 3, "{} lookups", held.claim_lookups() - before);
+        let repeatable = Registration { idempotency_key: Some("key".to_owned()), ..staged::registration("ada") };
+        let waited = others.register(repeatable).await;
+        assert!(matches!(waited, Err(UserError::NamePending { .. })), "{waited:?}");
+        assert!(held.claim_lookups() - before > 10, "it did not wait");
+    });
+    users.register(staged::registration("ada")).await.expect("a user");
+    let late = users.register(staged::registration("ada")).await;
+    assert!(matches!(late, Err(UserError::NameTaken)), "{late:?}");
 }

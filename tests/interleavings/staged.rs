@@ -3,7 +3,10 @@
 use std::{
     collections::{HashMap, HashSet},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -50,6 +53,7 @@ struct StagedShard {
     before: Mutex<HashMap<Step, BoxFuture<'static, ()>>>,
     after: Mutex<HashMap<Step, BoxFuture<'static, ()>>>,
     unsent: Mutex<HashSet<Step>>,
+    claim_lookups: AtomicUsize,
 }
 
 impl std::fmt::Debug for StagedShard {
@@ -84,6 +88,7 @@ impl Stage {
                 before: Mutex::default(),
                 after: Mutex::default(),
                 unsent: Mutex::default(),
+                claim_lookups: AtomicUsize::new(0),
             }),
             sessions: Sessions::new(shared.clone(), SessionPolicy { idle: hour, lifetime: hour, limit: 100 }),
             passwords: Arc::new(Passwords::start(&policy).expect("valid parameters")),
@@ -108,6 +113,11 @@ impl Stage {
     /// Has `event` happen after the next such step, before its caller learns of it.
     pub fn after(&self, step: Step, event: impl Future<Output = ()> + Send + 'static) {
         self.shard.after.lock().expect("no panic").insert(step, Box::pin(event));
+    }
+
+    /// How often claims have been looked up.
+    pub fn claim_lookups(&self) -> usize {
+        self.shard.claim_lookups.load(Ordering::Relaxed)
     }
 
     /// Has the next such step fail before anything is sent.
@@ -246,6 +256,7 @@ impl ShardStore for StagedShard {
     }
 
     async fn find_claim(&self, login_name: &LoginName) -> Result<Option<StoredClaim>, StoreError> {
+        self.claim_lookups.fetch_add(1, Ordering::Relaxed);
         self.inner.find_claim(login_name).await
     }
 
