@@ -152,8 +152,8 @@ impl Users {
         Ok(changed)
     }
 
-    /// Writes the claimed name onto the row. Whoever takes the claim over first raises the row's version and then replaces
-    /// the claim by its id. So the row is written only over a version that was read before the claim got its present id:
+    /// Writes the claimed name onto the row. A takeover of the claim first raises the row's version and then replaces the
+    /// claim by its id. So the row is written only over a version that was read before the claim got its present id:
     /// a raise since then stops the write, and one before it stops the taker.
     async fn write_rename(
         &self,

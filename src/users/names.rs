@@ -169,8 +169,8 @@ pub(super) async fn held(shards: &Shards, user: &User) -> Result<Option<Claim>, 
     Ok(stored.map(|stored| stored.claim).filter(|claim| claim.user_id == user.user_id))
 }
 
-/// Puts a claim of a new id in the place of one's own; `None` if it is no longer there. Whoever is about to take the old
-/// one over comes too late from then on.
+/// Puts a claim of a new id in the place of one's own; `None` if it is no longer there. A takeover of
+/// the old claim fails from then on.
 pub(super) async fn renew(shards: &Shards, claim: &Claim) -> Result<Option<Claim>, StoreError> {
     let claim_id = if is_of_import(claim) { marked() } else { Uuid::new_v4() };
     let renewed = Claim { claim_id, ..claim.clone() };

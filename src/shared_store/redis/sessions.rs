@@ -103,7 +103,7 @@ impl SessionStore for RedisSharedStore {
         let live = live.map_err(|source| self.corrupt("session", source))?;
         let Some((mut session, snapshot)) = live.filter(|(session, _)| session.is_live(now)) else { return Ok(None) };
         if session.slid(idle, now).is_some() {
-            // In a box, as it is large and seldom needed.
+            // Boxed because it is large and rare.
             match Box::pin(self.slide(&session, idle, now)).await {
                 Ok(Some(idle_ends)) => session.idle_expires_at = Timestamp::from_millis(idle_ends),
                 Ok(None) => return Ok(None),
