@@ -146,6 +146,11 @@ impl Sessions {
         self.store.put_snapshot(user.user_id, &UserSnapshot::of(user), Timestamp::now() + LOGIN_TAKES_AT_MOST).await
     }
 
+    /// Shows a user in its sessions where they show an older version of it.
+    pub async fn republish(&self, user: &User) -> Result<(), StoreError> {
+        self.store.replace_snapshot(user.user_id, &UserSnapshot::of(user)).await.map(drop)
+    }
+
     /// How many sessions there are.
     pub async fn totals(&self) -> Result<SessionTotals, StoreError> {
         self.store.session_totals().await

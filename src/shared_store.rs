@@ -206,6 +206,10 @@ pub trait SessionStore: Send + Sync + Debug {
         keep_until: Timestamp,
     ) -> Result<(), StoreError>;
 
+    /// Replaces a snapshot of a lower version; where there is none, nothing is made. Does not wait for replicas: a snapshot
+    /// that a failover undoes is replaced again. Returns whether it was replaced.
+    async fn replace_snapshot(&self, user_id: UserId, snapshot: &UserSnapshot) -> Result<bool, StoreError>;
+
     /// How many sessions there are.
     async fn session_totals(&self) -> Result<SessionTotals, StoreError>;
 }

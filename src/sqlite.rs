@@ -32,7 +32,7 @@ use crate::{
     store_error::{Outcome, StoreError},
 };
 
-/// How long to wait for another process's write before giving up.
+/// How long a write waits for others, of this process and of others, before it fails.
 pub const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const READERS: u32 = 4;
 /// How much of a file each connection keeps in memory at most, in KiB; SQLite's own default.
@@ -140,15 +140,20 @@ impl Database {
         &self.readers
     }
 
-    /// Waits for this process's turn and begins a write transaction.
+    /// Waits for this process's turn and begins a write transaction. If it can't begin within [`BUSY_TIMEOUT`], it fails and
+    /// nothing has been sent.
     pub async fn write(&self, durability: Durability) -> Result<Write<'_>, StoreError> {
         let pool = match durability {
             Durability::Full => &self.full,
             Durability::Relaxed => &self.relaxed,
         };
-        let turn = self.turn.lock().await;
-        let begun = pool.begin_with("BEGIN IMMEDIATE").await;
-        let transaction = begun.map_err(|source| self.failed(Outcome::NotSent, source))?;
+        let begin = async {
+            let turn = self.turn.lock().await;
+            Ok((pool.begin_with("BEGIN IMMEDIATE").await?, turn))
+        };
+        // A transaction that begins after it was given up is rolled back by the driver.
+        let begun = tokio::time::timeout(BUSY_TIMEOUT, begin).await.unwrap_or(Err(sqlx::Error::PoolTimedOut));
+        let (transaction, turn) = begun.map_err(|source| self.failed(Outcome::NotSent, source))?;
         Ok(Write { transaction, database: self, _turn: turn })
     }
 
@@ -251,4 +256,25 @@ async fn lock_file(path: PathBuf) -> io::Result<File> {
         Ok(file)
     })
     .await?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_write_behind_a_busy_writer_fails_in_time_and_has_not_been_sent() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let migration = ("rows", "CREATE TABLE rows (id INTEGER PRIMARY KEY)");
+        let path = directory.path().join("rows.sqlite");
+        let database = Database::open("rows", &path, &[migration]).await.expect("a database");
+        let busy = database.write(Durability::Full).await.expect("the turn");
+        tokio::time::pause();
+        let second = tokio::time::timeout(2 * BUSY_TIMEOUT, database.write(Durability::Relaxed)).await;
+        tokio::time::resume();
+        let Err(error) = second.expect("the wait ends by itself") else { panic!("two write at a time") };
+        assert!(error.is_without_effect(), "{error}");
+        drop(busy);
+        database.write(Durability::Full).await.expect("the turn is free again");
+    }
 }

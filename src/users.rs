@@ -10,6 +10,7 @@ mod login_name;
 mod names;
 mod preferences;
 mod registration;
+mod republishing;
 mod reset;
 mod revocation;
 pub mod rules;
@@ -30,6 +31,7 @@ pub use reset::RESET_LIFETIME;
 pub use rules::Rules;
 pub use user::{PasswordReset, Permission, Permissions, Profile, User};
 
+use self::republishing::RepublishBackoff;
 use crate::{passwords::Passwords, sessions::Sessions, shards::Shards, throttle::Throttle};
 
 /// What can be done with users.
@@ -39,11 +41,12 @@ pub struct Users {
     sessions: Sessions,
     passwords: Arc<Passwords>,
     throttle: Throttle,
+    republish_backoff: RepublishBackoff,
 }
 
 impl Users {
     /// Users on `shards`.
     pub fn new(shards: Shards, sessions: Sessions, passwords: Arc<Passwords>, throttle: Throttle) -> Self {
-        Self { shards, sessions, passwords, throttle }
+        Self { shards, sessions, passwords, throttle, republish_backoff: RepublishBackoff::new() }
     }
 }

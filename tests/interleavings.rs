@@ -8,7 +8,7 @@ use staged::{Stage, Step};
 use symbolon::{
     audit::Actor,
     shared_store::Client,
-    users::{Precondition, UserChange, UserError, UserId, Users},
+    users::{Precondition, Registration, UserChange, UserError, UserId, Users},
 };
 
 const PASSWORD: &str = "correct horse battery";
@@ -178,7 +178,7 @@ async fn a_change_that_was_refused_lets_its_user_log_in_at_once() {
 }
 
 #[tokio::test]
-async fn a_change_that_stood_still_until_its_revocation_expired_fails_once_its_user_has_logged_in() {
+async fn a_change_whose_revocation_expired_before_its_write_ends_the_sessions_made_since() {
     let stage = Stage::new().await;
     let users = stage.users();
     let user_id = users.register(staged::registration("ada")).await.expect("a user").user_id;
@@ -192,10 +192,50 @@ async fn a_change_that_stood_still_until_its_revocation_expired_fails_once_its_u
         };
         tokio::time::timeout(Duration::from_secs(30), log_in).await.expect("the revocation expires");
     });
-    let late = change_password(&users, user_id).await;
-    assert!(matches!(late, Err(UserError::Contended)), "{late:?}");
-    assert_eq!(stage.sessions_of(user_id).await, 1);
-    stage.login("ada", PASSWORD).await.expect("the password is the old one");
+    change_password(&users, user_id).await.expect("a change under another revocation");
+    assert_eq!(stage.sessions_of(user_id).await, 0);
+    stage.login("ada", NEW_PASSWORD).await.expect("the password is the new one");
+}
+
+/// Suspends a user on an instance that stands still before `step` until its revocation, if it has begun one, has expired
+/// and the user has logged in, and that dies once its write is committed.
+async fn suspend_after_standing_still(stage: &Stage, step: Step) -> UserId {
+    let users = stage.users();
+    let user_id = users.register(staged::registration("ada")).await.expect("a user").user_id;
+    let (committed, is_committed) = tokio::sync::oneshot::channel();
+    let held = stage.clone();
+    stage.before(step, async move {
+        held.expire_revocations().await;
+        held.login("ada", PASSWORD).await.expect("a login");
+        let next = held.clone();
+        let die = async move {
+            committed.send(()).expect("the test waits");
+            std::future::pending().await
+        };
+        match step {
+            Step::Update => held.before(Step::Update, async move { next.after(Step::Update, die) }),
+            _ => held.after(Step::Update, die),
+        }
+    });
+    let suspension = tokio::spawn(async move { users.set_suspended(user_id, true).await });
+    tokio::time::timeout(Duration::from_secs(30), is_committed).await.expect("in time").expect("a commit");
+    suspension.abort();
+    assert!(stage.users().find(user_id).await.expect("an answer").suspended);
+    user_id
+}
+
+#[tokio::test]
+async fn a_change_retried_after_its_revocation_expired_leaves_no_session_wherever_it_dies() {
+    let stage = Stage::new().await;
+    let user_id = suspend_after_standing_still(&stage, Step::Update).await;
+    assert_eq!(stage.sessions_of(user_id).await, 0, "the session that the row of before has allowed lives on");
+}
+
+#[tokio::test]
+async fn a_change_replaces_no_row_read_after_its_revocation_began() {
+    let stage = Stage::new().await;
+    let user_id = suspend_after_standing_still(&stage, Step::Find).await;
+    assert_eq!(stage.sessions_of(user_id).await, 0, "the session that the row of before has allowed lives on");
 }
 
 async fn change_password(users: &Users, user_id: UserId) -> Result<(), UserError> {
@@ -223,4 +263,27 @@ async fn a_password_change_that_was_not_sent_lets_its_user_log_in_at_once() {
     stage.refuse(Step::Update);
     change_password(&users, user_id).await.expect_err("it is not sent");
     stage.login("ada", PASSWORD).await.expect("no revocation is left");
+}
+
+#[tokio::test]
+async fn only_a_registration_with_a_key_waits_for_a_claim_under_way() {
+    let stage = Stage::new().await;
+    let (users, others) = (stage.users(), stage.users());
+    let user_id = users.register(staged::registration("eve")).await.expect("a user").user_id;
+    let held = stage.clone();
+    stage.before(Step::Insert, async move {
+        let before = held.claim_lookups();
+        let registered = others.register(staged::registration("ada")).await;
+        assert!(matches!(registered, Err(UserError::NamePending { .. })), "{registered:?}");
+        let renamed = others.change(user_id, &Precondition::None, rename_to("ada")).await;
+        assert!(matches!(renamed, Err(UserError::NamePending { .. })), "{renamed:?}");
+        assert!(held.claim_lookups() - before <= 3, "{} lookups", held.claim_lookups() - before);
+        let repeatable = Registration { idempotency_key: Some("key".to_owned()), ..staged::registration("ada") };
+        let waited = others.register(repeatable).await;
+        assert!(matches!(waited, Err(UserError::NamePending { .. })), "{waited:?}");
+        assert!(held.claim_lookups() - before > 10, "it did not wait");
+    });
+    users.register(staged::registration("ada")).await.expect("a user");
+    let late = users.register(staged::registration("ada")).await;
+    assert!(matches!(late, Err(UserError::NameTaken)), "{late:?}");
 }

@@ -144,12 +144,12 @@ impl FromRequestParts<App> for Origin {
 }
 
 impl Caller {
-    /// The caller's own id.
+    /// Id of the user whose session this is.
     pub fn user_id(&self) -> UserId {
         self.live.session.user_id
     }
 
-    /// The id of the session that asks.
+    /// Id of the session that made the request.
     pub fn session_id(&self) -> SessionId {
         self.live.session.session_id
     }
@@ -176,19 +176,16 @@ impl Caller {
             Err(ProblemKind::Forbidden.into())
         }
     }
-}
 
-impl Caller {
-    /// Whether sessions may show less than `user`, as it was read: the caller's own does, or what another user's show is not
-    /// known here.
+    /// Returns whether sessions may show an older version of `user`. Only the caller's own version is known here.
     fn may_outdate_sessions(&self, user: &User) -> bool {
         user.user_id != self.user_id() || user.version > self.live.user.version
     }
 
-    /// Repairs what sessions show of `user`, if need be.
+    /// Shows `user` in its sessions if they may show an older version.
     pub async fn republish_newer(&self, app: &App, user: &User) {
         if self.may_outdate_sessions(user) {
-            // In a box, as it is seldom needed, and would be moved by each that is around it.
+            // Boxed because it is rare: inline it would enlarge the future of every read.
             Box::pin(app.users().republish(user)).await;
         }
     }

@@ -25,12 +25,12 @@ pub struct Revocation {
 }
 
 impl Revocation {
-    /// Its id.
+    /// The id of its note in the shared store.
     pub fn id(&self) -> Uuid {
         self.id
     }
 
-    /// How long it is pending at least: counted from before the store noted it.
+    /// Returns a lower bound of the time left by the store's clock, unless either clock jumps or stands still.
     pub fn remaining(&self) -> Duration {
         self.expires_at.saturating_duration_since(Instant::now())
     }
@@ -62,7 +62,7 @@ impl Sessions {
         self.store.remove_revocations(revocation.user_id, RevocationSelector::One(revocation.id)).await
     }
 
-    /// Forgets revocations that had expired at `moment`, once their changes were made impossible.
+    /// Forgets revocations that had expired at `moment`, once their changes were fenced out.
     pub async fn forget_revocations(&self, user_id: UserId, moment: Timestamp) -> Result<(), StoreError> {
         self.store.remove_revocations(user_id, RevocationSelector::ExpiredBy(moment)).await
     }

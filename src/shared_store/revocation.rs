@@ -7,24 +7,24 @@ use uuid::Uuid;
 use super::Generation;
 use crate::clock::Timestamp;
 
-/// How long a revocation that expired is kept for the next login to find.
+/// Time for which an expired revocation is kept for the next login to find.
 pub(super) const EXPIRED_KEPT: Duration = Duration::from_secs(3600);
 
-/// Why a generation is raised.
+/// Place of a raised generation in a revocation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RevocationStep {
-    /// To end sessions; nothing else changes.
+    /// Ends sessions; there is no change on the shard.
     Only,
     /// Before a change on the shard. The revocation is pending until its second step, for `lifetime` by the store's clock.
     First {
-        /// The revocation.
+        /// Id of the revocation.
         id: Uuid,
-        /// When it expires, from now.
+        /// Time until it expires.
         lifetime: Duration,
     },
     /// After the change.
     Second {
-        /// The revocation; others of the same user stay pending.
+        /// Id of the revocation; others of the same user stay pending.
         id: Uuid,
     },
 }
@@ -32,13 +32,13 @@ pub enum RevocationStep {
 /// Which revocations of a user to remove.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RevocationSelector {
-    /// This one.
+    /// The one with this id.
     One(Uuid),
     /// Those that had expired at that moment.
     ExpiredBy(Timestamp),
 }
 
-/// What a login finds when it begins.
+/// State of a user's sessions when a login begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LoginStart {
     /// The generation under which its session may be made; none if the user has none yet.
@@ -50,14 +50,14 @@ pub struct LoginStart {
 /// Whether a user has revocations that have not come to their second step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PendingRevocation {
-    /// None.
+    /// No revocation is noted.
     None,
     /// At least one that has not expired.
     Unexpired {
         /// When the last of them does, from now.
         remaining: Duration,
     },
-    /// Only such as have expired.
+    /// Only expired ones.
     Expired {
         /// The store's clock.
         as_of: Timestamp,

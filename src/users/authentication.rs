@@ -101,7 +101,7 @@ impl Users {
             if verdict == Verdict::Wrong || user.suspended {
                 return Err(UserError::InvalidCredentials);
             }
-            // Only now, so that strangers learn nothing of it.
+            // Checked after the password, so that a refusal reveals nothing without it.
             if !self.may_log_in(user_id, start).await? {
                 continue;
             }

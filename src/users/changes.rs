@@ -17,13 +17,13 @@ use crate::{
     audit::Actor,
     clock::Timestamp,
     passwords::{HashKind, Password, PasswordHash, Place},
-    sessions::{Revocation, SessionId},
+    sessions::SessionId,
     shards::{Claim, Placed},
     store_error::StoreError,
 };
 
 /// How often a change is tried again when others change the same user.
-const ATTEMPTS: u32 = 64;
+pub(super) const ATTEMPTS: u32 = 64;
 /// The longest pause between two tries.
 const MAX_PAUSE: Duration = Duration::from_millis(50);
 
@@ -69,15 +69,6 @@ impl Users {
         Ok((user, placed))
     }
 
-    /// Shows a row in all sessions of its user that was found to be newer than what they show, or may be: the change that
-    /// made it could not. A failure is left to the next reader.
-    pub async fn republish(&self, user: &User) {
-        if let Err(error) = self.sessions.publish(user).await {
-            let error = &error as &dyn std::error::Error;
-            tracing::debug!(error, user_id = %user.user_id, "newer user row not published; sessions show an older one");
-        }
-    }
-
     /// Applies `edit` to the user as it is, until no one else's change comes in between. An edit that changes nothing
     /// leaves the version alone. All sessions of the user show the change when this returns.
     pub(super) async fn edit(
@@ -86,34 +77,11 @@ impl Users {
         precondition: &Precondition,
         edit: impl Fn(&mut User) -> Result<(), UserError>,
     ) -> Result<User, UserError> {
-        let changed = self.edit_row(user_id, precondition, None, edit).await?;
-        self.sessions.publish(&changed).await?;
-        Ok(changed)
-    }
-
-    /// As [`Self::edit`], on the shard alone, while `revocation` is pending if there is one.
-    pub(super) async fn edit_row(
-        &self,
-        user_id: UserId,
-        precondition: &Precondition,
-        revocation: Option<&Revocation>,
-        edit: impl Fn(&mut User) -> Result<(), UserError>,
-    ) -> Result<User, UserError> {
         for attempt in 0..ATTEMPTS {
             let current = self.find(user_id).await?;
-            let mut changed = current.clone();
-            edit(&mut changed)?;
-            // What would be refused anyway is refused for that (RFC 9110, section 13.2.1).
-            precondition.check(&current)?;
-            if changed == current {
-                return Ok(current);
-            }
-            changed.updated_at = Timestamp::now();
-            changed.version = version::next(current.version, changed.updated_at);
-            if let Some(revocation) = revocation {
-                self.check_time_left(revocation, user_id)?;
-            }
-            if self.shards.of_user(user_id)?.update_user(&changed, current.version).await? {
+            let changed = edited(&current, precondition, &edit)?;
+            if changed == current || self.shards.of_user(user_id)?.update_user(&changed, current.version).await? {
+                self.sessions.publish(&changed).await?;
                 return Ok(changed);
             }
             tokio::time::sleep(pause(attempt)).await;
@@ -184,8 +152,8 @@ impl Users {
         Ok(changed)
     }
 
-    /// Writes the claimed name onto the row. Whoever takes the claim over first raises the row's version and then replaces
-    /// the claim by its id. So the row is written only over a version that was read before the claim got its present id:
+    /// Writes the claimed name onto the row. A takeover of the claim first raises the row's version and then replaces the
+    /// claim by its id. So the row is written only over a version that was read before the claim got its present id:
     /// a raise since then stops the write, and one before it stops the taker.
     async fn write_rename(
         &self,
@@ -309,25 +277,35 @@ impl Users {
             };
             precondition.check(&user)?;
             let held = names::held(&self.shards, &user).await?;
-            let revocation = self.begin_revocation(user_id, None).await?;
-            let deleted = async {
-                self.check_time_left(&revocation, user_id)?;
-                Ok(self.shards.of_user(user_id)?.delete_user(user_id, user.version).await?)
-            };
-            let deleted = deleted.await;
-            if self.abandoned_unless_done(&revocation, deleted).await? {
+            let delete = async { Ok(self.shards.of_user(user_id)?.delete_user(user_id, user.version).await?) };
+            if let Some(revocation) = self.write_under_revocation(user_id, None, delete).await? {
                 let forgotten = self.retry(|| self.sessions.forget(user_id, Some(&revocation))).await;
                 if let Some(held) = held {
                     names::release(&self.shards, &held).await;
                 }
                 return Ok(forgotten?);
             }
-            // Nothing was deleted, and the next attempt has a revocation of its own.
-            self.retry(|| self.sessions.abandon_revocation(&revocation)).await?;
             tokio::time::sleep(pause(attempt)).await;
         }
         Err(UserError::Contended)
     }
+}
+
+/// Returns `current` with `edit` applied, under the next version if that changed anything.
+pub(super) fn edited(
+    current: &User,
+    precondition: &Precondition,
+    edit: impl Fn(&mut User) -> Result<(), UserError>,
+) -> Result<User, UserError> {
+    let mut changed = current.clone();
+    edit(&mut changed)?;
+    // What would be refused anyway is refused for that (RFC 9110, section 13.2.1).
+    precondition.check(current)?;
+    if changed != *current {
+        changed.updated_at = Timestamp::now();
+        changed.version = version::next(current.version, changed.updated_at);
+    }
+    Ok(changed)
 }
 
 /// A random pause that grows with the attempts, so that writers of one row spread out instead of meeting again.

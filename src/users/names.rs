@@ -2,7 +2,7 @@
 //!
 //! A name lives on its own shard as a claim {name, user, claim id}; the user's row lives on another. **A claim is valid
 //! if and only if the user's row names it back.** Any other claim is one under way or one left by a crash. Left ones may
-//! be taken over after [`GRACE`], but only once what they were made for has been made impossible at the user's shard: a
+//! be taken over after [`GRACE`], but only once what they were made for has been fenced out at the user's shard: a
 //! void row stops a registration's insert, a raised version stops a rename's update. So at no point do two users answer
 //! to one name, whoever crashes where.
 
@@ -21,13 +21,13 @@ use crate::{
 /// How long a claim may be under way before it counts as left behind.
 const GRACE: Duration = Duration::from_secs(60);
 
-/// An attempt that is younger than this is not thought to have been left.
+/// Age below which an attempt is taken to be under way rather than left.
 const SOON_OVER: Duration = Duration::from_secs(5);
 const RETRY_SOON: Duration = Duration::from_secs(1);
 
-/// How often, and how far apart, it is looked whether an attempt under way is through.
-const LOOKS: usize = 20;
-const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// Lookups that wait for the end of a claim under way, and the interval between them.
+const POLL_ATTEMPTS: usize = 20;
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// How often a claim is tried again when it loses a race against a change of the same name.
 const ATTEMPTS: usize = 8;
@@ -63,20 +63,21 @@ async fn named_back(shards: &Shards, stored: &StoredClaim) -> Result<Option<User
     Ok(shards.of_user(*user_id)?.find_user(*user_id).await?.filter(|user| user.login_name == *login_name))
 }
 
-/// Claims `name` for a user whose row does not name it yet. Of an attempt that is under way the end is awaited, if it comes
-/// soon: it may be the same request's.
+/// Claims `name` for a user whose row does not name it yet.
 pub(super) async fn claim(shards: &Shards, name: &LoginName, user_id: UserId) -> Result<Claimed, UserError> {
     let claim = Claim { login_name: name.clone(), user_id, claim_id: Uuid::new_v4() };
-    let claimed = shards.insert(async || make(shards, claim.clone()).await).await?;
-    if matches!(claimed, Claimed::UnderWay { .. }) {
-        for _ in 0..LOOKS {
-            tokio::time::sleep(LOOK_EVERY).await;
-            if let Some(user) = find(shards, name).await? {
-                return Ok(Claimed::By(Box::new(user)));
-            }
+    shards.insert(async || make(shards, claim.clone()).await).await
+}
+
+/// Waits up to a second for a claim under way to get its user.
+pub(super) async fn wait_for_user(shards: &Shards, name: &LoginName) -> Result<Option<User>, StoreError> {
+    for _ in 0..POLL_ATTEMPTS {
+        tokio::time::sleep(POLL_INTERVAL).await;
+        if let Some(user) = find(shards, name).await? {
+            return Ok(Some(user));
         }
     }
-    Ok(claimed)
+    Ok(None)
 }
 
 /// Puts a claim in its place under one topology.
@@ -96,7 +97,7 @@ pub(super) async fn make(shards: &Shards, claim: Claim) -> Result<Claimed, UserE
             let retry_after = if age < SOON_OVER { RETRY_SOON } else { GRACE - age };
             return Ok(Claimed::UnderWay { retry_after });
         }
-        if make_impossible(shards, &stored).await? && store.replace_claim(stored.claim.claim_id, &claim).await? {
+        if fence_out(shards, &stored).await? && store.replace_claim(stored.claim.claim_id, &claim).await? {
             return Ok(Claimed::Ours(claim));
         }
     }
@@ -119,8 +120,9 @@ pub(super) fn is_of_import(claim: &Claim) -> bool {
     claim.claim_id.get_version_num() == 8 && claim.claim_id.as_bytes().starts_with(IMPORT_MARK)
 }
 
-/// Makes sure that the claim's user can't come to name it back; false if it does by now, or changed under our eyes.
-async fn make_impossible(shards: &Shards, stored: &StoredClaim) -> Result<bool, StoreError> {
+/// Makes any statement fail by which the claim's user would name it back. Returns false if the user names it back already or
+/// has changed meanwhile.
+async fn fence_out(shards: &Shards, stored: &StoredClaim) -> Result<bool, StoreError> {
     let Claim { login_name, user_id, .. } = &stored.claim;
     let store = shards.of_user(*user_id)?;
     if store.void_user(store.epoch, *user_id).await? {
@@ -167,8 +169,8 @@ pub(super) async fn held(shards: &Shards, user: &User) -> Result<Option<Claim>, 
     Ok(stored.map(|stored| stored.claim).filter(|claim| claim.user_id == user.user_id))
 }
 
-/// Puts a claim of a new id in the place of one's own; `None` if it is no longer there. Whoever is about to take the old
-/// one over comes too late from then on.
+/// Puts a claim of a new id in the place of one's own; `None` if it is no longer there. A takeover of
+/// the old claim fails from then on.
 pub(super) async fn renew(shards: &Shards, claim: &Claim) -> Result<Option<Claim>, StoreError> {
     let claim_id = if is_of_import(claim) { marked() } else { Uuid::new_v4() };
     let renewed = Claim { claim_id, ..claim.clone() };

@@ -91,7 +91,13 @@ impl Users {
         let claim = match names::claim(&self.shards, &login_name, user.user_id).await? {
             Claimed::Ours(claim) => claim,
             Claimed::By(user) => return self.repeated(*user, &registration).await,
-            Claimed::UnderWay { retry_after } => return Err(UserError::NamePending { retry_after }),
+            Claimed::UnderWay { retry_after } => {
+                // Only a repeat can do more with the outcome than come back later: its first request may be under way.
+                let is_repeatable = registration.idempotency_key.is_some();
+                let user = if is_repeatable { names::wait_for_user(&self.shards, &login_name).await? } else { None };
+                let Some(user) = user else { return Err(UserError::NamePending { retry_after }) };
+                return self.repeated(user, &registration).await;
+            }
         };
         let insert = async || {
             let home = self.shards.of_user(user.user_id)?;

@@ -1,12 +1,17 @@
 //! Changes after which no session may go on that the row as it was before has allowed.
 //!
-//! They are made between the two steps of a revocation. While one is pending the user does not log in: of its change nobody
-//! knows whether it was made. Whoever logs in after one has expired makes its change impossible first, and only then reads
-//! the row: it was made before that, or it never is.
+//! They are made between the two steps of a revocation. While it is pending, the user cannot log in, because the outcome of
+//! its change is unknown. The change replaces a version of the row that was read before the first step. A login that finds
+//! an expired revocation raises the row's version before it reads the row, so a change that has not been committed by then
+//! fails.
 
 use std::time::Duration;
 
-use super::{Precondition, User, UserError, UserId, Users, changes, version};
+use super::{
+    Precondition, User, UserError, UserId, Users,
+    changes::{self, ATTEMPTS},
+    version,
+};
 use crate::{
     clock::Timestamp,
     sessions::{Revocation, SessionId},
@@ -14,14 +19,14 @@ use crate::{
     store_error::StoreError,
 };
 
-/// How often, and how far apart, a step is tried again that must follow one already taken.
+/// Retries of a step that must follow one already taken, and the pause before the first of them.
 const RETRY_ATTEMPTS: u32 = 3;
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
-/// What the second step takes at most with all its attempts, the pauses between them, and some time to spare.
+/// Time for the second step with all its retries and the pauses between them.
 const SECOND_STEP: Duration = Duration::from_secs(3);
-/// For how many statements of the shard a revocation lasts: the row is read and written, more often if others change it too.
+/// Lifetime of a revocation in statement timeouts of the shard: one for the change, the rest for a slow first step.
 const STATEMENTS: u32 = 4;
-/// How often a change is made impossible anew when others change the same user.
+/// Attempts to raise the version of a row that others change at the same time.
 const FENCE_ATTEMPTS: u32 = 64;
 
 impl Users {
@@ -32,47 +37,80 @@ impl Users {
         keep: Option<SessionId>,
         edit: impl Fn(&mut User) -> Result<(), UserError>,
     ) -> Result<User, UserError> {
-        let revocation = self.begin_revocation(user_id, keep).await?;
-        let edited = self.edit_row(user_id, &Precondition::None, Some(&revocation), edit).await;
-        let changed = self.abandoned_unless_done(&revocation, edited).await?;
-        // The change stands: whatever fails from here on is tried again before it is given up.
-        self.retry(|| self.sessions.finish_revocation(&revocation)).await?;
-        self.sessions.publish(&changed).await?;
-        Ok(changed)
+        for attempt in 0..ATTEMPTS {
+            let current = self.find(user_id).await?;
+            let changed = changes::edited(&current, &Precondition::None, &edit)?;
+            let update = async {
+                if changed == current {
+                    return Ok(true);
+                }
+                Ok(self.shards.of_user(user_id)?.update_user(&changed, current.version).await?)
+            };
+            if let Some(revocation) = self.write_under_revocation(user_id, keep, update).await? {
+                // The change is committed, so the second step is retried before the request fails.
+                self.retry(|| self.sessions.finish_revocation(&revocation)).await?;
+                self.sessions.publish(&changed).await?;
+                return Ok(changed);
+            }
+            tokio::time::sleep(changes::pause(attempt)).await;
+        }
+        Err(UserError::Contended)
     }
 
-    /// Makes the first step, for as long as the change and the second step may take.
-    pub(super) async fn begin_revocation(
+    /// Makes the first step of a revocation and awaits `write`, one conditional statement over a version of the row that
+    /// was read before this call. Returns the revocation, to be finished, if the condition held.
+    ///
+    /// A login that finds this revocation expired raises the row's version, which makes `write` fail. A second attempt over
+    /// a version read since would succeed although that login has made a session, so each attempt has a revocation of its
+    /// own.
+    pub(super) async fn write_under_revocation(
         &self,
         user_id: UserId,
         keep: Option<SessionId>,
-    ) -> Result<Revocation, UserError> {
+        write: impl Future<Output = Result<bool, UserError>>,
+    ) -> Result<Option<Revocation>, UserError> {
+        let revocation = self.begin_revocation(user_id, keep).await?;
+        let written = async {
+            self.check_time_left(&revocation, user_id)?;
+            write.await
+        };
+        let written = written.await;
+        if self.withdrawn_if_refused(&revocation, written).await? {
+            return Ok(Some(revocation));
+        }
+        self.retry(|| self.sessions.abandon_revocation(&revocation)).await?;
+        Ok(None)
+    }
+
+    /// Makes the first step. The revocation lasts for as long as the change and the second step may take.
+    async fn begin_revocation(&self, user_id: UserId, keep: Option<SessionId>) -> Result<Revocation, UserError> {
         let lifetime = self.shards.of_user(user_id)?.statement_timeout() * STATEMENTS + SECOND_STEP;
         Ok(self.sessions.begin_revocation(user_id, keep, lifetime).await?)
     }
 
-    /// Refuses a statement that may not have ended when its revocation expires.
-    pub(super) fn check_time_left(&self, revocation: &Revocation, user_id: UserId) -> Result<(), UserError> {
+    /// Refuses a statement that may outlive its revocation. A suspended machine's clock stands still, so this saves a useless
+    /// statement but guards nothing.
+    fn check_time_left(&self, revocation: &Revocation, user_id: UserId) -> Result<(), UserError> {
         let enough = revocation.remaining() > self.shards.of_user(user_id)?.statement_timeout();
         if enough { Ok(()) } else { Err(UserError::Contended) }
     }
 
-    /// Gives the revocation up if its change was refused. If a store failed, the change may have been made or not.
-    pub(super) async fn abandoned_unless_done<T>(
+    /// Withdraws the revocation if its change was refused. If a store failed, the change may or may not have been made.
+    async fn withdrawn_if_refused(
         &self,
         revocation: &Revocation,
-        done: Result<T, UserError>,
-    ) -> Result<T, UserError> {
-        if let Err(refusal) = &done
+        written: Result<bool, UserError>,
+    ) -> Result<bool, UserError> {
+        if let Err(refusal) = &written
             && !matches!(refusal, UserError::Store(error) if !error.is_without_effect())
             && let Err(error) = self.sessions.abandon_revocation(revocation).await
         {
             tracing::warn!(error = &error as &dyn std::error::Error, "session revocation not withdrawn; it expires");
         }
-        done
+        written
     }
 
-    /// Tries an idempotent step a few times, for when the steps before it can't be undone.
+    /// Retries an idempotent step a few times, because the steps before it can't be undone.
     pub(super) async fn retry<F: Future<Output = Result<(), StoreError>>>(
         &self,
         step: impl Fn() -> F,
@@ -89,7 +127,7 @@ impl Users {
         step().await
     }
 
-    /// Whether a login that began so may make its session; if not, it is to start over.
+    /// Returns whether a login that began with `start` may make its session; if not, it starts over.
     ///
     /// # Errors
     /// [`UserError::RevocationPending`] until the revocation has ended or expired.
@@ -105,8 +143,8 @@ impl Users {
         }
     }
 
-    /// Makes statements impossible that were sent, or are about to be, over a version that was read before: an instance that
-    /// stood still for long, or a server that does, may have one.
+    /// Raises the row's version, so that statements over an older one fail. A suspended instance or a stalled server may
+    /// still have one to execute.
     async fn fence_out_changes(&self, user_id: UserId) -> Result<(), UserError> {
         for attempt in 0..FENCE_ATTEMPTS {
             let store = self.shards.of_user(user_id)?;
@@ -120,7 +158,7 @@ impl Users {
         Err(UserError::Contended)
     }
 
-    /// Whether a change of this user was begun whose end nobody has seen.
+    /// Returns whether a revocation of this user is pending or has expired unfinished.
     pub(super) async fn has_unfinished_revocation(&self, user_id: UserId) -> Result<bool, UserError> {
         Ok(self.sessions.begin(user_id).await?.revocation != PendingRevocation::None)
     }

@@ -2,8 +2,11 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    path::PathBuf,
-    sync::{Arc, Mutex},
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -50,6 +53,7 @@ struct StagedShard {
     before: Mutex<HashMap<Step, BoxFuture<'static, ()>>>,
     after: Mutex<HashMap<Step, BoxFuture<'static, ()>>>,
     unsent: Mutex<HashSet<Step>>,
+    claim_lookups: AtomicUsize,
 }
 
 impl std::fmt::Debug for StagedShard {
@@ -84,6 +88,7 @@ impl Stage {
                 before: Mutex::default(),
                 after: Mutex::default(),
                 unsent: Mutex::default(),
+                claim_lookups: AtomicUsize::new(0),
             }),
             sessions: Sessions::new(shared.clone(), SessionPolicy { idle: hour, lifetime: hour, limit: 100 }),
             passwords: Arc::new(Passwords::start(&policy).expect("valid parameters")),
@@ -110,6 +115,11 @@ impl Stage {
         self.shard.after.lock().expect("no panic").insert(step, Box::pin(event));
     }
 
+    /// How often claims have been looked up.
+    pub fn claim_lookups(&self) -> usize {
+        self.shard.claim_lookups.load(Ordering::Relaxed)
+    }
+
     /// Has the next such step fail before anything is sent.
     pub fn refuse(&self, step: Step) {
         self.shard.unsent.lock().expect("no panic").insert(step);
@@ -124,8 +134,13 @@ impl Stage {
     }
 
     async fn connect(&self) -> SqliteConnection {
-        let options = SqliteConnectOptions::new().filename(&self.path).busy_timeout(Duration::from_secs(10));
-        SqliteConnection::connect_with(&options).await.expect("the shard opens")
+        connect(&self.path).await
+    }
+
+    /// Has all revocations expire by the store's clock, while those of the instances stand still.
+    pub async fn expire_revocations(&self) {
+        let mut shared = connect(&self.path.with_file_name("shared.sqlite")).await;
+        sqlx::query("UPDATE revocations SET expires_at = 1").execute(&mut shared).await.expect("the statement runs");
     }
 
     /// Makes every claim older than the grace that claims under way have.
@@ -139,6 +154,11 @@ impl Stage {
         let query = sqlx::query_scalar("SELECT user_id FROM users WHERE state = 'live' AND login_name = ?").bind(name);
         query.fetch_all(&mut self.connect().await).await.expect("rows")
     }
+}
+
+async fn connect(path: &Path) -> SqliteConnection {
+    let options = SqliteConnectOptions::new().filename(path).busy_timeout(Duration::from_secs(10));
+    SqliteConnection::connect_with(&options).await.expect("the file opens")
 }
 
 impl StagedShard {
@@ -198,6 +218,7 @@ impl ShardStore for StagedShard {
     }
 
     async fn find_user(&self, user_id: UserId) -> Result<Option<User>, StoreError> {
+        self.before(Step::Find).await;
         let found = self.inner.find_user(user_id).await;
         self.after(Step::Find).await;
         found
@@ -212,7 +233,9 @@ impl ShardStore for StagedShard {
     async fn update_user(&self, user: &User, expected: i64) -> Result<bool, StoreError> {
         self.before(Step::Update).await;
         self.send(Step::Update)?;
-        self.inner.update_user(user, expected).await
+        let updated = self.inner.update_user(user, expected).await;
+        self.after(Step::Update).await;
+        updated
     }
 
     async fn rehash(&self, user_id: UserId, old: &PasswordHash, new: &PasswordHash) -> Result<bool, StoreError> {
@@ -233,6 +256,7 @@ impl ShardStore for StagedShard {
     }
 
     async fn find_claim(&self, login_name: &LoginName) -> Result<Option<StoredClaim>, StoreError> {
+        self.claim_lookups.fetch_add(1, Ordering::Relaxed);
         self.inner.find_claim(login_name).await
     }
 

@@ -60,17 +60,68 @@ async fn a_read_succeeds_whether_or_not_what_it_found_can_be_published() {
     assert_eq!(lookup.status, 200, "{}", lookup.text);
 }
 
+/// How often scripts have read a key to replace a snapshot or to list sessions; sessions in use are read by `MGET`.
+fn script_reads(redis: &Redis) -> u32 {
+    let stats = redis.command(&["info", "commandstats"]);
+    let Some(gets) = stats.lines().find_map(|line| line.strip_prefix("cmdstat_get:calls=")) else { return 0 };
+    gets.split(',').next().and_then(|calls| calls.parse().ok()).expect("a count")
+}
+
 #[tokio::test]
 async fn reading_what_the_session_shows_already_publishes_nothing() {
     let redis = Redis::start();
     let service = Service::with(&[("SYMBOLON_REDIS_URL", &redis.url())]).await;
     let token = service.member("ada").await;
-    // Only what writes a user's key asks for its time to live.
-    let has_published = || redis.command(&["info", "commandstats"]).contains("cmdstat_pttl");
-    assert!(has_published(), "a login does");
-    redis.command(&["config", "resetstat"]);
-    for path in ["/v1/users/me", "/v1/users/me/preferences", "/v1/users/me/export"] {
+    assert!(script_reads(&redis) > 0, "a login does");
+    // An export lists the sessions: it reads the generation and one session.
+    for (path, reads) in [("/v1/users/me", 0), ("/v1/users/me/preferences", 0), ("/v1/users/me/export", 2)] {
+        redis.command(&["config", "resetstat"]);
         assert_eq!(service.get(path).bearer(&token).send().await.status, 200, "{path}");
+        assert_eq!(script_reads(&redis), reads, "{path}");
     }
-    assert!(!has_published());
+}
+
+#[tokio::test]
+async fn reading_other_users_makes_no_key_and_waits_for_no_replica() {
+    let pair = RedisPair::start();
+    let service = Service::with(&[
+        ("SYMBOLON_REDIS_URL", &pair.url()),
+        ("SYMBOLON_REDIS_WAIT_REPLICAS", "1"),
+        ("SYMBOLON_OPERATOR_TOKEN", TOKEN),
+    ])
+    .await;
+    let admin_id = service.register("eve").await;
+    let path = format!("/v1/operator/users/{admin_id}/permissions");
+    service.put(&path, json!({"permissions": ["read", "admin"]})).bearer(TOKEN).send().await;
+    let admin = service.login("eve").await;
+    let absent = service.register("ada").await;
+    let present = service.register("bob").await;
+    service.login("bob").await;
+    pair.primary.command(&["config", "resetstat"]);
+    for user_id in [&absent, &present] {
+        for path in ["", "/preferences", "/export"].map(|path| format!("/v1/users/{user_id}{path}")) {
+            assert_eq!(service.get(&path).bearer(&admin).send().await.status, 200, "{path}");
+        }
+    }
+    assert_eq!(service.get("/v1/operator/users?login_name=ada").bearer(TOKEN).send().await.status, 200);
+    let keys = pair.primary.command(&["keys", &format!("*{absent}*:user")]);
+    let stats = pair.primary.command(&["info", "commandstats"]);
+    assert!(keys.is_empty(), "{keys}");
+    assert!(!stats.contains("cmdstat_wait:"), "{stats}");
+}
+
+#[tokio::test]
+async fn a_row_that_cannot_be_published_is_tried_once_in_a_while() {
+    let redis = Redis::start();
+    let service = Service::with(&[("SYMBOLON_REDIS_URL", &redis.url())]).await;
+    let token = service.member("ada").await;
+    // Larger than what a full Redis takes.
+    let grown = "UPDATE users SET preferences = json_object('notes', hex(zeroblob(5000))), version = version + 1";
+    assert_eq!(on_every_shard(&service, grown).await, 1);
+    redis.fill();
+    redis.command(&["config", "resetstat"]);
+    for _ in 0..10 {
+        assert_eq!(service.get("/v1/users/me").bearer(&token).send().await.status, 200);
+    }
+    assert_eq!(script_reads(&redis), 1);
 }

@@ -180,7 +180,8 @@ async fn of_racing_registrations_over_three_instances_one_succeeds() {
     let racers = (0..200).map(|racer| instances[racer % 3].post("/v1/users", registration("ada")).send());
     let statuses: Vec<u16> = join_all(racers).await.iter().map(|reply| reply.status.as_u16()).collect();
     assert_eq!(statuses.iter().filter(|status| **status == 201).count(), 1, "{statuses:?}");
-    assert!(statuses.iter().all(|status| [201, 409].contains(status)), "{statuses:?}");
+    // A name is pending until the winner's user is there.
+    assert!(statuses.iter().all(|status| [201, 409, 503].contains(status)), "{statuses:?}");
     instances[1].login("ada").await;
 }
 

@@ -69,6 +69,7 @@ suite! {
     using_a_session_slides_its_idle_expiry_up_to_its_absolute_one
     an_ended_session_is_gone_and_was_there_once
     beyond_the_limit_the_oldest_sessions_give_way
+    a_snapshot_is_repaired_only_where_there_is_an_older_one
     a_snapshot_is_replaced_by_a_higher_version_only
     a_snapshot_put_before_the_first_login_stops_a_login_under_way
     a_forgotten_user_leaves_nothing_and_cannot_come_back
@@ -280,6 +281,25 @@ async fn a_snapshot_is_replaced_by_a_higher_version_only(store: &dyn SharedStore
     assert_eq!(shown().await, snapshot(3));
     create(store, session.user_id, at(1)).await;
     assert_eq!(shown().await, snapshot(3));
+}
+
+async fn a_snapshot_is_repaired_only_where_there_is_an_older_one(store: &dyn SharedStore) {
+    let session = create(store, UserId::generate(), at(0)).await;
+    let replace =
+        async |user_id, version| store.replace_snapshot(user_id, &snapshot(version)).await.expect("an answer");
+    assert!(!replace(session.user_id, 1).await, "it is the same");
+    assert!(replace(session.user_id, 3).await);
+    assert!(!replace(session.user_id, 2).await, "it is older");
+    let used = store.use_session(session.user_id, session.session_id, IDLE, at(1)).await.expect("an answer");
+    assert_eq!(used.expect("a session").1, snapshot(3));
+    store.forget_user(session.user_id, None, later()).await.expect("an answer");
+    assert!(!replace(session.user_id, 9).await, "it is forgotten");
+
+    let stranger = UserId::generate();
+    assert!(!replace(stranger, 1).await);
+    assert_eq!(generation(store, stranger).await, None, "none was made");
+    store.raise_generation(stranger, None, RevocationStep::Only, later()).await.expect("an answer");
+    assert!(!replace(stranger, 1).await, "it has a generation only");
 }
 
 async fn a_snapshot_put_before_the_first_login_stops_a_login_under_way(store: &dyn SharedStore) {

@@ -67,6 +67,7 @@ scripts! {
     raise_generation
     forget_user
     put_snapshot
+    replace_snapshot
     charge
     refund
     acquire_lock

@@ -103,7 +103,7 @@ impl SessionStore for RedisSharedStore {
         let live = live.map_err(|source| self.corrupt("session", source))?;
         let Some((mut session, snapshot)) = live.filter(|(session, _)| session.is_live(now)) else { return Ok(None) };
         if session.slid(idle, now).is_some() {
-            // In a box, as it is large and seldom needed.
+            // Boxed because it is large and rare.
             match Box::pin(self.slide(&session, idle, now)).await {
                 Ok(Some(idle_ends)) => session.idle_expires_at = Timestamp::from_millis(idle_ends),
                 Ok(None) => return Ok(None),
@@ -192,6 +192,12 @@ impl SessionStore for RedisSharedStore {
             document,
         ];
         self.run_kept(&self.scripts.put_snapshot, vec![user_key(user_id)], arguments).await
+    }
+
+    async fn replace_snapshot(&self, user_id: UserId, snapshot: &UserSnapshot) -> Result<bool, StoreError> {
+        let document = serde_json::to_string(snapshot).map_err(|source| self.corrupt("user snapshot", source))?;
+        let arguments = vec![snapshot.version.to_string(), document];
+        self.run(&self.scripts.replace_snapshot, vec![user_key(user_id)], arguments).await
     }
 
     async fn session_totals(&self) -> Result<SessionTotals, StoreError> {

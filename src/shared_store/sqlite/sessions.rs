@@ -284,6 +284,25 @@ impl SessionStore for SqliteSharedStore {
         write.commit().await
     }
 
+    async fn replace_snapshot(&self, user_id: UserId, snapshot: &UserSnapshot) -> Result<bool, StoreError> {
+        // Version 0 is a generation without a snapshot.
+        let is_older: Option<bool> =
+            sqlx::query_scalar("SELECT version BETWEEN 1 AND ? - 1 FROM session_users WHERE user_id = ?")
+                .bind(snapshot.version)
+                .bind(user_id.to_string())
+                .fetch_optional(self.database.reader())
+                .await
+                .map_err(self.failed())?;
+        if is_older != Some(true) {
+            return Ok(false);
+        }
+        let replace = sqlx::query(
+            "UPDATE session_users SET version = ?2, snapshot = ?3 WHERE user_id = ?1 AND version BETWEEN 1 AND ?2 - 1",
+        );
+        let replace = replace.bind(user_id.to_string()).bind(snapshot.version).bind(sqlx::types::Json(snapshot));
+        Ok(self.keep(replace).await? > 0)
+    }
+
     async fn session_totals(&self) -> Result<SessionTotals, StoreError> {
         let row = sqlx::query("SELECT sessions, bytes FROM session_totals")
             .fetch_one(self.database.reader())

@@ -2,10 +2,8 @@
 
 use serde::Deserialize;
 
-use crate::{json::whole, shared_store::NodeRecord, users::Violation};
+use crate::{json::whole, partitioner::MAX_WEIGHT, shared_store::NodeRecord, users::Violation};
 
-/// The greatest weight of an added node.
-const MAX_WEIGHT: u32 = 1000;
 /// The most characters of an id, region or zone.
 const MAX_NAME_CHARS: usize = 128;
 
