@@ -45,7 +45,8 @@ async fn one_of_racing_renames_to_one_name_wins() {
     let statuses: Vec<u16> =
         futures_util::future::join_all(races).await.iter().map(|reply| reply.status.as_u16()).collect();
     assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 1, "{statuses:?}");
-    assert!(statuses.iter().all(|status| [200, 409].contains(status)), "{statuses:?}");
+    // 503 while it is not known yet who gets it.
+    assert!(statuses.iter().all(|status| [200, 409, 503].contains(status)), "{statuses:?}");
     service.login("prize").await;
 }
 
