@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::{
     balancer::NodeSpec,
     clock::Timestamp,
+    partitioner::MAX_WEIGHT,
     shared_store::{Balancing, InstanceRecord},
 };
 
@@ -85,7 +86,7 @@ fn spec(record: &InstanceRecord) -> NodeSpec {
     NodeSpec {
         id: record.id.clone(),
         url: record.url.clone(),
-        weight: record.weight,
+        weight: record.weight.clamp(1, MAX_WEIGHT),
         max_connections: u32::try_from(record.max_connections).unwrap_or(u32::MAX),
         region: record.region.clone(),
         zone: record.zone.clone(),
@@ -101,7 +102,7 @@ mod tests {
         let record = InstanceRecord {
             id: id.to_owned(),
             url: format!("http://{id}"),
-            weight: 2,
+            weight: 2000,
             region: "r".to_owned(),
             zone: "z".to_owned(),
             version: "1".to_owned(),
@@ -144,6 +145,7 @@ mod tests {
         assert_eq!(takes, [true, false, false, true]);
         assert!(nodes["a"].added && nodes["x"].added && !nodes["b"].added);
         assert_eq!((nodes["a"].spec.url.as_str(), nodes["a"].spec.max_connections), ("http://a", u32::MAX));
+        assert_eq!(nodes["a"].spec.weight, MAX_WEIGHT, "whatever the record says");
         assert_eq!((nodes["x"].spec.url.as_str(), nodes["x"].instance.is_none()), ("http://elsewhere", true));
     }
 }

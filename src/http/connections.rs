@@ -1,7 +1,7 @@
 //! The connections of a process, and the bounds on what clients can hold open.
 //!
 //! A connection that waits for its client is idle, whether for a request, for the rest of a body, or for room in its window.
-//! At the cap the connections that have been idle longest give way. A response is ended once a piece of it has been waiting
+//! At the cap idle connections give way: those with few requests first, and of these the longest idle. A response is ended once a piece of it has been waiting
 //! for the client longer than `send_timeout`. While a bound of the process is reached, responses and bodies are waited for
 //! [`PRESSED_PATIENCE`] only, and requests are refused on connections that hold more than their share: never on one that
 //! holds nothing.
@@ -23,6 +23,7 @@ pub(crate) use bodies::ClientBody;
 pub(super) use bodies::{Outgoing, SharedBody};
 pub(super) use connection::{Connection, Ending, Exchange, Kind};
 pub(super) use streams::StreamExecutor;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::{log::repeats::Repeats, metrics::Sample};
@@ -44,6 +45,12 @@ const STREAMS_PER_CONNECTION: std::ops::RangeInclusive<usize> = 16..=200;
 
 /// The share of the connections that is kept for operators and health checks.
 const OPERATORS_SHARE: usize = 16;
+
+/// Connections that have been evicted or refused and are not closed yet.
+const CLOSING: usize = 32;
+
+/// So many requests make a connection one that is used.
+const ESTABLISHED: usize = 4;
 
 /// The share of the connections that gives way at once, so that looking for the oldest costs each newcomer little.
 const EVICTED_SHARE: usize = 100;
@@ -99,6 +106,8 @@ struct Shared {
     now: AtomicU64,
     next_id: AtomicU64,
     open: Mutex<HashMap<u64, Arc<Connection>>>,
+    /// A permit for each descriptor of a connection: one that is evicted has its own until its task has ended.
+    descriptors: Arc<Semaphore>,
     streams: AtomicUsize,
     unsent: AtomicU64,
     /// How many are open.
@@ -133,6 +142,7 @@ impl Connections {
             now: AtomicU64::new(0),
             next_id: AtomicU64::new(0),
             open: Mutex::default(),
+            descriptors: Arc::new(Semaphore::new(max_open + Self::kept_for_operators(max_open) + CLOSING)),
             streams: AtomicUsize::new(0),
             unsent: AtomicU64::new(0),
             count: AtomicUsize::new(0),
@@ -201,6 +211,11 @@ impl Connections {
             Sample::gauge("responses_unsent_bytes", "Bytes of large responses that wait for clients")
                 .value(count(&shared.unsent)),
         ]
+    }
+
+    /// Waits until there is a descriptor for another connection. It is free again when what is returned is dropped.
+    pub(super) async fn descriptor(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.0.descriptors).acquire_owned().await.ok()
     }
 
     /// Takes a connection in, in the place of idle ones if need be; none if there is no room at all.
@@ -273,19 +288,23 @@ impl Shared {
         (self.max_open / self.count.load(Ordering::Relaxed).max(1)).max(1)
     }
 
-    /// Ends the connections below the cap that have been idle longest. Those of operators give way to operators only.
+    /// Ends connections below the cap that are idle: of those with the fewest requests the one that has been idle longest goes
+    /// first, so that a flood of new ones displaces itself. Those of operators give way to operators only.
     fn evict(&self, open: &mut HashMap<u64, Arc<Connection>>, newcomer: Surface) {
         let may_go = |connection: &&Arc<Connection>| {
             let Kind { surface, is_above_cap, .. } = connection.kind();
             connection.is_idle() && !is_above_cap && (surface == Surface::Public || newcomer == Surface::Operators)
         };
-        let mut idle: Vec<(u64, u64)> =
-            open.values().filter(may_go).map(|connection| (connection.last_progress(), connection.id())).collect();
+        let mut idle: Vec<(usize, u64, u64)> = open
+            .values()
+            .filter(may_go)
+            .map(|connection| (connection.requests().min(ESTABLISHED), connection.last_progress(), connection.id()))
+            .collect();
         let going = (self.max_open / EVICTED_SHARE).max(1).min(idle.len());
         if going > 0 && going < idle.len() {
             idle.select_nth_unstable(going - 1);
         }
-        idle.iter().take(going).for_each(|(_, id)| self.end_evicted(open, *id));
+        idle.iter().take(going).for_each(|(_, _, id)| self.end_evicted(open, *id));
     }
 
     /// Ends the oldest connection above the cap that has not shown to be an operator's; false if there is none.

@@ -98,9 +98,13 @@ pub(crate) async fn serve<S: Served<B>, B: SentBody>(
 ) {
     let (tasks, closing) = (TaskTracker::new(), Arc::new(Closing::default()));
     loop {
-        let accepted = tokio::select! {
+        let accept = async {
+            let descriptor = policy.connections.descriptor().await;
+            (listener.listener.accept().await, descriptor)
+        };
+        let (accepted, descriptor) = tokio::select! {
             () = stop.cancelled() => break,
-            accepted = listener.listener.accept() => accepted,
+            accepted = accept => accepted,
         };
         match accepted {
             Ok((stream, peer)) => {
@@ -109,7 +113,11 @@ pub(crate) async fn serve<S: Served<B>, B: SentBody>(
                 if let Some(opened) = policy.connections.open(listener.surface, is_trusted) {
                     let conversation =
                         Conversation { peer, opened, closing: Arc::clone(&closing), policy: policy.clone() };
-                    tasks.spawn(conversation.run(stream, listener.service.clone()));
+                    let serving = conversation.run(stream, listener.service.clone());
+                    tasks.spawn(async move {
+                        serving.await;
+                        drop(descriptor);
+                    });
                 }
             }
             Err(error) => {

@@ -42,6 +42,7 @@ pub(in crate::http) struct Connection {
     last_progress: AtomicU64,
     /// Requests that this process works on: no one waits for the client.
     working: AtomicUsize,
+    requests: AtomicUsize,
     unsent: AtomicU64,
     streams: AtomicUsize,
     exchanges: Mutex<Vec<Weak<Exchange>>>,
@@ -100,6 +101,7 @@ impl Connection {
             is_http2: AtomicBool::new(false),
             is_proven: AtomicBool::new(false),
             working: AtomicUsize::new(0),
+            requests: AtomicUsize::new(0),
             unsent: AtomicU64::new(0),
             streams: AtomicUsize::new(0),
             exchanges: Mutex::default(),
@@ -134,6 +136,11 @@ impl Connection {
         self.last_progress.load(Ordering::Relaxed)
     }
 
+    /// How many requests it has brought.
+    pub(super) fn requests(&self) -> usize {
+        self.requests.load(Ordering::Relaxed)
+    }
+
     /// Whether it waits for its client.
     pub(super) fn is_idle(&self) -> bool {
         self.working.load(Ordering::Relaxed) == 0
@@ -166,6 +173,7 @@ impl Connection {
         });
         self.touch();
         self.working.fetch_add(1, Ordering::Relaxed);
+        self.requests.fetch_add(1, Ordering::Relaxed);
         if is_http2 {
             self.is_http2.store(true, Ordering::Relaxed);
             self.shared.streams.fetch_add(1, Ordering::Relaxed);

@@ -69,6 +69,23 @@ fn at_the_cap_the_connection_that_was_idle_longest_gives_way() {
 }
 
 #[test]
+fn a_flood_of_new_connections_displaces_itself() {
+    let connections = connections(10);
+    let used = connections.public().expect("room");
+    (0..ESTABLISHED).for_each(|_| drop(used.0.begin(false)));
+    let flood: Vec<_> = (1..100)
+        .map(|second| {
+            connections.at(second);
+            let opened = connections.public().expect("room");
+            drop(opened.0.begin(false));
+            opened
+        })
+        .collect();
+    assert!(connections.is_open(&used));
+    assert_eq!(flood.iter().filter(|opened| connections.is_open(opened)).count(), 9);
+}
+
+#[test]
 fn a_connection_that_is_worked_on_does_not_give_way() {
     let connections = connections(2);
     let opened: Vec<Opened> = (0..2).map(|_| connections.public().expect("room")).collect();
