@@ -298,7 +298,9 @@ impl Shared {
         let mut idle: Vec<(usize, u64, u64)> = open
             .values()
             .filter(may_go)
-            .map(|connection| (connection.requests().min(ESTABLISHED), connection.last_progress(), connection.id()))
+            .map(|connection| {
+                (connection.requests().clamp(1, ESTABLISHED), connection.last_progress(), connection.id())
+            })
             .collect();
         let going = (self.max_open / EVICTED_SHARE).max(1).min(idle.len());
         if going > 0 && going < idle.len() {
