@@ -17,7 +17,7 @@ use crate::{
     balancer::{Node, NodeSpec},
     compaction,
     config::Settings,
-    descriptors::{self, Needs},
+    descriptors::Needs,
     fleet::{Fleet, Leader, ProcessId, Scaling},
     http::{self, Connections, Listener, ListenerPolicy, Surface},
     load::{Load, LoadMeter},
@@ -206,10 +206,7 @@ fn connections(settings: &Settings) -> Result<Connections, StartError> {
     let stores =
         if settings.is_embedded() { 128 } else { 64 } + settings.shards.0.len() * settings.shard_connections as usize;
     let needs = Needs { stores, per_connection: 1 };
-    let wanted = settings.max_open_connections.map(|wanted| wanted as usize);
-    let limit = descriptors::raise_limit();
-    let most = descriptors::max_connections(wanted, limit, needs, Connections::kept_for_operators)?;
-    Ok(Connections::new(most, settings.patience()))
+    Ok(Connections::fitting(settings, needs)?)
 }
 
 async fn bind(setting: &'static str, address: SocketAddr) -> Result<tokio::net::TcpListener, StartError> {

@@ -25,7 +25,7 @@ use crate::{
     app::{self, StartError},
     balancer::{Balancer, NodeSpec, Policy},
     config::Settings,
-    descriptors::{self, Needs},
+    descriptors::Needs,
     fleet::FleetWatch,
     health_check::{self, Cadence, http::HttpCheck},
     http::{ClientBody, Connections, Listener, ListenerPolicy, Surface, serve},
@@ -250,10 +250,7 @@ fn start_background(
 /// streams of HTTP/2 besides that may.
 fn connections(settings: &Settings) -> Result<Connections, StartError> {
     let needs = Needs { stores: 64, per_connection: 3 };
-    let wanted = settings.max_open_connections.map(|wanted| wanted as usize);
-    let limit = descriptors::raise_limit();
-    let most = descriptors::max_connections(wanted, limit, needs, Connections::kept_for_operators)?;
-    Ok(Connections::new(most, settings.patience()))
+    Ok(Connections::fitting(settings, needs)?)
 }
 
 async fn bind(setting: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {

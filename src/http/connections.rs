@@ -26,7 +26,12 @@ pub(super) use streams::StreamExecutor;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-use crate::{log::repeats::Repeats, metrics::Sample};
+use crate::{
+    config::Settings,
+    descriptors::{self, Needs, TooFewDescriptors},
+    log::repeats::Repeats,
+    metrics::Sample,
+};
 
 /// Response bytes that may wait for one client.
 const MAX_UNSENT_PER_CONNECTION: u64 = 4 << 20;
@@ -152,6 +157,17 @@ impl Connections {
             above_cap: AtomicU64::new(0),
             exceeded: AtomicU64::new(0),
         }))
+    }
+
+    /// As many as the settings and the limit on descriptors allow.
+    ///
+    /// # Errors
+    /// [`TooFewDescriptors`] if the settings ask for more than fit.
+    pub(crate) fn fitting(settings: &Settings, needs: Needs) -> Result<Self, TooFewDescriptors> {
+        let wanted = settings.max_open_connections.map(|wanted| wanted as usize);
+        let limit = descriptors::raise_limit();
+        let max_open = descriptors::max_connections(wanted, limit, needs, Self::kept_for_operators)?;
+        Ok(Self::new(max_open, settings.patience()))
     }
 
     /// How many are kept for operators and health checks besides `max_open` others.
