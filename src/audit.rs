@@ -1,12 +1,12 @@
 //! Audit events: who did what to which account, or to the fleet, from where. One log line each, on the target `audit`, inside the
-//! request's span, which has its id.
+//! request's span, which has its id; of refusals that anyone can cause without end, one with a count every ten seconds.
 //!
 //! No event holds a secret, and none holds a login name that was typed in: people type passwords there.
 
 use std::{
     fmt,
     net::IpAddr,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use crate::{log::repeats::Repeats, users::UserId};
@@ -115,31 +115,57 @@ impl fmt::Display for Actor {
 
 /// Notes what `actor` did from `address`; `user_id` is the account that it was done to, where there is one.
 pub fn record(kind: Kind, user_id: Option<UserId>, actor: Actor, address: Option<IpAddr>) {
-    tracing::info!(
-        target: TARGET,
-        event = kind.name(),
-        user_id = user_id.map(tracing::field::display),
-        actor = %actor,
-        address = address.map(tracing::field::display),
-    );
-}
-
-/// Notes that `actor` was refused at an operator's endpoint. Anyone can have that as often as they like: one event tells of it at
-/// once, and then one every ten seconds, with a count and the first address.
-pub fn record_operator_refusal(actor: Actor, address: Option<IpAddr>) {
-    static REFUSALS: Repeats = Repeats::new(|count| {
-        let address = FIRST.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let write = || {
         tracing::info!(
             target: TARGET,
-            event = Kind::OperatorRefused.name(),
+            event = kind.name(),
+            user_id = user_id.map(tracing::field::display),
+            actor = %actor,
+            address = address.map(tracing::field::display),
+        );
+    };
+    match kind {
+        Kind::Throttled => THROTTLED.record(address, write),
+        Kind::OperatorRefused => OPERATOR_REFUSED.record(address, write),
+        _ => write(),
+    }
+}
+
+static THROTTLED: Repeated = Repeated::new(Kind::Throttled, |count| THROTTLED.write(count));
+static OPERATOR_REFUSED: Repeated = Repeated::new(Kind::OperatorRefused, |count| OPERATOR_REFUSED.write(count));
+
+/// Events that anyone can cause as often as they like, at no cost of theirs: one is written at once, and then one every ten
+/// seconds, with a count and the first address.
+struct Repeated {
+    kind: Kind,
+    repeats: Repeats,
+    first_address: Mutex<Option<IpAddr>>,
+}
+
+impl Repeated {
+    const fn new(kind: Kind, write: fn(u64)) -> Self {
+        Self { kind, repeats: Repeats::new(write), first_address: Mutex::new(None) }
+    }
+
+    fn record(&'static self, address: Option<IpAddr>, write: impl FnOnce()) {
+        if self.repeats.record(write) == Some(0) {
+            *self.first_address() = address;
+        }
+    }
+
+    fn write(&self, count: u64) {
+        let address = self.first_address().take();
+        tracing::info!(
+            target: TARGET,
+            event = self.kind.name(),
             count,
             address = address.map(tracing::field::display),
         );
-    });
-    static FIRST: Mutex<Option<IpAddr>> = Mutex::new(None);
-    if REFUSALS.record(|| record(Kind::OperatorRefused, None, actor, address)) == Some(0) {
+    }
+
+    fn first_address(&self) -> MutexGuard<'_, Option<IpAddr>> {
         // Nothing panics while it holds the lock.
-        *FIRST.lock().unwrap_or_else(PoisonError::into_inner) = address;
+        self.first_address.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

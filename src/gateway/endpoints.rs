@@ -150,7 +150,7 @@ async fn authorise(State(gateway): State<Gateway>, request: OwnRequest, next: Ne
         return auth::wrong_operator_token(&gateway.0.guesses, address).into_response();
     }
     gateway.0.guesses.count_missing();
-    audit::record_operator_refusal(Actor::Nobody, address);
+    audit::record(audit::Kind::OperatorRefused, None, Actor::Nobody, address);
     ProblemKind::OperatorOnly.into_response()
 }
 

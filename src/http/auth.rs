@@ -74,7 +74,7 @@ impl FromRequestParts<App> for Operator {
         let address = address_of(parts, app)?;
         let refuse = |actor, kind: ProblemKind| {
             app.guesses().count_missing();
-            audit::record_operator_refusal(actor, address);
+            audit::record(audit::Kind::OperatorRefused, None, actor, address);
             Err(kind.into())
         };
         let token = match session_token(parts, app) {
@@ -102,7 +102,7 @@ pub fn wrong_operator_token(guesses: &Guesses, address: Option<IpAddr>) -> Probl
 /// # Errors
 /// 429 if there were too many.
 pub(super) fn charge_guess(guesses: &Guesses, address: Option<IpAddr>) -> Result<(), Problem> {
-    audit::record_operator_refusal(Actor::Nobody, address);
+    audit::record(audit::Kind::OperatorRefused, None, Actor::Nobody, address);
     let charged = guesses.charge(address, Instant::now());
     charged.map_err(|after| Problem::from(ProblemKind::TooManyAttempts).retry_after(after))
 }

@@ -146,6 +146,29 @@ async fn refused_operators_are_noted_once_and_then_counted() {
 }
 
 #[tokio::test]
+async fn what_is_throttled_is_noted_once_and_then_counted() {
+    const REFUSED: u64 = 60;
+    let settings = [("SYMBOLON_TRUSTED_PROXIES", "127.0.0.0/8"), ("SYMBOLON_THROTTLE_NAME", "1/1h")];
+    let events = events(&settings, async |service| {
+        service.try_login("ada", "wrong").await;
+        for number in 0..REFUSED {
+            let login = service.post("/v1/login", json!({"login_name": "ada", "password": "wrong"}));
+            let login = login.header("x-forwarded-for", &format!("203.0.113.{number}"));
+            login.send().await.problem(429, "too-many-attempts");
+        }
+    })
+    .await;
+    let (first, throttled) = events.split_first().expect("events");
+    assert_eq!(first["event"], "login_refused");
+    assert!(names(throttled).iter().all(|name| *name == "throttled"));
+    let count = |event: &Value| event["count"].as_u64().unwrap_or(1);
+    assert_eq!(throttled.iter().map(count).sum::<u64>(), REFUSED);
+    assert!((2..=5).contains(&throttled.len()), "{} events", throttled.len());
+    let addresses = (&throttled[0]["address"], &throttled[1]["address"]);
+    assert_eq!(addresses, (&json!("203.0.113.0"), &json!("203.0.113.1")));
+}
+
+#[tokio::test]
 async fn what_operators_tell_the_balancers_is_noted_with_what_it_is_about() {
     let events = events(&[], async |service| {
         let algorithm = service.operator(Method::PUT, "/balancer/algorithm");
