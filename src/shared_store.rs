@@ -236,6 +236,8 @@ pub enum Charge {
     Refused {
         /// When all of them will have room, if nobody else charges them.
         retry_after: Duration,
+        /// The one that will have it last.
+        bucket: Bucket,
     },
 }
 

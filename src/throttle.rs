@@ -7,13 +7,22 @@
 //! are charged by address, each in a bucket of its own: they are no guesses, but as many as one client likes would use up
 //! what all others hash with.
 
+mod exhausted;
 mod guesses;
 mod network;
 
-use std::{fmt, net::IpAddr, str::FromStr, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    net::IpAddr,
+    str::FromStr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
+use exhausted::Exhausted;
 pub use guesses::Guesses;
 pub use network::Network;
+use tokio::sync::Semaphore;
 
 use crate::{
     clock::Timestamp,
@@ -81,11 +90,18 @@ pub struct ThrottleLimits {
     pub logins: Limit,
 }
 
+/// Addresses are divided into so many groups, each of which has only [`AT_A_TIME`] charges with the store at a time.
+const GROUPS: usize = 256;
+const AT_A_TIME: usize = 8;
+
 /// Charges and refunds what costs a hash.
 #[derive(Debug, Clone)]
 pub struct Throttle {
     store: Arc<dyn ThrottleStore>,
     limits: Option<ThrottleLimits>,
+    exhausted: Arc<Exhausted>,
+    /// The turns of each group: a thousand charges of one address at once keep those of others waiting for a few.
+    turns: Arc<[Semaphore]>,
 }
 
 /// A charge that was accepted.
@@ -121,7 +137,8 @@ pub enum ThrottleError {
 impl Throttle {
     /// Without limits nothing is ever refused.
     pub fn new(store: Arc<dyn ThrottleStore>, limits: Option<ThrottleLimits>) -> Self {
-        Self { store, limits }
+        let turns = std::iter::repeat_with(|| Semaphore::new(AT_A_TIME)).take(GROUPS).collect();
+        Self { store, limits, exhausted: Arc::default(), turns }
     }
 
     /// Charges `checks` password checks of `name` from `address`.
@@ -158,9 +175,24 @@ impl Throttle {
     ) -> Result<Charged, ThrottleError> {
         let Some(limits) = &self.limits else { return Ok(Charged(Vec::new())) };
         let buckets = buckets(limits);
+        self.refuse_exhausted(&buckets)?;
+        // The last bucket is that of the address, where there is one.
+        let group = buckets.last().map_or(0, |bucket| usize::from(bucket.key[0]) % GROUPS);
+        let _turn = self.turns[group].acquire().await;
+        self.refuse_exhausted(&buckets)?;
         match self.store.charge(&buckets, Timestamp::now()).await? {
             Charge::Accepted => Ok(Charged(buckets)),
-            Charge::Refused { retry_after } => Err(ThrottleError::Exhausted { retry_after }),
+            Charge::Refused { retry_after, bucket } => {
+                self.exhausted.remember(&bucket, retry_after, Instant::now());
+                Err(ThrottleError::Exhausted { retry_after })
+            }
+        }
+    }
+
+    fn refuse_exhausted(&self, buckets: &[Bucket]) -> Result<(), ThrottleError> {
+        match self.exhausted.wait(buckets, Instant::now()) {
+            Some(retry_after) => Err(ThrottleError::Exhausted { retry_after }),
+            None => Ok(()),
         }
     }
 
@@ -169,6 +201,7 @@ impl Throttle {
         if buckets.is_empty() {
             return;
         }
+        self.exhausted.forget(&buckets);
         if let Err(error) = self.store.refund(&buckets, Timestamp::now()).await {
             static FAILURES: Repeats = Repeats::new(|count| tracing::warn!(count, "more charges were not refunded"));
             FAILURES.record(|| {
@@ -209,16 +242,4 @@ fn bucket(kind: &str, limit: Limit, parts: &[&str], charges: u32) -> Bucket {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_limit_is_read_from_text_and_written_back() {
-        let limit: Limit = "10/15m".parse().expect("a limit");
-        assert_eq!(limit, Limit { tries: 10, window: Duration::from_secs(900) });
-        assert_eq!(limit.to_string(), "10/15m");
-        for wrong in ["", "10", "0/1m", "-1/1m", "10/", "10/1ms", "1000/1s", "x/1m"] {
-            assert!(wrong.parse::<Limit>().is_err(), "{wrong}");
-        }
-    }
-}
+mod tests;

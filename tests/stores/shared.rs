@@ -382,7 +382,7 @@ fn bucket(key: u8, burst: u32, interval: u64) -> Bucket {
 async fn charge(store: &dyn SharedStore, buckets: &[Bucket], now: Timestamp) -> Option<Duration> {
     match store.charge(buckets, now).await.expect("an answer") {
         Charge::Accepted => None,
-        Charge::Refused { retry_after } => Some(retry_after),
+        Charge::Refused { retry_after, .. } => Some(retry_after),
     }
 }
 

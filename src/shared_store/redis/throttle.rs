@@ -45,7 +45,8 @@ impl ThrottleStore for RedisSharedStore {
         // A refund that fails leaves one charge too many, which comes back by itself.
         join_all(charged.map(|(bucket, _)| self.refund_one(bucket, now))).await;
         let waits = charges.into_iter().collect::<Result<Vec<_>, _>>()?;
-        Ok(Charge::Refused { retry_after: waits.into_iter().max().unwrap_or_default() })
+        let longest = waits.into_iter().zip(buckets).max_by_key(|&(wait, _)| wait);
+        Ok(longest.map_or(Charge::Accepted, |(retry_after, &bucket)| Charge::Refused { retry_after, bucket }))
     }
 
     async fn refund(&self, buckets: &[Bucket], now: Timestamp) -> Result<(), StoreError> {

@@ -22,16 +22,19 @@ pub(super) const REAP: &str =
 impl ThrottleStore for SqliteSharedStore {
     async fn charge(&self, buckets: &[Bucket], now: Timestamp) -> Result<Charge, StoreError> {
         let mut write = self.database.write(Durability::Relaxed).await?;
-        let mut wait = Duration::ZERO;
-        for bucket in buckets {
-            let charged = self.full_at(&mut write, bucket, now).await? + bucket.interval * bucket.charges;
-            wait = wait.max(charged.since(latest(bucket, now)));
-            self.set_full_at(&mut write, bucket, charged).await?;
+        let mut longest: Option<(Duration, Bucket)> = None;
+        for &bucket in buckets {
+            let charged = self.full_at(&mut write, &bucket, now).await? + bucket.interval * bucket.charges;
+            let wait = charged.since(latest(&bucket, now));
+            if wait > longest.map_or(Duration::ZERO, |(longest, _)| longest) {
+                longest = Some((wait, bucket));
+            }
+            self.set_full_at(&mut write, &bucket, charged).await?;
         }
-        if wait > Duration::ZERO {
+        if let Some((retry_after, bucket)) = longest {
             drop(write);
             self.shorten(buckets, now).await?;
-            return Ok(Charge::Refused { retry_after: wait });
+            return Ok(Charge::Refused { retry_after, bucket });
         }
         write.commit().await?;
         Ok(Charge::Accepted)

@@ -1,0 +1,122 @@
+//! Buckets that the store found empty, remembered for a moment: going on trying costs the store nothing.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use crate::shared_store::Bucket;
+
+/// How long a bucket is remembered. Refunds by other instances are not seen until then.
+const REMEMBERED: Duration = Duration::from_millis(250);
+/// The most buckets that are remembered.
+const MAX_BUCKETS: usize = 4096;
+
+/// Empty buckets.
+#[derive(Debug, Default)]
+pub(super) struct Exhausted(Mutex<Refusals>);
+
+#[derive(Debug, Default)]
+struct Refusals {
+    by_bucket: HashMap<[u8; 32], Refusal>,
+    /// When those that are no longer known were removed last.
+    swept_at: Option<Instant>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Refusal {
+    charges: u32,
+    since: Instant,
+    has_room_at: Instant,
+}
+
+impl Refusal {
+    fn is_known(&self, now: Instant) -> bool {
+        now < self.has_room_at && now < self.since + REMEMBERED
+    }
+}
+
+impl Exhausted {
+    /// How long until there is room in all of `buckets`, if one of them is known to have none.
+    pub(super) fn wait(&self, buckets: &[Bucket], now: Instant) -> Option<Duration> {
+        let refusals = self.lock();
+        let waits = buckets.iter().filter_map(|bucket| {
+            let refusal = refusals.by_bucket.get(&bucket.key)?;
+            let holds = refusal.is_known(now) && refusal.charges <= bucket.charges;
+            holds.then(|| refusal.has_room_at.saturating_duration_since(now))
+        });
+        waits.max()
+    }
+
+    /// Remembers that `bucket` has room after `retry_after`.
+    pub(super) fn remember(&self, bucket: &Bucket, retry_after: Duration, now: Instant) {
+        let Some(has_room_at) = now.checked_add(retry_after) else { return };
+        let mut refusals = self.lock();
+        let is_due = refusals.swept_at.is_none_or(|swept_at| now >= swept_at + REMEMBERED);
+        if refusals.by_bucket.len() >= MAX_BUCKETS && is_due {
+            refusals.by_bucket.retain(|_, refusal| refusal.is_known(now));
+            refusals.swept_at = Some(now);
+        }
+        if refusals.by_bucket.len() < MAX_BUCKETS {
+            refusals.by_bucket.insert(bucket.key, Refusal { charges: bucket.charges, since: now, has_room_at });
+        }
+    }
+
+    /// Forgets buckets that were given charges back.
+    pub(super) fn forget(&self, buckets: &[Bucket]) {
+        let mut refusals = self.lock();
+        for bucket in buckets {
+            refusals.by_bucket.remove(&bucket.key);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Refusals> {
+        // Nothing panics while it holds the lock.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bucket(number: u32, charges: u32) -> Bucket {
+        let mut key = [0; 32];
+        key[..4].copy_from_slice(&number.to_be_bytes());
+        Bucket { key, burst: 10, interval: Duration::from_secs(1), charges }
+    }
+
+    #[test]
+    fn an_empty_bucket_is_remembered_for_a_moment_and_no_longer_than_it_is_empty() {
+        let (exhausted, now) = (Exhausted::default(), Instant::now());
+        exhausted.remember(&bucket(1, 1), Duration::from_secs(30), now);
+        exhausted.remember(&bucket(2, 1), Duration::from_millis(50), now);
+        let later = now + Duration::from_millis(60);
+        let wait = |buckets: &[Bucket], at| exhausted.wait(buckets, at).map(|wait| wait.as_millis());
+        assert_eq!(wait(&[bucket(3, 1), bucket(1, 1), bucket(2, 1)], now), Some(30_000));
+        assert_eq!(wait(&[bucket(1, 1)], later), Some(29_940));
+        assert_eq!(wait(&[bucket(2, 1)], later), None);
+        assert_eq!(wait(&[bucket(1, 1)], now + REMEMBERED), None);
+        exhausted.forget(&[bucket(1, 1)]);
+        assert_eq!(wait(&[bucket(1, 1)], now), None);
+    }
+
+    #[test]
+    fn what_was_refused_two_charges_may_have_room_for_one() {
+        let (exhausted, now) = (Exhausted::default(), Instant::now());
+        exhausted.remember(&bucket(1, 2), Duration::from_secs(30), now);
+        assert!(exhausted.wait(&[bucket(1, 1)], now).is_none() && exhausted.wait(&[bucket(1, 2)], now).is_some());
+    }
+
+    #[test]
+    fn no_more_are_remembered_than_may_be() {
+        let (exhausted, now) = (Exhausted::default(), Instant::now());
+        for number in 0..2 * MAX_BUCKETS as u32 {
+            exhausted.remember(&bucket(number, 1), Duration::from_secs(1), now);
+        }
+        assert_eq!(exhausted.lock().by_bucket.len(), MAX_BUCKETS);
+        exhausted.remember(&bucket(u32::MAX, 1), Duration::from_secs(1), now + REMEMBERED);
+        assert_eq!(exhausted.lock().by_bucket.len(), 1);
+    }
+}
