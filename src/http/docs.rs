@@ -88,7 +88,7 @@ impl Documents {
         }
         match self.rate.admit() {
             Ok(()) => document.respond(headers).await,
-            Err(wait) => Problem::from(ProblemKind::Overloaded).retry_after(wait).unlogged().into_response(),
+            Err(wait) => Problem::from(ProblemKind::Overloaded).retry_after(wait).unlogged().delayed().into_response(),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! `connections` bounds what clients hold open.
 
 mod conversation;
+mod delay;
 
 use std::{
     convert::Infallible,

@@ -167,11 +167,16 @@ pub struct Problem {
     retry_after: Option<Duration>,
     cause: Option<Box<dyn Error + Send + Sync>>,
     logged: bool,
+    delayed: bool,
 }
+
+/// Marks a response that listeners are to keep back for a moment, as they do with 429.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Delayed;
 
 impl From<ProblemKind> for Problem {
     fn from(kind: ProblemKind) -> Self {
-        Self { kind, detail: None, errors: Vec::new(), retry_after: None, cause: None, logged: true }
+        Self { kind, detail: None, errors: Vec::new(), retry_after: None, cause: None, logged: true, delayed: false }
     }
 }
 
@@ -203,6 +208,12 @@ impl Problem {
     /// Leaves it out of the log, where whoever makes it tells of many at once.
     pub fn unlogged(mut self) -> Self {
         self.logged = false;
+        self
+    }
+
+    /// Has listeners keep it back for a moment: trying again at once is to be slow.
+    pub fn delayed(mut self) -> Self {
+        self.delayed = true;
         self
     }
 
@@ -259,7 +270,7 @@ const RETRY_SOON: Duration = Duration::from_secs(1);
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = self.kind.status();
-        let kind = self.kind;
+        let (kind, delayed) = (self.kind, self.delayed);
         if status.is_server_error() && self.logged {
             self.log();
         }
@@ -272,6 +283,9 @@ impl IntoResponse for Problem {
         let mut response = (status, [(header::CONTENT_TYPE, "application/problem+json")], body).into_response();
         // For the layers around it.
         response.extensions_mut().insert(kind);
+        if delayed {
+            response.extensions_mut().insert(Delayed);
+        }
         let headers = response.headers_mut();
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Some(after) = retry_after {
@@ -333,7 +347,7 @@ impl From<UserError> for Problem {
             UserError::Contended => ProblemKind::Overloaded.into(),
             UserError::Throttled { retry_after } => Self::from(ProblemKind::TooManyAttempts).retry_after(retry_after),
             UserError::Password(PasswordError::Saturated(saturated)) => {
-                Self::from(ProblemKind::Overloaded).retry_after(saturated.retry_after)
+                Self::from(ProblemKind::Overloaded).retry_after(saturated.retry_after).delayed()
             }
             UserError::Password(error) => Self::from(ProblemKind::Internal).caused_by(error),
             UserError::Store(error) => error.into(),

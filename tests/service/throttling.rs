@@ -1,5 +1,7 @@
 //! Whose password checks are counted together.
 
+use std::time::{Duration, Instant};
+
 use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::json;
@@ -50,7 +52,7 @@ async fn who_waits_as_long_as_it_was_told_is_let_in() {
     refused.problem(429, "too-many-attempts");
     let told: u64 = refused.header("retry-after").parse().expect("seconds");
     assert!((1..=2).contains(&told), "{told}");
-    tokio::time::sleep(std::time::Duration::from_secs(told)).await;
+    tokio::time::sleep(Duration::from_secs(told)).await;
     assert_eq!(service.try_login("ada", PASSWORD).await.status, 200);
 }
 
@@ -131,6 +133,38 @@ async fn a_stranger_needs_many_addresses_to_keep_an_owner_out() {
         }
     }
     login_from(&service, "192.0.2.1", PASSWORD).await.problem(429, "too-many-attempts");
+}
+
+#[tokio::test]
+async fn refusals_are_delayed_and_hold_no_place_meanwhile() {
+    let service = Service::with(&[("SYMBOLON_THROTTLE_NAME_ADDRESS", "1/15m")]).await;
+    service.try_login("ada", "wrong").await;
+    let begun = Instant::now();
+    for _ in 0..5 {
+        service.try_login("ada", "wrong").await.problem(429, "too-many-attempts");
+    }
+    assert!(begun.elapsed() >= Duration::from_millis(500), "{:?}", begun.elapsed());
+
+    let token = service.operator_token();
+    let in_flight = async || {
+        let stats = service.get("/v1/operator/stats").bearer(&token).send().await.json();
+        stats["admission"]["logins"]["in_flight"].as_u64().expect("a number")
+    };
+    let mut places = Vec::new();
+    let refused = async {
+        for _ in 0..5 {
+            service.try_login("ada", "wrong").await.problem(429, "too-many-attempts");
+        }
+    };
+    let watch = async {
+        loop {
+            places.push(in_flight().await);
+            tokio::time::sleep(Duration::from_millis(7)).await;
+        }
+    };
+    tokio::select! { () = refused => {}, () = watch => {} }
+    let held = places.iter().filter(|&&count| count > 0).count();
+    assert!(held * 2 < places.len(), "in flight when looked at: {places:?}");
 }
 
 #[tokio::test]

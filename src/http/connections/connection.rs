@@ -11,8 +11,12 @@ use std::{
 
 use futures_util::task::AtomicWaker;
 use hyper::body::Incoming;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::{Bound, ClientPatience, MAX_UNSENT_PER_CONNECTION, Patience, Shared, Surface, millis};
+
+/// So many streams of one connection are worked on at a time, until they are answered; others wait.
+const STREAMS_AT_A_TIME: usize = 8;
 
 /// Response bytes that are not counted for the process.
 const UNCOUNTED: u64 = 4096;
@@ -45,6 +49,9 @@ pub(in crate::http) struct Connection {
     requests: AtomicUsize,
     unsent: AtomicU64,
     streams: AtomicUsize,
+    turns: Semaphore,
+    /// Responses that are ready and wait for their time.
+    delayed: AtomicUsize,
     exchanges: Mutex<Vec<Weak<Exchange>>>,
     /// The HTTP/2 stream that was begun and has no task yet.
     begun: Mutex<Option<Arc<Exchange>>>,
@@ -104,6 +111,8 @@ impl Connection {
             requests: AtomicUsize::new(0),
             unsent: AtomicU64::new(0),
             streams: AtomicUsize::new(0),
+            turns: Semaphore::new(STREAMS_AT_A_TIME),
+            delayed: AtomicUsize::new(0),
             exchanges: Mutex::default(),
             begun: Mutex::default(),
             ending: AtomicU8::new(Ending::No as u8),
@@ -193,6 +202,25 @@ impl Connection {
         lock(&self.begun).take()
     }
 
+    /// How many streams were begun before the last one and have not ended.
+    pub(super) fn streams_ahead(&self) -> usize {
+        self.streams.load(Ordering::Relaxed).saturating_sub(1)
+    }
+
+    /// Waits until a stream with so many `ahead` may be worked on; it may until the result is dropped. A client that begins
+    /// a hundred at once would have all others wait until the last of them is answered. A trusted proxy has many clients.
+    pub(super) async fn turn(&self, ahead: usize) -> Option<SemaphorePermit<'_>> {
+        if self.kind.is_trusted {
+            return None;
+        }
+        // What is answered at once holds no permit while others look.
+        for _ in 0..ahead / STREAMS_AT_A_TIME {
+            tokio::task::yield_now().await;
+        }
+        // It is never closed.
+        self.turns.acquire().await.ok()
+    }
+
     /// Ends it, unless it ends sooner already.
     pub(in crate::http) fn end(&self, ending: Ending) {
         if self.ending.fetch_max(ending as u8, Ordering::AcqRel) < ending as u8 {
@@ -268,6 +296,11 @@ impl Exchange {
         self.set_working(false);
     }
 
+    /// Whether the response has begun, or waits for its time.
+    pub(super) fn is_answered(&self) -> bool {
+        self.is_answered.load(Ordering::Relaxed)
+    }
+
     /// Whether the process works on it, or waits for its client.
     pub(in crate::http) fn set_working(&self, is_working: bool) {
         if self.is_working.swap(is_working, Ordering::Relaxed) != is_working {
@@ -278,6 +311,12 @@ impl Exchange {
                 working.fetch_sub(1, Ordering::Relaxed)
             };
         }
+    }
+
+    /// Notes that the response waits for its time until the result is dropped. Says how many do, this one included.
+    pub(in crate::http) fn delay(&self) -> (usize, impl Drop + use<'_>) {
+        self.answer();
+        (self.connection.delayed.fetch_add(1, Ordering::Relaxed) + 1, Delayed(&self.connection))
     }
 
     /// Keeps what was not read of the request's body. HTTP/2 resets the stream instead.
@@ -363,6 +402,15 @@ impl Exchange {
 
     pub(super) fn end_task(&self) {
         self.has_task.store(false, Ordering::Release);
+    }
+}
+
+/// A response that waits for its time.
+struct Delayed<'a>(&'a Connection);
+
+impl Drop for Delayed<'_> {
+    fn drop(&mut self) {
+        self.0.delayed.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -22,10 +22,21 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for StreamExecutor {
             tokio::spawn(stream);
             return;
         };
+        let (connection, ahead) = (Arc::clone(&self.0), self.0.streams_ahead());
         tokio::spawn(async move {
             {
                 // Dropped at the end: that resets a stream which has not ended.
-                let mut stream = pin!(stream);
+                let mut stream = pin!(async {
+                    let (mut turn, mut stream) = (connection.turn(ahead).await, pin!(stream));
+                    poll_fn(|cx: &mut Context<'_>| {
+                        let polled = stream.as_mut().poll(cx);
+                        if exchange.is_answered() {
+                            turn = None;
+                        }
+                        polled
+                    })
+                    .await;
+                });
                 poll_fn(|cx: &mut Context<'_>| {
                     if exchange.poll_cancelled(cx.waker()) {
                         return Poll::Ready(());

@@ -290,3 +290,39 @@ fn an_http2_connection_without_requests_ends() {
     assert_eq!(endings(), [Ending::No, Ending::AtOnce, Ending::No]);
     drop(exchange);
 }
+
+/// In which order 64 streams of one connection, begun at once, and then one of another connection are worked on.
+async fn order(is_trusted: bool) -> Vec<usize> {
+    const STREAMS: usize = 64;
+    let connections = connections(10);
+    let begun = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let spawn = |opened: &Opened, number| {
+        let (exchange, begun) = (opened.0.begin(true), Arc::clone(&begun));
+        let stream = async move {
+            begun.lock().expect("no panic").push(number);
+            drop(exchange);
+        };
+        hyper::rt::Executor::execute(&StreamExecutor(Arc::clone(&opened.0)), stream);
+    };
+    let many = connections.open(Surface::Public, is_trusted).expect("room");
+    let one = connections.public().expect("room");
+    (0..STREAMS).for_each(|number| spawn(&many, number));
+    spawn(&one, STREAMS);
+    while begun.lock().expect("no panic").len() <= STREAMS {
+        tokio::task::yield_now().await;
+    }
+    let order = begun.lock().expect("no panic").clone();
+    order
+}
+
+#[tokio::test]
+async fn a_connection_that_begins_many_streams_leaves_turns_to_others() {
+    let order = order(false).await;
+    let position = order.iter().position(|&number| number == 64).expect("begun");
+    assert!(position <= 8, "after {position} of 64 streams: {order:?}");
+}
+
+#[tokio::test]
+async fn the_streams_of_a_trusted_proxy_are_many_clients() {
+    assert_eq!(order(true).await, (0..=64).collect::<Vec<_>>());
+}

@@ -28,12 +28,15 @@ use hyper_util::{
 use tokio::{net::TcpStream, sync::Notify};
 use tokio_io_timeout::TimeoutStream;
 
-use super::{Closing, ListenerPolicy, SentBody, Served};
+use super::{
+    Closing, ListenerPolicy, SentBody, Served,
+    delay::{delay, is_delayed},
+};
 use crate::http::{
     auth,
-    connections::{ClientBody, Connection, Ending, Exchange, Opened, Outgoing, StreamExecutor},
+    connections::{ClientBody, Connection, Ending, Exchange, Kind, Opened, Outgoing, StreamExecutor},
     middleware,
-    problem::{Problem, ProblemKind},
+    problem::{Delayed, Problem, ProblemKind},
     timers::SpareTimer,
 };
 
@@ -69,7 +72,7 @@ impl Conversation {
         let builder = self.builder();
         let first_request = Arc::new(Notify::new());
         let connection = Arc::clone(&self.opened.0);
-        let is_above_cap = connection.kind().is_above_cap;
+        let Kind { is_above_cap, is_trusted, .. } = connection.kind();
         let (heard, timer, peer, policy) =
             (Arc::clone(&first_request), SpareTimer::default(), self.peer, self.policy.clone());
         let service = service_fn(move |mut request: Request<Incoming>| {
@@ -86,11 +89,15 @@ impl Conversation {
                 Either::Left(service.clone().call(request))
             };
             async move {
-                let Ok(response) = answer.await;
+                let Ok(mut response) = answer.await;
                 // One that waits to be told to go on has sent nothing.
                 if let Some(unread) = exchange.take_unread().filter(|_| !expects_continue) {
                     // Closed with bytes unread, the connection is reset, and the client may never see the response.
                     discard(unread, &exchange).await;
+                }
+                // Others are on a proxy's connection too; a gateway delays them itself.
+                if is_delayed(&response) && !is_trusted {
+                    response = Box::pin(delay(response, &exchange)).await;
                 }
                 Ok::<_, Infallible>(Outgoing::response(response, exchange))
             }
@@ -221,5 +228,6 @@ fn above_cap<B: SentBody>() -> Response<B> {
 fn holds_too_much<B: SentBody>() -> Response<B> {
     let mut response = middleware::complete(StatusCode::SERVICE_UNAVAILABLE.into_response());
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    response.extensions_mut().insert(Delayed);
     response.map(B::from)
 }
