@@ -183,11 +183,10 @@ pub(crate) async fn open_shared(settings: &Settings) -> Result<Shared, StartErro
                 settings.redis_wait_replicas,
                 BatchPolicy { slots: settings.session_batches as usize, most: settings.session_batch_size as usize },
             )?;
-            if redis.answers_within(REDIS_PATIENCE).await {
-                redis.warn_of_risks().await;
-            } else {
+            if !redis.answers_within(REDIS_PATIENCE).await {
                 tracing::warn!("Redis does not answer yet; it is tried again");
             }
+            redis.warn_of_risks().await;
             hints = Some(redis.hints());
             Arc::new(redis)
         }
