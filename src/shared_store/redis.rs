@@ -211,6 +211,16 @@ impl SharedStore for RedisSharedStore {
         self.nodes.ping().await.map_err(|source| self.unavailable(source))
     }
 
+    /// In a Cluster the time of the node that has the registry.
+    async fn time(&self) -> Result<Option<Timestamp>, StoreError> {
+        let answer = self
+            .nodes
+            .send(&fleet::seen(), Command::bare("TIME"), Care::Primary, Instant::now() + COMMAND_TIMEOUT)
+            .await;
+        let (seconds, micros): (i64, i64) = self.converted(answer)?;
+        Ok(Some(Timestamp::from_millis(seconds.saturating_mul(1000).saturating_add(micros / 1000))))
+    }
+
     /// Redis removes what has expired, but for records of instances: they are members of one key.
     async fn reap(&self, _: Timestamp) -> Result<u64, StoreError> {
         self.reap_fleet().await.map(|()| 0)
