@@ -21,7 +21,7 @@ use uuid::Uuid;
 pub use self::{
     balancing::{BalancerControl, Balancing, NodeRecord},
     notes::NoteStore,
-    revocation::{LoginStart, PendingRevocation, RevocationSelector, RevocationStep},
+    revocation::{LoginStart, MAX_REVOCATION_LIFETIME, PendingRevocation, RevocationSelector, RevocationStep},
 };
 use crate::{
     batcher::BatchStats,
@@ -150,7 +150,8 @@ pub struct SessionTotals {
 /// Sessions.
 #[async_trait]
 pub trait SessionStore: Send + Sync + Debug {
-    /// The user's generation, and whether revocations are pending, in one round trip.
+    /// The user's generation, and whether revocations are pending, in one round trip. A revocation that lasts for longer than
+    /// [`MAX_REVOCATION_LIFETIME`] from now, as the store's clock went back, is made to expire now.
     async fn begin_login(&self, user_id: UserId) -> Result<LoginStart, StoreError>;
 
     /// Adds a session if the user's generation is still `generation`; a first one starts at a random value, and lives
