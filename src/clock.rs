@@ -1,17 +1,26 @@
 //! Wall-clock time as stores keep it.
 
-use std::time::Duration;
+mod shared;
+
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
+
+pub use self::shared::{Reading, SHARED, SharedClock};
 
 /// A moment, in Unix milliseconds; RFC 3339 in JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
 
 impl Timestamp {
-    /// The current moment.
+    /// The current moment by the clock that instances share ([`SHARED`]); by the machine's where none was read.
     pub fn now() -> Self {
+        SHARED.at(Instant::now()).unwrap_or_else(Self::by_machine)
+    }
+
+    /// The current moment by this machine's clock, which may be wrong.
+    pub fn by_machine() -> Self {
         OffsetDateTime::now_utc().into()
     }
 

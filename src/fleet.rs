@@ -5,6 +5,7 @@ pub mod leader;
 mod observation;
 mod process;
 mod scaling;
+pub mod time;
 mod view;
 mod watch;
 

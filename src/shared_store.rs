@@ -2,8 +2,9 @@
 //! operators tell the balancers, notes, and locks.
 //!
 //! One trait for each concern, so that each system sees only its own; [`SharedStore`] is all of them in one place.
-//! Instants come from the caller where a decision depends on them, but for the registry and locks: which instances are there,
-//! and who holds a lock, is decided by the store's own clock, as those of instances may differ.
+//! Instants come from the caller where a decision depends on them, and callers go by the store's clock
+//! ([`crate::clock::SHARED`]), as those of instances may differ. Which instances are there, who holds a lock, and when a
+//! revocation expires, the store decides itself.
 
 mod balancing;
 mod notes;
@@ -20,7 +21,7 @@ use uuid::Uuid;
 pub use self::{
     balancing::{BalancerControl, Balancing, NodeRecord},
     notes::NoteStore,
-    revocation::{LoginStart, PendingRevocation, RevocationSelector, RevocationStep},
+    revocation::{LoginStart, MAX_REVOCATION_LIFETIME, PendingRevocation, RevocationSelector, RevocationStep},
 };
 use crate::{
     batcher::BatchStats,
@@ -47,6 +48,11 @@ pub trait SharedStore:
     /// Removes what has expired: sessions, generations, full throttle buckets, forgotten instances, and ids that
     /// were taken out of the balancers and gone for a day. Returns how many sessions went.
     async fn reap(&self, now: Timestamp) -> Result<u64, StoreError>;
+
+    /// The time by the store's clock; none if that is the machine's.
+    async fn time(&self) -> Result<Option<Timestamp>, StoreError> {
+        Ok(None)
+    }
 
     /// Whether requests to the store pass; a store without a network between has nothing to break.
     fn circuit(&self) -> Circuit {
@@ -144,7 +150,8 @@ pub struct SessionTotals {
 /// Sessions.
 #[async_trait]
 pub trait SessionStore: Send + Sync + Debug {
-    /// The user's generation, and whether revocations are pending, in one round trip.
+    /// The user's generation, and whether revocations are pending, in one round trip. A revocation that lasts for longer than
+    /// [`MAX_REVOCATION_LIFETIME`] from now, as the store's clock went back, is made to expire now.
     async fn begin_login(&self, user_id: UserId) -> Result<LoginStart, StoreError>;
 
     /// Adds a session if the user's generation is still `generation`; a first one starts at a random value, and lives

@@ -9,6 +9,7 @@ use crate::{
     admission::Counts,
     batcher::BatchStats,
     breaker::Circuit,
+    clock::SHARED,
     load::ByClass,
     metrics::{self, Sample},
     monitor::{ResourceMetrics, Stall},
@@ -72,6 +73,8 @@ fn about(app: &App) -> Vec<Sample> {
             .value(flag(app.leader().fence_now(std::time::Instant::now()).is_some())),
         Sample::gauge("fleet_instances", "Instances in the fleet, as this one knows it")
             .value(fleet.as_of.map(|_| fleet.instances.len() as f64)),
+        Sample::gauge("clock_difference_seconds", "How far this machine's clock is ahead of the shared store's")
+            .value(SHARED.difference()),
     ]
 }
 

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::App;
-use crate::{breaker::Circuit, store_error::StoreError};
+use crate::{breaker::Circuit, clock::SHARED, store_error::StoreError};
 
 /// A dependency that takes longer to answer is down.
 const DEADLINE: Duration = Duration::from_secs(1);
@@ -112,12 +112,13 @@ impl App {
     }
 
     async fn shared_dependency(&self) -> Dependency {
-        let up = is_up(self.0.shared.ping()).await;
+        let is_own = self.settings().redis_url.is_none();
+        // Sessions made before the store's clock was read would have the times of this machine's.
+        let up = is_up(self.0.shared.ping()).await && (is_own || SHARED.is_known());
         let reached = &self.0.dependencies.shared_reached;
         if up {
             reached.store(true, Ordering::Relaxed);
         }
-        let is_own = self.settings().redis_url.is_none();
         Dependency { name: "shared".to_owned(), up, required: is_own || !reached.load(Ordering::Relaxed) }
     }
 

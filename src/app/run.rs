@@ -18,7 +18,7 @@ use crate::{
     compaction,
     config::Settings,
     descriptors::Needs,
-    fleet::{Fleet, Leader, ProcessId, Scaling},
+    fleet::{self, Fleet, Leader, ProcessId, Scaling},
     http::{self, Connections, Listener, ListenerPolicy, Surface},
     load::{Load, LoadMeter},
     log::repeats,
@@ -259,6 +259,8 @@ fn start_background(app: &App, tracker: &TaskTracker, stop: &CancellationToken) 
     let fleet = app.fleet().clone();
     let (watch, leader) = (fleet.watch().clone(), app.leader().clone());
     supervise(tracker, stop, "log repeats", repeats::run);
+    let shared = app.0.shared.clone();
+    supervise(tracker, stop, "clock", move |stop| fleet::time::follow(shared.clone(), stop));
     supervise(tracker, stop, "fleet", move |stop| fleet.clone().run(stop));
     supervise(tracker, stop, "fleet watch", move |stop| watch.clone().run(stop));
     supervise(tracker, stop, "leader", move |stop| leader.clone().run(stop));

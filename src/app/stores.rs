@@ -14,7 +14,7 @@ use crate::{
     batcher::BatchPolicy,
     config::{OperatorTokens, PgUrl, SettingValue, Settings, ShardUrl},
     descriptors::TooFewDescriptors,
-    secret,
+    fleet, secret,
     shards::{
         AdoptError, ShardStore, Shards,
         postgres::{PgShard, PrepareError, ShardLimits},
@@ -184,10 +184,11 @@ pub(crate) async fn open_shared(settings: &Settings) -> Result<Shared, StartErro
                 BatchPolicy { slots: settings.session_batches as usize, most: settings.session_batch_size as usize },
             )?;
             if redis.answers_within(REDIS_PATIENCE).await {
-                redis.warn_of_risks().await;
+                fleet::time::begin(&redis).await;
             } else {
                 tracing::warn!("Redis does not answer yet; it is tried again");
             }
+            redis.warn_of_risks().await;
             hints = Some(redis.hints());
             Arc::new(redis)
         }

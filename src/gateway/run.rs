@@ -26,7 +26,7 @@ use crate::{
     balancer::{Balancer, NodeSpec, Policy},
     config::Settings,
     descriptors::Needs,
-    fleet::FleetWatch,
+    fleet::{self, FleetWatch},
     health_check::{self, Cadence, http::HttpCheck},
     http::{ClientBody, Connections, Listener, ListenerPolicy, Surface, serve},
     log::repeats,
@@ -241,6 +241,8 @@ fn start_background(
         }
     });
     if let Some(store) = store {
+        let shared = store.clone();
+        supervise(tracker, stop, "clock", move |stop| fleet::time::follow(shared.clone(), stop));
         let follower = Follower::new(gateway.clone(), FleetWatch::new(store));
         supervise(tracker, stop, "fleet", move |stop| follower.clone().run(stop));
     }

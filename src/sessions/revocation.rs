@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::{LOGIN_TAKES_AT_MOST, SessionId, Sessions};
 use crate::{
     clock::Timestamp,
-    shared_store::{RevocationSelector, RevocationStep},
+    shared_store::{MAX_REVOCATION_LIFETIME, RevocationSelector, RevocationStep},
     store_error::StoreError,
     users::UserId,
 };
@@ -38,13 +38,15 @@ impl Revocation {
 
 impl Sessions {
     /// Ends all of a user's sessions but `keep`. Until [`Self::finish_revocation`], or for `lifetime`, the user is not to log
-    /// in. What fails may have ended sessions, and leaves no more than a revocation that expires.
+    /// in. What fails may have ended sessions, and leaves no more than a revocation that expires. `lifetime` is cut to
+    /// [`MAX_REVOCATION_LIFETIME`].
     pub async fn begin_revocation(
         &self,
         user_id: UserId,
         keep: Option<SessionId>,
         lifetime: Duration,
     ) -> Result<Revocation, StoreError> {
+        let lifetime = lifetime.min(MAX_REVOCATION_LIFETIME);
         let revocation = Revocation { id: Uuid::new_v4(), user_id, keep, expires_at: Instant::now() + lifetime };
         let step = RevocationStep::First { id: revocation.id, lifetime };
         self.store.raise_generation(user_id, keep, step, Timestamp::now() + LOGIN_TAKES_AT_MOST).await?;

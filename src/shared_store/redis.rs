@@ -49,6 +49,7 @@ use fred::{
     error::Error,
     types::{FromValue, Value, config::ServerConfig},
 };
+use tokio_util::sync::CancellationToken;
 
 pub use self::{
     address::{InvalidUrl, RedisAddress},
@@ -70,6 +71,9 @@ use crate::{
     store_error::{Outcome, StoreError},
 };
 
+/// How often Redis is asked for its settings until it tells them.
+const ASK_AGAIN_EVERY: Duration = Duration::from_secs(1);
+
 /// What every key begins with.
 const PREFIX: &str = "symbolon:";
 
@@ -82,6 +86,14 @@ pub struct RedisSharedStore {
     replicas: u32,
     connector: Connector,
     server: ServerConfig,
+    /// Cancelled when this is dropped.
+    closed: CancellationToken,
+}
+
+impl Drop for RedisSharedStore {
+    fn drop(&mut self) {
+        self.closed.cancel();
+    }
 }
 
 /// What of the settings can't be used.
@@ -113,7 +125,8 @@ impl RedisSharedStore {
         let server = address.config.server;
         let nodes = Arc::new(Nodes::open(connector.clone(), server.clone(), replicas));
         let session_reads = SessionReads::new(Arc::clone(&nodes), batches);
-        Ok(Self { nodes, scripts: Scripts::new(), session_reads, replicas, connector, server })
+        let closed = CancellationToken::new();
+        Ok(Self { nodes, scripts: Scripts::new(), session_reads, replicas, connector, server, closed })
     }
 
     /// Waits until Redis answers, but not longer than `patience`; false if it does not.
@@ -126,12 +139,17 @@ impl RedisSharedStore {
         tokio::time::timeout(patience, answers).await.is_ok()
     }
 
-    /// Says in the log what Redis is set up to lose.
+    /// Says in the log what Redis is set up to lose; if it does not answer now, as soon as it does.
     pub async fn warn_of_risks(&self) {
-        match durability::risks(&self.nodes, self.replicas).await {
-            Ok(risks) => risks.into_iter().for_each(|risk| tracing::warn!("Redis: {risk}")),
-            Err(error) => tracing::info!(%error, "Redis does not tell its settings: what it would lose is not known"),
+        if durability::warn_of_risks(&self.nodes, self.replicas).await.is_ok() {
+            return;
         }
+        let (nodes, replicas, closed) = (Arc::clone(&self.nodes), self.replicas, self.closed.clone());
+        tokio::spawn(closed.run_until_cancelled_owned(async move {
+            while durability::warn_of_risks(&nodes, replicas).await.is_err() {
+                tokio::time::sleep(ASK_AGAIN_EVERY).await;
+            }
+        }));
     }
 
     fn unavailable(&self, source: Error) -> StoreError {
@@ -191,6 +209,16 @@ impl SharedStore for RedisSharedStore {
     /// A Cluster answers if some of its nodes do: the users of the others are without sessions, and nobody else.
     async fn ping(&self) -> Result<(), StoreError> {
         self.nodes.ping().await.map_err(|source| self.unavailable(source))
+    }
+
+    /// In a Cluster the time of the node that has the registry.
+    async fn time(&self) -> Result<Option<Timestamp>, StoreError> {
+        let answer = self
+            .nodes
+            .send(&fleet::seen(), Command::bare("TIME"), Care::Primary, Instant::now() + COMMAND_TIMEOUT)
+            .await;
+        let (seconds, micros): (i64, i64) = self.converted(answer)?;
+        Ok(Some(Timestamp::from_millis(seconds.saturating_mul(1000).saturating_add(micros / 1000))))
     }
 
     /// Redis removes what has expired, but for records of instances: they are members of one key.

@@ -10,6 +10,10 @@ use crate::clock::Timestamp;
 /// Time for which an expired revocation is kept for the next login to find.
 pub(super) const EXPIRED_KEPT: Duration = Duration::from_secs(3600);
 
+/// Maximum lifetime of a revocation. One that expires later than that was noted before the store's clock went back, and would
+/// keep its user from logging in until then.
+pub const MAX_REVOCATION_LIFETIME: Duration = Duration::from_secs(600);
+
 /// Place of a raised generation in a revocation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RevocationStep {

@@ -93,7 +93,9 @@ pub(super) async fn make(shards: &Shards, claim: Claim) -> Result<Claimed, UserE
             return Ok(Claimed::By(Box::new(user)));
         }
         let age = stored.read_at.since(stored.claimed_at);
-        if age < GRACE {
+        // A claim from so far in the future was made before the clock was set back, and would keep its name until then.
+        let is_impossible = stored.claimed_at.since(stored.read_at) > GRACE;
+        if age < GRACE && !is_impossible {
             let retry_after = if age < SOON_OVER { RETRY_SOON } else { GRACE - age };
             return Ok(Claimed::UnderWay { retry_after });
         }

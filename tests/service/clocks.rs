@@ -1,13 +1,24 @@
 //! Instances whose clocks are wrong.
 
+use std::time::Duration;
+
 use symbolon::{clock::Timestamp, fleet::leader::LEASE};
 
 use super::{
     fleet::balancer,
-    harness::{Service, until},
+    harness::{PASSWORD, Service, until},
     real_stores::TOKEN,
 };
-use crate::servers::{installed, redis::Redis};
+use crate::servers::{
+    installed,
+    redis::{Redis, RedisCluster},
+};
+
+/// How far clocks are off, by the names of instances that have them.
+const OFFSETS: [(&str, &str); 4] = [("right", "+0"), ("ahead", "+5s"), ("far-ahead", "+3600s"), ("behind", "-3600s")];
+
+/// How near to the time of Redis an instance must be: less than any of them is off.
+const NEAR: Duration = Duration::from_secs(2);
 
 /// What has a process see a time that differs from the machine's.
 fn clock_library() -> String {
@@ -16,32 +27,60 @@ fn clock_library() -> String {
     installed("libfaketime", candidates).display().to_string()
 }
 
-#[tokio::test]
-async fn instances_whose_clocks_differ_are_one_fleet_with_one_leader() {
-    let (redis, library) = (Redis::start(), clock_library());
-    let url = redis.url();
-    let settings = |id, offset| {
-        [
-            // Its buckets are by each instance's own clock.
-            ("SYMBOLON_THROTTLE", "off"),
+/// Instances on one Redis, one for each of [`OFFSETS`].
+async fn fleet_on(redis: &Redis, settings: &[(&str, &str)]) -> Vec<Service> {
+    let (url, library) = (redis.url(), clock_library());
+    let mut fleet = Vec::<Service>::new();
+    for (id, offset) in OFFSETS {
+        let own = [
             ("SYMBOLON_INSTANCE_ID", id),
             ("SYMBOLON_REDIS_URL", url.as_str()),
             ("SYMBOLON_OPERATOR_TOKEN", TOKEN),
             ("LD_PRELOAD", library.as_str()),
             ("FAKETIME", offset),
             ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
-        ]
-    };
-    let right = Service::with(&settings("right", "+0")).await;
-    let ahead = right.another_with(&settings("ahead", "+5s")).await;
-    let behind = right.another_with(&settings("behind", "-3600s")).await;
-    let fleet = [right, ahead, behind];
+        ];
+        let settings = [own.as_slice(), settings].concat();
+        fleet.push(match fleet.first() {
+            None => Service::with(&settings).await,
+            Some(first) => first.another_with(&settings).await,
+        });
+    }
+    fleet
+}
+
+/// The time by Redis.
+fn time_of(redis: &Redis) -> Timestamp {
+    let answer = redis.command(&["time"]);
+    let seconds: i64 = answer.lines().next().and_then(|line| line.trim().parse().ok()).expect("seconds");
+    Timestamp::from_millis(seconds * 1000)
+}
+
+fn moment(value: &serde_json::Value) -> Timestamp {
+    serde_json::from_value(value.clone()).expect("a moment")
+}
+
+fn is_near(one: Timestamp, other: Timestamp) -> bool {
+    one.since(other).max(other.since(one)) < NEAR
+}
+
+/// By how many seconds an instance says that its machine's clock is ahead.
+async fn difference(instance: &Service) -> f64 {
+    let metrics = instance.get("/metrics").bearer(TOKEN).send().await.text;
+    let line = metrics.lines().find_map(|line| line.strip_prefix("symbolon_clock_difference_seconds "));
+    line.expect("a metric").parse().expect("a number")
+}
+
+#[tokio::test]
+async fn instances_whose_clocks_differ_are_one_fleet_with_one_leader() {
+    let redis = Redis::start();
+    let fleet = fleet_on(&redis, &[]).await;
     until("all show all, and one leader", async || {
         let first = balancer(&fleet[0]).await["leader"].clone();
         let mut agree = first.is_string();
         for instance in &fleet {
             let stats = balancer(instance).await;
-            agree &= stats["healthy_nodes"] == 3 && stats["leader"] == first;
+            agree &= stats["healthy_nodes"] == fleet.len() && stats["leader"] == first;
         }
         agree
     })
@@ -52,14 +91,129 @@ async fn instances_whose_clocks_differ_are_one_fleet_with_one_leader() {
         for instance in &fleet {
             let metrics = instance.get("/metrics").bearer(TOKEN).send().await.text;
             leaders += usize::from(metrics.lines().any(|line| line == "symbolon_leader 1.0"));
-            assert_eq!(balancer(instance).await["healthy_nodes"], 3);
+            assert_eq!(balancer(instance).await["healthy_nodes"], fleet.len());
         }
         assert!(leaders <= 1, "{leaders} lead");
         Timestamp::now().since(since) > 2 * LEASE
     })
     .await;
-    // That each is served by its own clock.
-    for instance in &fleet {
-        instance.member(&format!("user-{}", instance.pid())).await;
+    for (instance, (id, offset)) in fleet.iter().zip(OFFSETS) {
+        instance.member(&format!("user-of-{id}")).await;
+        let expected: f64 = offset.trim_end_matches('s').parse().expect("seconds");
+        let difference = difference(instance).await;
+        assert!((difference - expected).abs() < NEAR.as_secs_f64(), "{id}: {difference}");
     }
+}
+
+#[tokio::test]
+async fn a_session_made_by_a_wrong_clock_is_live_everywhere_and_ends_by_the_clock_of_redis() {
+    const LIFETIME: Duration = Duration::from_secs(20);
+    let redis = Redis::start();
+    let settings = [("SYMBOLON_SESSION_IDLE", "20s"), ("SYMBOLON_SESSION_LIFETIME", "20s")];
+    let fleet = fleet_on(&redis, &settings).await;
+    fleet[0].register("ada").await;
+    let mut tokens = Vec::new();
+    for ((id, _), maker) in OFFSETS.iter().zip(&fleet) {
+        let token = maker.login("ada").await;
+        for ((viewer_id, _), viewer) in OFFSETS.iter().zip(&fleet) {
+            let reply = viewer.get("/v1/session").bearer(&token).send().await;
+            assert_eq!(reply.status, 200, "made by {id}, at {viewer_id}: {}", reply.text);
+            let sessions = viewer.get("/v1/sessions").bearer(&token).send().await.json();
+            let sessions = sessions["sessions"].as_array().expect("a list").clone();
+            assert_eq!(sessions.len(), tokens.len() + 1, "made by {id}, at {viewer_id}: {sessions:?}");
+            let newest = sessions.last().expect("a session");
+            let (created, now) = (moment(&newest["created_at"]), time_of(&redis));
+            assert!(now.since(created) < LIFETIME && created.since(now) < NEAR, "made by {id}: {newest}");
+            assert!(is_near(moment(&newest["expires_at"]), created + LIFETIME), "made by {id}: {newest}");
+        }
+        tokens.push(token);
+    }
+    let last_made = time_of(&redis);
+    until("their time is over by the clock of Redis", async || time_of(&redis) > last_made + LIFETIME + NEAR).await;
+    for token in &tokens {
+        for instance in &fleet {
+            assert_eq!(instance.session_status(token).await, 401);
+        }
+    }
+}
+
+#[tokio::test]
+async fn wrong_passwords_count_everywhere_whatever_the_clocks_and_lock_nobody_out_for_longer() {
+    let redis = Redis::start();
+    // One try comes back every two seconds; the last of them is in place of one that did meanwhile, on a slow machine.
+    let fleet = fleet_on(&redis, &[("SYMBOLON_THROTTLE_NAME_ADDRESS", "30/60s")]).await;
+    fleet[0].register("ada").await;
+    let (mut accepted, begun) = (0_u32, Timestamp::now());
+    let refused = loop {
+        let mut refused = Vec::new();
+        for ((id, _), instance) in OFFSETS.iter().zip(&fleet) {
+            let reply = instance.try_login("ada", "a wrong password").await;
+            match reply.status.as_u16() {
+                401 => accepted += 1,
+                429 => refused.push((id, reply.header("retry-after").parse::<u64>().expect("seconds"))),
+                status => panic!("{status} at {id}: {}", reply.text),
+            }
+        }
+        if refused.len() == fleet.len() {
+            break refused;
+        }
+        assert!(accepted < 200, "{accepted} were taken");
+    };
+    let back = Timestamp::now().since(begun).as_secs() as u32 / 2 + 1;
+    assert!((30..=30 + back).contains(&accepted), "{accepted} were taken, {back} of them came back");
+    assert!(refused.iter().all(|(_, wait)| *wait <= 3), "{refused:?}");
+    for ((id, _), instance) in OFFSETS.iter().zip(&fleet) {
+        // A right password gives its charge back.
+        until(id, async || instance.try_login("ada", PASSWORD).await.status == 200).await;
+    }
+}
+
+#[tokio::test]
+async fn on_a_cluster_instances_go_by_the_clock_of_one_of_its_nodes() {
+    let (cluster, library) = (RedisCluster::start(), clock_library());
+    let url = cluster.url();
+    let common = [("SYMBOLON_REDIS_URL", url.as_str()), ("SYMBOLON_OPERATOR_TOKEN", TOKEN)];
+    let wrong = [("LD_PRELOAD", library.as_str()), ("FAKETIME", "-3600s"), ("FAKETIME_DONT_FAKE_MONOTONIC", "1")];
+    let right = Service::with(&common).await;
+    let behind = right.another_with(&[common.as_slice(), &wrong].concat()).await;
+    until("it has read the clock", async || behind.get("/v1/health/ready").send().await.status == 200).await;
+    assert!((difference(&behind).await + 3600.0).abs() < NEAR.as_secs_f64());
+    right.register("ada").await;
+    let token = behind.login("ada").await;
+    let session = right.get("/v1/session").bearer(&token).send().await.json();
+    assert!(is_near(moment(&session["created_at"]), Timestamp::now()), "{session}");
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_back_while_its_instance_runs_changes_no_session_and_is_reported() {
+    let (redis, directory, library) = (Redis::start(), tempfile::tempdir().expect("a directory"), clock_library());
+    let (url, log) = (redis.url(), directory.path().join("log"));
+    let offset_file = directory.path().join("offset").display().to_string();
+    let set = |offset: &str| {
+        // It is read at any time, and must be whole.
+        let draft = directory.path().join("draft");
+        std::fs::write(&draft, offset).and_then(|()| std::fs::rename(draft, &offset_file)).expect("a file");
+    };
+    set("+0");
+    let settings = [
+        ("SYMBOLON_LOG", "warn"),
+        ("SYMBOLON_REDIS_URL", url.as_str()),
+        ("SYMBOLON_OPERATOR_TOKEN", TOKEN),
+        ("LD_PRELOAD", library.as_str()),
+        ("FAKETIME_TIMESTAMP_FILE", offset_file.as_str()),
+        ("FAKETIME_NO_CACHE", "1"),
+        ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
+    ];
+    let instance = Service::logging_to(&log, &settings).await;
+    let token = instance.member("ada").await;
+    let warnings = || std::fs::read_to_string(&log).expect("a log").matches("clock differs").count();
+    assert_eq!(warnings(), 0);
+    set("-3600s");
+    let before = instance.get("/v1/session").bearer(&token).send().await.json();
+    let token = instance.login("ada").await;
+    let after = instance.get("/v1/session").bearer(&token).send().await.json();
+    let [before, after] = [before, after].map(|session| moment(&session["created_at"]));
+    assert!(after >= before && is_near(after, time_of(&redis)), "{before:?}, {after:?}");
+    until("the metric tells", async || (difference(&instance).await + 3600.0).abs() < NEAR.as_secs_f64()).await;
+    until("the log tells", async || warnings() == 1).await;
 }

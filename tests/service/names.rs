@@ -32,6 +32,16 @@ async fn a_claim_without_its_user_blocks_the_name_for_a_minute_only() {
 }
 
 #[tokio::test]
+async fn a_claim_from_before_the_clock_was_set_back_does_not_keep_its_name() {
+    let service = Service::start().await;
+    service.register("ada").await;
+    assert_eq!(on_every_shard(&service, "DELETE FROM users").await, 1);
+    on_every_shard(&service, "UPDATE login_names SET claimed_at = claimed_at + 3600000, confirmed = 0").await;
+    service.register("ada").await;
+    service.login("ada").await;
+}
+
+#[tokio::test]
 async fn a_registration_whose_claim_was_taken_over_cannot_finish() {
     let service = Service::start().await;
     service.register("ada").await;

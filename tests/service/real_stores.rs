@@ -1,6 +1,9 @@
 //! The service on PostgreSQL shards and Redis.
 
-use std::time::{Duration, Instant};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use futures_util::future::join_all;
 use reqwest::Method;
@@ -82,17 +85,27 @@ impl Fleet {
 
     /// One on the fleet's Redis unless `settings` name another.
     pub async fn instance_with(&self, settings: &[(&str, &str)]) -> Service {
-        let redis = self.redis.url();
+        let (redis, common) = (self.redis.url(), self.settings());
+        Service::with(&[&[("SYMBOLON_REDIS_URL", redis.as_str())], common.as_slice(), settings].concat()).await
+    }
+
+    /// One with its log in a file.
+    pub async fn instance_logging_to(&self, log: &Path, settings: &[(&str, &str)]) -> Service {
+        let (redis, common) = (self.redis.url(), self.settings());
+        let common = [&[("SYMBOLON_REDIS_URL", redis.as_str())], common.as_slice(), settings].concat();
+        Service::logging_to(log, &common).await
+    }
+
+    /// What all its instances are set to, but for Redis.
+    fn settings(&self) -> Vec<(&str, &str)> {
         let common = [
             ("SYMBOLON_SHARDS", self.shards.as_str()),
-            ("SYMBOLON_REDIS_URL", &redis),
             ("SYMBOLON_OPERATOR_TOKEN", TOKEN),
             ("SYMBOLON_THROTTLE_ADDRESS", "10000/15m"),
             ("SYMBOLON_THROTTLE_REGISTRATIONS", "10000/1h"),
         ];
         let catalog = self.catalog.as_ref().map(|(_, url)| ("SYMBOLON_CATALOG_URL", url.as_str()));
-        let common: Vec<_> = common.into_iter().chain(catalog).collect();
-        Service::with(&[common.as_slice(), settings].concat()).await
+        common.into_iter().chain(catalog).collect()
     }
 }
 

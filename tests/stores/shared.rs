@@ -76,6 +76,7 @@ suite! {
     a_revocation_is_pending_until_its_second_step
     a_second_step_leaves_other_revocations_pending
     a_revocation_that_expired_is_told_from_a_pending_one
+    a_revocation_from_before_the_clock_went_back_expires_at_once
     a_session_is_kept_through_both_steps
     forgetting_a_user_ends_its_own_revocation_only
     totals_follow_creation_and_ending

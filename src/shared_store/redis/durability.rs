@@ -5,11 +5,28 @@ use std::collections::{BTreeSet, HashMap};
 
 use fred::{error::Error, types::Value};
 
-use super::{connection::Command, node::Node, nodes::Nodes};
+use super::{
+    connection::Command,
+    node::{Node, is_down},
+    nodes::Nodes,
+};
+
+/// Says in the log what the servers are set up to lose, or that they don't tell.
+///
+/// # Errors
+/// If one of them does not answer; then nothing is said.
+pub(super) async fn warn_of_risks(nodes: &Nodes, waited_for: u32) -> Result<(), Error> {
+    match risks(nodes, waited_for).await {
+        Ok(risks) => risks.into_iter().for_each(|risk| tracing::warn!("Redis: {risk}")),
+        Err(error) if is_down(&error) => return Err(error),
+        Err(error) => tracing::info!(%error, "Redis does not tell its settings: what it would lose is not known"),
+    }
+    Ok(())
+}
 
 /// What the settings of the servers mean for sessions, one sentence each; empty if nothing can be lost. Endings are
 /// acknowledged once so many `waited_for` replicas have them.
-pub(super) async fn risks(nodes: &Nodes, waited_for: u32) -> Result<BTreeSet<&'static str>, Error> {
+async fn risks(nodes: &Nodes, waited_for: u32) -> Result<BTreeSet<&'static str>, Error> {
     let nodes = nodes.all();
     let all = futures_util::future::try_join_all(nodes.iter().map(|node| of_node(node, waited_for))).await?;
     Ok(all.into_iter().flatten().collect())

@@ -13,7 +13,7 @@ use async_trait::async_trait;
 /// Records of instances that said nothing for this long are removed.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(600);
 
-fn seen() -> String {
+pub(super) fn seen() -> String {
     format!("{PREFIX}{{fleet}}:seen")
 }
 

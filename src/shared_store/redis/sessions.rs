@@ -11,8 +11,8 @@ use crate::{
     secret,
     sessions::SessionId,
     shared_store::{
-        Generation, LoginStart, PendingRevocation, RevocationSelector, RevocationStep, SessionStore, SessionTotals,
-        StoredSession, UserSnapshot, not_prolonged, revocation::EXPIRED_KEPT,
+        Generation, LoginStart, MAX_REVOCATION_LIFETIME, PendingRevocation, RevocationSelector, RevocationStep,
+        SessionStore, SessionTotals, StoredSession, UserSnapshot, not_prolonged, revocation::EXPIRED_KEPT,
     },
     store_error::StoreError,
     users::UserId,
@@ -52,7 +52,7 @@ impl SessionStore for RedisSharedStore {
     async fn begin_login(&self, user_id: UserId) -> Result<LoginStart, StoreError> {
         let keys = vec![user_key(user_id), revocations_key(user_id)];
         let (generation, last_expiry, now): (String, String, String) =
-            self.run(&self.scripts.begin_login, keys, Vec::<String>::new()).await?;
+            self.run(&self.scripts.begin_login, keys, vec![MAX_REVOCATION_LIFETIME.as_millis() as i64]).await?;
         let number = |what, text: &str| match text {
             "" => Ok(None),
             text => text.parse::<i64>().map(Some).map_err(|error| self.corrupt(what, error)),

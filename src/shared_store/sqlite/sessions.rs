@@ -15,8 +15,8 @@ use crate::{
     clock::Timestamp,
     sessions::{SessionId, TokenDigest},
     shared_store::{
-        Accuracy, Client, Generation, LoginStart, PendingRevocation, RevocationSelector, RevocationStep, SessionStore,
-        SessionTotals, StoredSession, UserSnapshot, not_prolonged,
+        Accuracy, Client, Generation, LoginStart, MAX_REVOCATION_LIFETIME, PendingRevocation, RevocationSelector,
+        RevocationStep, SessionStore, SessionTotals, StoredSession, UserSnapshot, not_prolonged,
     },
     sqlite::Durability,
     store_error::StoreError,
@@ -32,6 +32,31 @@ pub(super) const REAP_USERS: &str = "DELETE FROM session_users WHERE user_id IN 
 pub(super) const REAP_REVOCATIONS: &str = "DELETE FROM revocations WHERE (user_id, revocation_id) IN \
     (SELECT user_id, revocation_id FROM revocations WHERE expires_at <= ? LIMIT ?)";
 
+impl SqliteSharedStore {
+    /// Has revocations of a user that last for too long expire at `now`; returns the last expiry of all.
+    async fn end_impossible_revocations(
+        &self,
+        user_id: UserId,
+        now: Timestamp,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        let mut write = self.database.write(Durability::Relaxed).await?;
+        sqlx::query("UPDATE revocations SET expires_at = ? WHERE user_id = ? AND expires_at > ?")
+            .bind(now.millis())
+            .bind(user_id.to_string())
+            .bind((now + MAX_REVOCATION_LIFETIME).millis())
+            .execute(&mut **write)
+            .await
+            .map_err(self.failed())?;
+        let last: Option<i64> = sqlx::query_scalar("SELECT max(expires_at) FROM revocations WHERE user_id = ?")
+            .bind(user_id.to_string())
+            .fetch_one(&mut **write)
+            .await
+            .map_err(self.failed())?;
+        write.commit().await?;
+        Ok(last.map(Timestamp::from_millis))
+    }
+}
+
 #[async_trait]
 impl SessionStore for SqliteSharedStore {
     async fn begin_login(&self, user_id: UserId) -> Result<LoginStart, StoreError> {
@@ -43,11 +68,12 @@ impl SessionStore for SqliteSharedStore {
         .fetch_one(self.database.reader())
         .await
         .map_err(self.failed())?;
-        let last_expiry = last_expiry.map(Timestamp::from_millis);
-        Ok(LoginStart {
-            generation: generation.map(Generation),
-            revocation: PendingRevocation::at(Timestamp::now(), last_expiry),
-        })
+        let now = Timestamp::now();
+        let mut last_expiry = last_expiry.map(Timestamp::from_millis);
+        if last_expiry.is_some_and(|expiry| expiry > now + MAX_REVOCATION_LIFETIME) {
+            last_expiry = self.end_impossible_revocations(user_id, now).await?;
+        }
+        Ok(LoginStart { generation: generation.map(Generation), revocation: PendingRevocation::at(now, last_expiry) })
     }
 
     async fn create_session(
