@@ -41,8 +41,8 @@ const FILES: [&str; 8] = [
 ];
 
 /// Documents that are sent in a second, and at once.
-const PER_SECOND: u32 = 100;
-const AT_ONCE: u32 = 200;
+const PER_SECOND: u32 = 50;
+const AT_ONCE: u32 = 50;
 
 struct Documents {
     openapi: Document,

@@ -19,7 +19,7 @@ use crate::http::{
 
 /// How long the refusals of one connection are apart, and how long one is kept at most.
 const INTERVAL: Duration = Duration::from_millis(100);
-const MAX_DELAY: Duration = Duration::from_secs(2);
+const MAX_DELAY: Duration = Duration::from_millis(500);
 
 /// The largest body of a refusal, in bytes.
 const MAX_BODY: u64 = 16 * 1024;
