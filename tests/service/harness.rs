@@ -105,10 +105,15 @@ impl Service {
     /// An instance that lives on when its files can't grow, as it does on a full disk.
     pub async fn on_a_disk_that_fills() -> Self {
         let data = Arc::new(tempfile::tempdir().expect("a temporary directory"));
-        let mut command = Command::new("env");
         // A limit on the size of files would end it by this signal.
-        command.args(["--ignore-signal=XFSZ", env!("CARGO_BIN_EXE_symbolon"), "serve"]);
-        Self::run_as(prepared(command, data.path()), data, &[], Stdio::inherit()).await
+        Self::wrapped(&["env", "--ignore-signal=XFSZ"], data, &[]).await
+    }
+
+    /// An instance that is started by another command, on data in a directory, with settings.
+    pub async fn wrapped(wrapper: &[&str], data: Arc<TempDir>, settings: &[(&str, &str)]) -> Self {
+        let mut command = Command::new(wrapper[0]);
+        command.args(&wrapper[1..]).args([env!("CARGO_BIN_EXE_symbolon"), "serve"]);
+        Self::run_as(prepared(command, data.path()), data, settings, Stdio::inherit()).await
     }
 
     /// Whether files may grow: if not, writing to them fails.
