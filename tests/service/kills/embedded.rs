@@ -1,13 +1,14 @@
 //! Embedded storage: files of one directory.
 
-use std::{fs::Permissions, os::unix::fs::PermissionsExt, path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc};
 
+use futures_util::future::join_all;
 use sqlx::{Connection, Executor, SqliteConnection};
 use tempfile::TempDir;
 
 use super::{course::Storage, probe::Probe, settings};
 use crate::{
-    servers::{is_root, volume::Volume},
+    servers::volume::Volume,
     service::harness::{Service, until},
 };
 
@@ -15,7 +16,7 @@ use crate::{
 pub enum Fault {
     /// No room on the disk; where none can be mounted, files that can't grow.
     Full,
-    /// What Linux does with a disk that fails: open files can't be written any more, and others are opened for reading only.
+    /// As Linux makes a disk that fails.
     ReadOnly,
     /// Another process has the writer's locks of all files and does not go on.
     Locked,
@@ -47,14 +48,6 @@ impl Embedded {
         std::fs::read_dir(self.data()).expect("a directory").map(|entry| entry.expect("an entry").path()).collect()
     }
 
-    fn set_writable(&self, service: &Service, may: bool) {
-        let (file, directory) = if may { (0o600, 0o700) } else { (0o400, 0o500) };
-        let set = |path: PathBuf, mode| std::fs::set_permissions(path, Permissions::from_mode(mode));
-        service.let_files_grow(may);
-        self.files().into_iter().for_each(|path| set(path, file).expect("a mode"));
-        set(self.data(), directory).expect("a mode");
-    }
-
     async fn lock(&mut self) {
         for file in self.files().into_iter().filter(|path| path.extension().is_some_and(|end| end == "sqlite")) {
             let url = format!("sqlite://{}", file.display());
@@ -62,6 +55,15 @@ impl Embedded {
             connection.execute("PRAGMA busy_timeout = 60000; BEGIN IMMEDIATE").await.expect("the lock");
             self.locks.push(connection);
         }
+    }
+
+    async fn wait_until_refused(&self, fault: Fault, service: &Service, probe: &Probe, shard: usize) {
+        until("writes are refused", async || {
+            // What is freed meanwhile is room again.
+            self.volume.iter().filter(|_| fault == Fault::Full).for_each(Volume::fill);
+            probe.write(service, shard).await == 503
+        })
+        .await;
     }
 
     fn shard(&self) -> (PathBuf, PathBuf) {
@@ -76,13 +78,8 @@ impl Storage for Embedded {
     const FAULTS: &'static [Fault] = &[Fault::Full, Fault::ReadOnly, Fault::Away, Fault::Locked];
 
     async fn start(&self) -> Service {
-        // Root may write whatever the mode says, by these two capabilities.
-        let as_others: &[&str] = &["setpriv", "--bounding-set=-dac_override,-dac_read_search"];
-        // A limit on the size of files would end it by this signal.
-        let outliving: &[&str] = &["env", "--ignore-signal=XFSZ"];
-        let wrapper = if is_root() { [as_others, outliving].concat() } else { outliving.to_vec() };
         let log = super::log();
-        Service::wrapped(&wrapper, Arc::clone(&self.directory), &settings(&log, &[])).await
+        Service::on_a_disk_that_fails(Arc::clone(&self.directory), &settings(&log, &[])).await
     }
 
     fn store_to_kill(_number: usize) -> Option<Fault> {
@@ -93,7 +90,7 @@ impl Storage for Embedded {
         match fault {
             Fault::Full if self.volume.is_none() => service.let_files_grow(false),
             Fault::Full => {}
-            Fault::ReadOnly => self.set_writable(service, false),
+            Fault::ReadOnly => service.let_disk_be_written(false),
             Fault::Locked => self.lock().await,
             Fault::Away => {
                 let (file, aside) = self.shard();
@@ -106,14 +103,7 @@ impl Storage for Embedded {
                 return;
             }
         }
-        for shard in 0..3 {
-            until("writes are refused", async || {
-                // What is freed meanwhile is room again.
-                self.volume.iter().filter(|_| fault == Fault::Full).for_each(Volume::fill);
-                probe.write(service, shard).await == 503
-            })
-            .await;
-        }
+        join_all((0..3).map(|shard| self.wait_until_refused(fault, service, probe, shard))).await;
         for shard in 0..3 {
             assert_eq!(probe.read(service, shard).await, 200, "reading needs no room and no lock");
         }
@@ -124,7 +114,7 @@ impl Storage for Embedded {
         match (fault, &self.volume) {
             (Fault::Full, Some(volume)) => volume.empty(),
             (Fault::Full, None) => service.let_files_grow(true),
-            (Fault::ReadOnly, _) => self.set_writable(service, true),
+            (Fault::ReadOnly, _) => service.let_disk_be_written(true),
             (Fault::Locked, _) => self.locks.clear(),
             (Fault::Away, _) => {
                 let (file, aside) = self.shard();
