@@ -1,6 +1,7 @@
 //! Kills and faults in turn, under load, with a check after each.
 
 use std::{
+    collections::BTreeMap,
     fmt::Debug,
     sync::{
         Arc,
@@ -43,9 +44,10 @@ pub struct Course<S: Storage> {
     probe: Probe,
     clients: Vec<Client>,
     rng: Rng,
-    /// How long service took to come back: after restarts of the instance, and after faults without one.
+    /// How long service took to come back after restarts of the instance.
     restarts: Vec<Duration>,
-    recoveries: Vec<(S::Fault, Duration)>,
+    /// The same after faults, without a restart.
+    recoveries: BTreeMap<String, Vec<Duration>>,
 }
 
 impl<S: Storage> Course<S> {
@@ -54,7 +56,7 @@ impl<S: Storage> Course<S> {
         let service = Arc::new(storage.start().await);
         let probe = Probe::new(&service).await;
         let clients = (0..CLIENTS).map(|_| Client::new(rng.u64(..))).collect();
-        Self { storage, service, probe, clients, rng, restarts: Vec::new(), recoveries: Vec::new() }
+        Self { storage, service, probe, clients, rng, restarts: Vec::new(), recoveries: BTreeMap::new() }
     }
 
     /// Kills so many times, with faults in between, each at least once.
@@ -96,7 +98,6 @@ impl<S: Storage> Course<S> {
             signal_to(i32::try_from(service.pid()).ok().and_then(Pid::from_raw).expect("an id"), Signal::KILL);
         })
         .await;
-        // The killed one lets go of nothing that is needed before the new one is there.
         self.service = Arc::new(self.storage.start().await);
         self.restarts.push(self.probe.wait_until_back("a kill", &self.service).await);
         self.check(Extent::Touched).await;
@@ -112,8 +113,9 @@ impl<S: Storage> Course<S> {
             recovery = probe.wait_until_back(&format!("{fault:?}"), service).await;
         })
         .await;
-        eprintln!("{fault:?}: service back after {recovery:.0?}");
-        self.recoveries.push((fault, recovery));
+        let fault = format!("{fault:?}");
+        eprintln!("{fault}: service back after {recovery:.0?}");
+        self.recoveries.entry(fault).or_default().push(recovery);
         self.check(Extent::Touched).await;
     }
 
@@ -133,12 +135,10 @@ impl<S: Storage> Course<S> {
         let without_effect = unknown.saturating_sub(in_force);
         eprintln!("{acknowledged} writes acknowledged; {unknown} unknown: {in_force} in force, {without_effect} not");
         eprintln!("{checked} users compared; restarts of the instance: {}", summary(&self.restarts));
-        for fault in S::FAULTS {
-            let of_fault = |entry: &&(S::Fault, Duration)| format!("{:?}", entry.0) == format!("{fault:?}");
-            let times: Vec<_> = self.recoveries.iter().filter(of_fault).map(|(_, time)| *time).collect();
-            eprintln!("{fault:?}: {}", summary(&times));
+        for (fault, times) in &self.recoveries {
+            eprintln!("{fault}: {}", summary(times));
         }
-        let all: Vec<_> = self.recoveries.iter().map(|(_, time)| *time).collect();
+        let all: Vec<_> = self.recoveries.values().flatten().copied().collect();
         eprintln!("all faults: {}", summary(&all));
     }
 }
