@@ -1,15 +1,24 @@
 //! A small disk that can be filled up.
 
-use std::{fs::File, io::Write, path::Path, process::Command, sync::Arc};
+use std::{
+    fs::File,
+    io::Write,
+    os::unix::process::CommandExt,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::Arc,
+};
 
 use tempfile::TempDir;
 
 use super::{is_root, own};
 
-/// A file system of its own, in memory; unmounted when dropped.
+/// A file system of its own, in memory; unmounted when dropped, and when this process is killed.
 #[derive(Debug)]
 pub struct Volume {
     directory: Arc<TempDir>,
+    /// Unmounts at the end of its input. Lazily: a process that is being killed may still have files open.
+    keeper: Child,
 }
 
 impl Volume {
@@ -24,8 +33,12 @@ impl Volume {
         if !mounted.status.success() {
             return None;
         }
+        let mut keeper = Command::new("sh");
+        keeper.args(["-c", "read -r _; umount --lazy \"$0\""]).arg(directory.path());
+        // In a group of its own: what ends this one must not end it.
+        let keeper = keeper.stdin(Stdio::piped()).process_group(0).spawn().expect("sh runs");
         own(user, directory.path());
-        Some(Self { directory })
+        Some(Self { directory, keeper })
     }
 
     /// Where it is mounted.
@@ -51,14 +64,14 @@ impl Volume {
         std::fs::remove_file(self.filling()).expect("it was filled");
     }
 
-    fn filling(&self) -> std::path::PathBuf {
+    fn filling(&self) -> PathBuf {
         self.path().join("filling")
     }
 }
 
 impl Drop for Volume {
     fn drop(&mut self) {
-        // Lazily: a process that is being killed may still have files open.
-        let _ = Command::new("umount").arg("--lazy").arg(self.path()).status();
+        drop(self.keeper.stdin.take());
+        self.keeper.wait().expect("it has unmounted");
     }
 }
