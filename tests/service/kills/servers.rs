@@ -87,11 +87,14 @@ impl Servers {
             })
             .await;
         }
+        // A statement of a busy machine may take too long: one refusal is no sign of the fault.
         for &shard in SHARDS[1 - self.struck] {
-            assert_eq!(probe.write(service, shard).await, 200, "{shard} is on the other server");
-            assert_eq!(probe.login(service, shard).await, 200, "{shard} is on the other server");
+            until("users on the other server are served", async || {
+                probe.write(service, shard).await == 200 && probe.login(service, shard).await == 200
+            })
+            .await;
         }
-        assert_eq!(probe.session(service).await, 200, "sessions need no shard");
+        until("sessions need no shard", async || probe.session(service).await == 200).await;
         probe.assert_in_service(service).await;
     }
 
@@ -99,7 +102,7 @@ impl Servers {
         let is_readable = matches!(fault, Fault::RedisFull | Fault::RedisReadOnly);
         if is_readable {
             until("logins are refused", async || probe.login(service, 0).await == 503).await;
-            assert_eq!(probe.session(service).await, 200, "what is there is still read");
+            until("what is there is still read", async || probe.session(service).await == 200).await;
         } else {
             until("sessions are refused", async || probe.session(service).await == 503).await;
         }
