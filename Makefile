@@ -5,8 +5,9 @@
 # make check-deploy  the manifests in deploy/, against schemas, each other and the settings; not in make check: needs a network
 # make fuzz      every fuzz target for a minute (FUZZ_SECONDS=…); needs a nightly toolchain
 # make hostile   attacks that strangers could make, beside a calm user, on the release binary
+# make kills     200 kills on embedded storage and 25 on PostgreSQL and Redis, each store also filled up, made read-only, frozen and cut off
 # make bench     benchmarks beside what a user would run instead
-.PHONY: run test check check-deploy contract fuzz hostile bench openapi format lint docs deny
+.PHONY: run test check check-deploy contract fuzz hostile kills bench openapi format lint docs deny
 
 CARGO ?= cargo
 DENY := target/tools/bin/cargo-deny
@@ -53,6 +54,14 @@ fuzz:
 hostile:
 	$(CARGO) build --locked --release
 	scripts/hostile
+
+# A short form is among the tests. KILLS_SEED=… repeats a run as far as timing allows; KILLS_LOG=info shows what instances log.
+KILLS_EMBEDDED ?= 200
+KILLS_SERVERS ?= 25
+kills:
+	scripts/install-test-servers
+	KILLS_EMBEDDED=$(KILLS_EMBEDDED) KILLS_SERVERS=$(KILLS_SERVERS) \
+		$(CARGO) test --locked --test it -- kills::nothing --nocapture --test-threads=1
 
 bench:
 	scripts/bench

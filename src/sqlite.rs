@@ -15,10 +15,10 @@ use std::{
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use sqlx::{
@@ -56,6 +56,8 @@ pub struct Database {
     identity: (u64, u64),
     /// Whether the last write failed of the disk.
     is_failing: AtomicBool,
+    /// When a statement last failed of the disk.
+    last_failure: Arc<LastFailure>,
     readers: SqlitePool,
     full: SqlitePool,
     relaxed: SqlitePool,
@@ -108,6 +110,7 @@ impl Database {
         let options = options.create_if_missing(false);
         let identity = identity(path).map_err(|source| fail(source.into()))?;
         let cache_kib = Arc::new(AtomicU64::new(CACHE_KIB));
+        let last_failure = Arc::default();
         let pool = |connections| {
             let cache_kib = Arc::clone(&cache_kib);
             SqlitePoolOptions::new().max_connections(connections).acquire_timeout(BUSY_TIMEOUT).after_connect(
@@ -123,8 +126,10 @@ impl Database {
             identity,
             is_failing: AtomicBool::new(false),
             readers: pool(READERS).connect_lazy_with(options.clone().pragma("query_only", "on")),
-            full: closing_unknown(pool(1)).connect_lazy_with(options.clone()),
-            relaxed: closing_unknown(pool(1)).connect_lazy_with(options.synchronous(SqliteSynchronous::Normal)),
+            full: closing_doubtful(pool(1), &last_failure).connect_lazy_with(options.clone()),
+            relaxed: closing_doubtful(pool(1), &last_failure)
+                .connect_lazy_with(options.synchronous(SqliteSynchronous::Normal)),
+            last_failure,
             turn: Mutex::new(()),
             cache_kib,
         })
@@ -187,6 +192,7 @@ impl Database {
     fn failed(&self, outcome: Outcome, source: sqlx::Error) -> StoreError {
         if is_of_the_disk(&source) {
             self.is_failing.store(true, Ordering::Relaxed);
+            self.last_failure.record();
         }
         StoreError::Unavailable { store: self.name.clone(), outcome, source: source.into() }
     }
@@ -208,10 +214,36 @@ impl Database {
     }
 }
 
-/// Closes connections that come back inside a transaction. When the disk fails SQLite may end a transaction itself; the
-/// rollback fails then, and the driver takes the connection to be inside it for ever.
-fn closing_unknown(pool: SqlitePoolOptions) -> SqlitePoolOptions {
-    pool.before_acquire(|connection, _| Box::pin(std::future::ready(Ok(!connection.is_in_transaction()))))
+/// Closes connections whose state is in doubt before they are used again:
+/// - those inside a transaction. When the disk fails SQLite may end a transaction itself; the rollback fails then, and the
+///   driver takes the connection to be inside it for ever.
+/// - those from before the disk last failed. SQLite opens a file that can't be written for reading only, and does not
+///   open it again.
+fn closing_doubtful(pool: SqlitePoolOptions, last_failure: &Arc<LastFailure>) -> SqlitePoolOptions {
+    let last_failure = Arc::clone(last_failure);
+    pool.before_acquire(move |connection, metadata| {
+        let is_doubtful = connection.is_in_transaction() || last_failure.is_within(metadata.age);
+        Box::pin(std::future::ready(Ok(!is_doubtful)))
+    })
+}
+
+/// When a statement last failed of the disk.
+#[derive(Debug, Default)]
+struct LastFailure(std::sync::Mutex<Option<Instant>>);
+
+impl LastFailure {
+    fn record(&self) {
+        *self.lock() = Some(Instant::now());
+    }
+
+    /// Whether it was so long ago at most.
+    fn is_within(&self, time: Duration) -> bool {
+        self.lock().is_some_and(|at| at.elapsed() <= time)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Whether an error is about the file or its disk: primary codes READONLY, IOERR, CORRUPT, FULL, CANTOPEN and NOTADB.

@@ -5,6 +5,7 @@ pub mod pgbouncer;
 pub mod postgres;
 pub mod proxy;
 pub mod redis;
+pub mod volume;
 
 use std::{
     net::TcpListener,

@@ -15,6 +15,7 @@ mod fleet;
 pub mod harness;
 mod hashing;
 pub mod http2;
+mod kills;
 mod logs;
 mod lost_shards;
 mod metrics;

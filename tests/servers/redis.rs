@@ -38,6 +38,11 @@ impl Redis {
         Self::with(free_port(), None, &[])
     }
 
+    /// One that waits for the disk. Else it may answer before it has written, while the disk is busy with what came before.
+    pub fn start_waiting_for_disk() -> Self {
+        Self::with(free_port(), None, &["--appendfsync", "always"])
+    }
+
     /// One that speaks TLS only.
     pub fn with_certificates(certificates: Certificates) -> Self {
         Self::with(free_port(), Some(Arc::new(certificates)), &[])

@@ -1,14 +1,19 @@
 //! Embedded storage whose disk fills up, or loses files.
 
-use std::cell::Cell;
+use std::{cell::Cell, sync::Arc};
 
 use serde_json::json;
 
-use super::harness::{DEADLINE, Service, run, until};
+use super::harness::{DEADLINE, PASSWORD, Service, run, until};
+
+async fn on_a_disk_that_fails() -> Service {
+    let data = Arc::new(tempfile::tempdir().expect("a temporary directory"));
+    Service::on_a_disk_that_fails(data, &[]).await
+}
 
 #[tokio::test]
 async fn a_full_disk_costs_writes_only_until_there_is_room_again() {
-    let service = Service::on_a_disk_that_fills().await;
+    let service = on_a_disk_that_fails().await;
     let token = service.member("ada").await;
     let number = Cell::new(0);
     let write = async || {
@@ -28,6 +33,32 @@ async fn a_full_disk_costs_writes_only_until_there_is_room_again() {
     until("writes are taken", async || write().await == 200).await;
     until("it is ready", async || ready().await == 200).await;
     service.login("ada").await;
+}
+
+#[tokio::test]
+async fn a_disk_that_was_read_only_takes_writes_again() {
+    let service = on_a_disk_that_fails().await;
+    let tokens = [service.member("ada").await, service.member("eve").await, service.member("bob").await];
+    let number = Cell::new(0);
+    let write = async |token: &str| {
+        number.set(number.get() + 1);
+        let patch = service.patch("/v1/users/me/preferences", json!({"number": number.get()})).bearer(token);
+        patch.send().await.status.as_u16()
+    };
+    service.let_disk_be_written(false);
+    for token in &tokens {
+        // The first of them finds its connection of no use, the others make new ones.
+        for _ in 0..3 {
+            assert_eq!(write(token).await, 503);
+        }
+        assert_eq!(service.session_status(token).await, 200, "reading goes on");
+    }
+    service.let_disk_be_written(true);
+    for token in &tokens {
+        until("writes are taken", async || write(token).await == 200).await;
+    }
+    until("logins are taken", async || service.try_login("ada", PASSWORD).await.status == 200).await;
+    assert_eq!(service.get("/v1/health/ready").send().await.status, 200);
 }
 
 /// Starts the service again on the data of one that has ended, and returns what it is refused with.

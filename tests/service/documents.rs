@@ -104,7 +104,7 @@ async fn a_document_is_compressed_for_those_who_take_that() {
 async fn documents_have_a_limit_of_their_own() {
     let service = Service::start().await;
     // Sent at once, so that they are answered long before as many are allowed.
-    let requests = "GET /docs/index.css HTTP/1.1\r\nhost: a\r\n\r\n".repeat(1000);
+    let requests = "GET /docs/index.css HTTP/1.1\r\nhost: a\r\n\r\n".repeat(100);
     let last = "GET /v1/session HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
     let address = service.url.strip_prefix("http://").expect("an address");
     let (mut reader, mut writer) = TcpStream::connect(address).await.expect("a connection").into_split();
@@ -117,8 +117,8 @@ async fn documents_have_a_limit_of_their_own() {
     tokio::time::timeout(DEADLINE, reader.read_to_string(&mut answers)).await.expect("in time").expect("answers");
     sending.await.expect("no panic");
     let count = |status: &str| answers.matches(&format!("HTTP/1.1 {status}")).count();
-    assert!(count("200") >= 200 && count("503") >= 1, "{} and {}", count("200"), count("503"));
-    assert_eq!((count("200") + count("503"), count("401")), (1000, 1));
+    assert!(count("200") >= 50 && count("503") >= 1, "{} and {}", count("200"), count("503"));
+    assert_eq!((count("200") + count("503"), count("401")), (100, 1));
 }
 
 #[tokio::test]

@@ -1,6 +1,8 @@
 //! Starts real instances on free ports and talks HTTP with them.
 
 use std::{
+    fs::Permissions,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Stdio,
     sync::Arc,
@@ -14,6 +16,8 @@ use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, BufReader},
     process::{Child, Command},
 };
+
+use crate::servers::is_root;
 
 /// What a condition may take to come true on a busy machine.
 pub const DEADLINE: Duration = Duration::from_secs(30);
@@ -102,13 +106,16 @@ impl Service {
         Self::run("serve", &[], data, settings, log).await
     }
 
-    /// An instance that lives on when its files can't grow, as it does on a full disk.
-    pub async fn on_a_disk_that_fills() -> Self {
-        let data = Arc::new(tempfile::tempdir().expect("a temporary directory"));
-        let mut command = Command::new("env");
+    /// An instance whose disk can fill up and become read-only, on data in a directory.
+    pub async fn on_a_disk_that_fails(data: Arc<TempDir>, settings: &[(&str, &str)]) -> Self {
+        // Root may write whatever the mode says, by these two capabilities.
+        let without_privilege: &[&str] = &["setpriv", "--bounding-set=-dac_override,-dac_read_search"];
         // A limit on the size of files would end it by this signal.
-        command.args(["--ignore-signal=XFSZ", env!("CARGO_BIN_EXE_symbolon"), "serve"]);
-        Self::run_as(prepared(command, data.path()), data, &[], Stdio::inherit()).await
+        let outliving: &[&str] = &["env", "--ignore-signal=XFSZ"];
+        let wrapper = if is_root() { [without_privilege, outliving].concat() } else { outliving.to_vec() };
+        let mut command = Command::new(wrapper[0]);
+        command.args(&wrapper[1..]).args([env!("CARGO_BIN_EXE_symbolon"), "serve"]);
+        Self::run_as(prepared(command, data.path()), data, settings, Stdio::inherit()).await
     }
 
     /// Whether files may grow: if not, writing to them fails.
@@ -116,6 +123,18 @@ impl Service {
         let pid = i32::try_from(self.pid()).ok().and_then(rustix::process::Pid::from_raw);
         let limit = rustix::process::Rlimit { current: (!may).then_some(0), maximum: None };
         rustix::process::prlimit(pid, rustix::process::Resource::Fsize, limit).expect("the limit is set");
+    }
+
+    /// Makes its disk read-only as Linux does with one that fails: writing to open files fails, and others can be opened for
+    /// reading only. Or lets it be written again.
+    pub fn let_disk_be_written(&self, may: bool) {
+        let (file, directory) = if may { (0o600, 0o700) } else { (0o400, 0o500) };
+        let set_mode =
+            |path: &Path, mode| std::fs::set_permissions(path, Permissions::from_mode(mode)).expect("a mode");
+        self.let_files_grow(may);
+        let entries = std::fs::read_dir(self.data()).expect("a directory");
+        entries.for_each(|entry| set_mode(&entry.expect("an entry").path(), file));
+        set_mode(&self.data(), directory);
     }
 
     async fn run(role: &str, arguments: &[&str], data: Arc<TempDir>, settings: &[(&str, &str)], log: Stdio) -> Self {
