@@ -4,10 +4,11 @@
 # make contract  requests made from the OpenAPI document, good and bad, against a running instance
 # make check-deploy  the manifests in deploy/, against schemas, each other and the settings; not in make check: needs a network
 # make fuzz      every fuzz target for a minute (FUZZ_SECONDS=…); needs a nightly toolchain
+# make fuzz-connections  10,000 generated hostile connections against instance and gateway each (HOSTILE_SEED=…, HOSTILE_CONNECTIONS=…)
 # make hostile   attacks that strangers could make, beside a calm user, on the release binary
 # make kills     200 kills on embedded storage and 25 on PostgreSQL and Redis, each store also filled up, made read-only, frozen and cut off
 # make bench     benchmarks beside what a user would run instead
-.PHONY: run test check check-deploy contract fuzz hostile kills bench openapi format lint docs deny
+.PHONY: run test check check-deploy contract fuzz fuzz-connections hostile kills bench openapi format lint docs deny
 
 CARGO ?= cargo
 DENY := target/tools/bin/cargo-deny
@@ -50,6 +51,13 @@ check-deploy:
 
 fuzz:
 	scripts/fuzz
+
+fuzz-connections: HOSTILE_SEED ?= $(shell date +%s)
+fuzz-connections: HOSTILE_CONNECTIONS ?= 10000
+fuzz-connections:
+	$(CARGO) build --locked --release
+	HOSTILE_SEED=$(HOSTILE_SEED) HOSTILE_CONNECTIONS=$(HOSTILE_CONNECTIONS) TESTED_BINARY=$(CURDIR)/target/release/symbolon \
+		$(CARGO) test --locked --test it hostile_connections_leave -- --nocapture --test-threads 1
 
 hostile:
 	$(CARGO) build --locked --release

@@ -19,8 +19,10 @@
 //!
 //! Only what was served counts: failures are fast, or as slow as some timeout.
 //!
-//! **The queue** (`queue`) is short in time and in length, and serves the first one first, as long as that is in good time.
-//! Who finds it full is refused.
+//! **Clients.** The last places are kept for clients that hold few, so one that takes all it gets keeps no other out.
+//!
+//! **The queue** (`queue`) is short in time and in length, and fair by client. Of one client it serves the first one first,
+//! as long as that is in good time. Who finds it full is refused, unless another client has more waiting.
 //!
 //! Everything but this file and `permit` is without I/O or a clock, and simulated in `gate/simulation`.
 
@@ -45,6 +47,8 @@ pub use permit::Permit;
 use permit::Waiter;
 pub use stats::{AdmissionStats, Counts};
 use tokio::sync::oneshot;
+
+use crate::throttle::Network;
 
 /// How long a request may wait for a place. Longer, and it would be refused so late that its client has waited in vain.
 const QUEUE_DEADLINE: Duration = Duration::from_millis(50);
@@ -122,12 +126,12 @@ impl Admission {
     ///
     /// # Errors
     /// [`Shed`] if there are too many.
-    pub async fn admit(&self, class: Class, shard: Option<&str>, kind: Kind) -> Result<Permit, Shed> {
+    pub async fn admit(&self, class: Class, shard: Option<&str>, kind: Kind, client: Network) -> Result<Permit, Shed> {
         let gate = match class {
             Class::Login => &self.logins,
             Class::Request => &self.requests,
         };
-        let admitted = enter(gate, shard, kind).await;
+        let admitted = enter(gate, shard, kind, client).await;
         let told = admitted.is_err().then(|| lock(gate).tell(Instant::now())).flatten();
         if let Some(Counts { limit, delay, offered, shed, .. }) = told {
             tracing::warn!(?class, limit, ?delay, offered, shed, "requests are refused, as too many are under way");
@@ -146,12 +150,12 @@ impl Admission {
 }
 
 /// Lets one in, if need be after waiting.
-async fn enter(gate: &Arc<SharedGate>, shard: Option<&str>, kind: Kind) -> Result<Permit, Shed> {
+async fn enter(gate: &Arc<SharedGate>, shard: Option<&str>, kind: Kind, client: Network) -> Result<Permit, Shed> {
     let mut receiver = None;
     let (group, decision, sweeps) = {
         let mut gate = lock(gate);
-        let group = Group { lane: gate.lane(shard), kind };
-        let decision = gate.offer(group.lane, Instant::now(), || {
+        let group = Group { lane: gate.lane(shard), kind, client };
+        let decision = gate.offer(group, Instant::now(), || {
             let (sender, waiting) = oneshot::channel();
             receiver = Some(waiting);
             Waiter { group, sender }

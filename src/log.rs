@@ -26,11 +26,18 @@ pub fn check(filter: &str) -> Result<(), String> {
     EnvFilter::try_new(filter).map(drop).map_err(|error| error.to_string())
 }
 
-/// What is logged: what `filter` lets through, and audit events unless it speaks of them.
+/// What is logged unless the filter speaks of it: audit events, and of `h2` only errors, as it warns of each connection that
+/// breaks its rules.
+const DEFAULTS: [(&str, &str); 2] = [(audit::TARGET, "info"), ("h2", "error")];
+
+/// What is logged: what `filter` lets through, and the defaults.
 fn levels(filter: &str) -> anyhow::Result<EnvFilter> {
-    let speaks_of_audit = filter.split(',').any(|directive| directive.trim().starts_with(audit::TARGET));
+    let speaks_of = |target: &str| filter.split(',').any(|directive| directive.trim().starts_with(target));
+    let missing = DEFAULTS.iter().filter(|(target, _)| !speaks_of(target));
     let filter = EnvFilter::try_new(filter)?;
-    Ok(if speaks_of_audit { filter } else { filter.add_directive(format!("{}=info", audit::TARGET).parse()?) })
+    missing
+        .map(|(target, level)| format!("{target}={level}").parse())
+        .try_fold(filter, |filter, directive| Ok(filter.add_directive(directive?)))
 }
 
 /// Starts logging what `filter` lets through. Call once.
@@ -100,5 +107,17 @@ mod tests {
             assert_eq!(["first", "second", "audited"].map(|text| lines.matches(text).count()), [1; 3], "{lines}");
             assert_eq!(lines.lines().count(), 3, "{lines}");
         }
+    }
+
+    #[test]
+    fn audit_events_are_logged_and_what_clients_do_to_h2_is_not_unless_the_filter_speaks_of_it() {
+        let levels = |filter| levels(filter).expect("a filter").to_string();
+        let default = levels("info,sqlx=warn");
+        assert!(default.contains("audit=info") && default.contains("h2=error"), "{default}");
+        let chosen = levels("warn,h2=debug,audit=off");
+        assert!(
+            chosen.contains("h2=debug") && !chosen.contains("h2=error") && !chosen.contains("audit=info"),
+            "{chosen}"
+        );
     }
 }

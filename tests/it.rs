@@ -3,6 +3,7 @@
 #![expect(clippy::expect_used, clippy::panic, reason = "in a test a panic is the report")]
 
 mod gateway;
+mod hostile;
 mod interleavings;
 mod servers;
 mod service;

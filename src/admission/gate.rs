@@ -5,15 +5,21 @@
 //! could be let in; more compete for the process than the limit says only after it has fallen or a shard hangs no more, and
 //! where requests go on that had paused.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    time::{Duration, Instant},
+};
+
+use foldhash::fast::RandomState;
 
 use super::{
     QUEUE_DEADLINE,
-    lanes::{Group, Lanes},
+    lanes::{Group, Lanes, open_to},
     limit::{Bounds, Limit, Window},
     queue::{Queue, Ticket},
     stats::Counts,
 };
+use crate::throttle::Network;
 
 /// The limit moves at most this often,
 const WINDOW: Duration = Duration::from_millis(100);
@@ -54,6 +60,8 @@ pub(super) struct Gate<W> {
     limit: Limit,
     lanes: Lanes,
     in_flight: usize,
+    /// How many of them are whose.
+    held: HashMap<Network, usize, RandomState>,
     queue: Queue<W>,
     /// Whether somebody sweeps the queue.
     swept: bool,
@@ -79,6 +87,7 @@ impl<W> Gate<W> {
             limit: Limit::new(start, bounds),
             lanes: Lanes::new(),
             in_flight: 0,
+            held: HashMap::default(),
             queue: Queue::new(),
             swept: false,
             counts: Counts::default(),
@@ -100,24 +109,33 @@ impl<W> Gate<W> {
         self.lanes.of(shard)
     }
 
-    /// Decides on a request that comes now; `waiter` makes whom to tell if it has to wait.
-    pub(super) fn offer(&mut self, lane: usize, now: Instant, waiter: impl FnOnce() -> W) -> Decision {
+    /// Decides on a request that comes now; `waiter` makes whom to tell if it has to wait. One that gives way to it is
+    /// dropped, which tells it.
+    pub(super) fn offer(&mut self, group: Group, now: Instant, waiter: impl FnOnce() -> W) -> Decision {
         self.counts.offered += 1;
-        let limit = self.limit.get();
-        if self.lanes.has_room(lane, limit) {
+        let Group { lane, client, .. } = group;
+        let (limit, own) = (self.limit.get(), self.held_by(client));
+        if self.lanes.has_room(lane, limit, own) {
             self.counts.admitted += 1;
-            self.enter(lane);
+            self.enter(group);
             return Decision::Admitted;
         }
-        let is_in_vain = self.lanes.press(lane, limit, now);
-        self.pressed |= self.lanes.competing() >= limit;
+        let is_in_vain = self.lanes.press(lane, limit, own, now);
+        self.pressed |= self.lanes.competing() >= open_to(limit, own);
         let length = limit.max(QUEUE_LEAST).max((self.rate * QUEUE_TIME.as_secs_f64()) as usize);
-        if is_in_vain || self.queue.len() >= length || self.queue.of_lane(lane) >= self.lanes.part(lane, length) {
+        if is_in_vain {
             self.counts.shed += 1;
             return Decision::Refused;
         }
+        let is_lane_full = self.queue.of_lane(lane) >= self.lanes.part(lane, length);
+        if is_lane_full || self.queue.len() >= length {
+            self.counts.shed += 1;
+            if self.queue.displace(client, is_lane_full.then_some(lane)).is_none() {
+                return Decision::Refused;
+            }
+        }
         self.counts.queued += 1;
-        Decision::Waits(self.queue.push(lane, waiter(), now))
+        Decision::Waits(self.queue.push(group, waiter(), now))
     }
 
     /// Whether the caller is to sweep from now on, as somebody waits and nobody does.
@@ -140,20 +158,20 @@ impl<W> Gate<W> {
     }
 
     /// Gives a place back for as long as a request waits for its client, and returns who gets in.
-    pub(super) fn pause(&mut self, lane: usize, now: Instant) -> Vec<W> {
-        self.exit(lane);
+    pub(super) fn pause(&mut self, group: Group, now: Instant) -> Vec<W> {
+        self.exit(group);
         self.let_in(now)
     }
 
     /// Takes a place for a request that goes on, whether or not there is one: it was let in before.
-    pub(super) fn resume(&mut self, lane: usize) {
-        self.enter(lane);
+    pub(super) fn resume(&mut self, group: Group) {
+        self.enter(group);
     }
 
     /// Ends a request, and returns who gets in.
     pub(super) fn finish(&mut self, group: Group, ending: Ending, now: Instant) -> Vec<W> {
         if !ending.paused {
-            self.exit(group.lane);
+            self.exit(group);
         }
         if let Some(took) = ending.took {
             self.lanes.record(group, took);
@@ -186,24 +204,38 @@ impl<W> Gate<W> {
         }
     }
 
-    fn enter(&mut self, lane: usize) {
+    /// How many places a client holds.
+    fn held_by(&self, client: Network) -> usize {
+        self.held.get(&client).copied().unwrap_or_default()
+    }
+
+    fn enter(&mut self, group: Group) {
         self.in_flight += 1;
-        self.lanes.enter(lane);
+        *self.held.entry(group.client).or_default() += 1;
+        self.lanes.enter(group.lane);
         self.peak = self.peak.max(self.in_flight);
         self.competing = self.competing.max(self.lanes.competing());
     }
 
-    fn exit(&mut self, lane: usize) {
+    fn exit(&mut self, group: Group) {
         self.in_flight -= 1;
-        self.lanes.exit(lane);
+        if let Entry::Occupied(mut held) = self.held.entry(group.client) {
+            *held.get_mut() -= 1;
+            if *held.get() == 0 {
+                held.remove();
+            }
+        }
+        self.lanes.exit(group.lane);
     }
 
     fn let_in(&mut self, now: Instant) -> Vec<W> {
         let mut entered = Vec::new();
         let limit = self.limit.get();
-        while let Some((lane, waiter)) = self.queue.pop(now, |lane| self.lanes.has_room(lane, limit)) {
+        while let Some((group, waiter)) = self.queue.pop(now, |lane, client| {
+            self.lanes.has_room(lane, limit, self.held.get(&client).copied().unwrap_or_default())
+        }) {
             self.counts.admitted += 1;
-            self.enter(lane);
+            self.enter(group);
             entered.push(waiter);
         }
         entered

@@ -6,6 +6,7 @@ use super::{
     QUEUE_DEADLINE,
     latency::{Latency, Load, Slowdown, tolerance},
 };
+use crate::throttle::Network;
 
 /// What of a request is known beforehand to tell how long it should take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,12 +17,16 @@ pub enum Kind {
     Change,
 }
 
-/// Requests that should take the same time.
+/// What is known of a request: whose it is, and which others should take the same time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Group {
     pub lane: usize,
     pub kind: Kind,
+    pub client: Network,
 }
+
+/// One in so many places is kept for clients that hold fewer than are kept.
+const KEPT_SHARE: usize = 16;
 
 /// The lanes. The first is of requests that need no shard; a shard's is made when it is first asked for, and stays.
 #[derive(Debug)]
@@ -87,16 +92,17 @@ impl Lanes {
         if lane == 0 || shards < 2 { whole } else { (2 * whole).div_ceil(shards + 1) }
     }
 
-    /// Whether a lane has places left, if there are so many in all. One that hangs has its own, and takes none from the others.
-    pub(super) fn has_room(&self, lane: usize, limit: usize) -> bool {
+    /// Whether a lane has places left for a client that holds `own` in all, if there are so many in all. One that hangs has
+    /// its own, and takes none from the others.
+    pub(super) fn has_room(&self, lane: usize, limit: usize, own: usize) -> bool {
         let Lane { in_flight, hung, .. } = self.lanes[lane];
-        in_flight < self.part(lane, limit) && (hung || self.competing < limit)
+        in_flight < open_to(self.part(lane, limit), own) && (hung || self.competing < open_to(limit, own))
     }
 
     /// Notes that a lane had no place for a request; whether it is in vain to wait for one: the lane is full, and nothing of it
     /// was served for as long as anyone may wait.
-    pub(super) fn press(&mut self, lane: usize, limit: usize, now: Instant) -> bool {
-        let (is_shard, most) = (lane > 0, self.part(lane, limit));
+    pub(super) fn press(&mut self, lane: usize, limit: usize, own: usize, now: Instant) -> bool {
+        let (is_shard, most) = (lane > 0, open_to(self.part(lane, limit), own));
         let lane = &mut self.lanes[lane];
         lane.pressed = true;
         if is_shard && lane.in_flight >= most {
@@ -146,6 +152,12 @@ impl Lanes {
     }
 }
 
+/// How many of `whole` places are for a client that holds `own`.
+pub(super) fn open_to(whole: usize, own: usize) -> usize {
+    let kept = whole / KEPT_SHARE;
+    if own < kept { whole } else { whole - kept }
+}
+
 fn least(one: Option<Slowdown>, other: Option<Slowdown>) -> Option<Slowdown> {
     match (one, other) {
         (Some(one), Some(other)) => {
@@ -164,7 +176,7 @@ mod tests {
     /// Ends a window in which each lane's reads took so long.
     fn window(lanes: &mut Lanes, took: &[Duration]) -> Slowdown {
         for (lane, took) in took.iter().enumerate() {
-            (0..10).for_each(|_| lanes.record(Group { lane, kind: Kind::Read }, *took));
+            (0..10).for_each(|_| lanes.record(Group { lane, kind: Kind::Read, client: Network::Unknown }, *took));
         }
         lanes.close(Load::Heavy).expect("enough samples")
     }
@@ -182,23 +194,23 @@ mod tests {
     fn a_full_lane_of_which_nothing_is_served_hangs_and_takes_no_place_from_the_others() {
         let (mut lanes, start) = (Lanes::new(), Instant::now());
         let [first, second] = ["a", "b"].map(|shard| lanes.of(Some(shard)));
-        while lanes.has_room(second, 8) {
+        while lanes.has_room(second, 8, 0) {
             lanes.enter(second);
         }
         let late = start + QUEUE_DEADLINE + MS;
         assert!(
-            !lanes.press(second, 8, start) && !lanes.press(second, 8, start + QUEUE_DEADLINE),
+            !lanes.press(second, 8, 0, start) && !lanes.press(second, 8, 0, start + QUEUE_DEADLINE),
             "not for long enough"
         );
-        assert!(!lanes.press(first, 8, late) && !lanes.press(second, 12, late), "not full");
-        assert!(lanes.press(second, 8, late));
+        assert!(!lanes.press(first, 8, 0, late) && !lanes.press(second, 12, 0, late), "not full");
+        assert!(lanes.press(second, 8, 0, late));
         (0..8).for_each(|_| lanes.enter(0));
         assert_eq!(lanes.competing(), 8, "those of the lane that hangs compete with nobody");
-        assert!(!lanes.has_room(first, 8) && lanes.has_room(first, 9));
+        assert!(!lanes.has_room(first, 8, 0) && lanes.has_room(first, 9, 0));
         lanes.exit(second);
-        assert!(lanes.has_room(second, 8), "it has its own places");
+        assert!(lanes.has_room(second, 8, 0), "it has its own places");
         let left = lanes.lanes[second].in_flight;
-        lanes.record(Group { lane: second, kind: Kind::Read }, MS);
+        lanes.record(Group { lane: second, kind: Kind::Read, client: Network::Unknown }, MS);
         assert_eq!(lanes.competing(), 8 + left, "once one is served it hangs no more");
     }
 
@@ -208,8 +220,8 @@ mod tests {
         let only = lanes.of(Some("a"));
         lanes.enter(only);
         for at in (0..10).map(|number| start + number * QUEUE_DEADLINE) {
-            assert!(!lanes.press(only, 1, at));
-            lanes.record(Group { lane: only, kind: Kind::Read }, MS);
+            assert!(!lanes.press(only, 1, 0, at));
+            lanes.record(Group { lane: only, kind: Kind::Read, client: Network::Unknown }, MS);
         }
     }
 
@@ -218,12 +230,23 @@ mod tests {
         let mut lanes = Lanes::new();
         let paused = ["a", "b"].map(|shard| lanes.of(Some(shard)))[1];
         let mut pressed = |took| {
-            lanes.press(paused, 8, Instant::now());
+            lanes.press(paused, 8, 0, Instant::now());
             window(&mut lanes, &[MS, MS, took]);
             lanes.are_pressed()
         };
         assert_eq!([MS, 90 * MS, MS, MS].map(&mut pressed), [false, false, false, true]);
         window(&mut lanes, &[MS, MS, MS]);
         assert!(!lanes.are_pressed());
+    }
+
+    #[test]
+    fn the_last_places_are_for_clients_that_hold_few() {
+        let mut lanes = Lanes::new();
+        let [first, _, _] = ["a", "b", "c"].map(|shard| lanes.of(Some(shard)));
+        (0..60).for_each(|_| lanes.enter(first));
+        assert!(!lanes.has_room(first, 128, 60) && lanes.has_room(first, 128, 3), "64 are the shard's, 4 are kept");
+        (0..60).for_each(|_| lanes.enter(0));
+        assert!(!lanes.has_room(0, 128, 60) && lanes.has_room(0, 128, 7), "8 of all are kept");
+        assert_eq!([open_to(1, 1), open_to(15, 15), open_to(16, 15)], [1, 15, 15]);
     }
 }

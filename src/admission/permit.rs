@@ -71,7 +71,7 @@ impl Permit {
     pub fn pause(&self) {
         if !self.0.paused.swap(true, Ordering::Relaxed) {
             self.0.paused_at.store(self.0.elapsed(), Ordering::Relaxed);
-            let waiters = lock(&self.0.gate).pause(self.0.group.lane, Instant::now());
+            let waiters = lock(&self.0.gate).pause(self.0.group, Instant::now());
             self.0.let_in(waiters);
         }
     }
@@ -81,7 +81,7 @@ impl Permit {
         if self.0.paused.swap(false, Ordering::Relaxed) {
             let paused = self.0.elapsed().saturating_sub(self.0.paused_at.load(Ordering::Relaxed));
             self.0.paused_nanos.fetch_add(paused, Ordering::Relaxed);
-            lock(&self.0.gate).resume(self.0.group.lane);
+            lock(&self.0.gate).resume(self.0.group);
         }
     }
 }

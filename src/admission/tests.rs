@@ -12,7 +12,7 @@ fn admission(places: u32) -> Admission {
 }
 
 fn admit(admission: &Admission) -> impl Future<Output = Result<Permit, Shed>> {
-    admission.admit(Class::Request, None, Kind::Read)
+    admission.admit(Class::Request, None, Kind::Read, Network::Unknown)
 }
 
 /// Has a request wait until it is in the queue.
@@ -87,9 +87,9 @@ async fn who_waits_for_its_client_has_no_place() {
 #[tokio::test]
 async fn classes_have_places_of_their_own() {
     let admission = admission(1);
-    let _login = admission.admit(Class::Login, None, Kind::Change).await.expect("a place");
+    let _login = admission.admit(Class::Login, None, Kind::Change, Network::Unknown).await.expect("a place");
     let _request = admit(&admission).await.expect("a place");
-    assert!(admission.admit(Class::Login, None, Kind::Change).await.is_err());
+    assert!(admission.admit(Class::Login, None, Kind::Change, Network::Unknown).await.is_err());
 }
 
 #[tokio::test]

@@ -10,7 +10,10 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::harness::{DEADLINE, PASSWORD, Service, until};
+use super::{
+    harness::{DEADLINE, PASSWORD, Service, until},
+    http2::Http2,
+};
 
 /// One place for each class.
 const ONE: [(&str, &str); 2] = [("SYMBOLON_ADMISSION_MIN", "1"), ("SYMBOLON_ADMISSION_MAX", "1")];
@@ -150,4 +153,34 @@ async fn switched_off_nothing_is_refused() {
     }
     let admission = admission(&service).await;
     assert_eq!((&admission["enabled"], &admission["requests"]["limit"]), (&json!(false), &json!(null)));
+}
+
+#[tokio::test]
+async fn a_client_with_many_requests_at_a_time_refuses_no_other() {
+    let service = Service::with(&[("SYMBOLON_ADMISSION_MIN", "64"), ("SYMBOLON_ADMISSION_MAX", "64")]).await;
+    let token = service.member("ada").await;
+    let bearer = format!("Bearer {token}");
+    let flood = async {
+        let mut client = Http2::with(&service, 65_535).await;
+        loop {
+            let mut responses = Vec::new();
+            for _ in 0..190 {
+                responses.push(client.begin_with("GET", "/v1/users/me", ("authorization", &bearer), None).await);
+            }
+            futures_util::future::join_all(responses).await;
+        }
+    };
+    let other =
+        reqwest::Client::builder().local_address(std::net::IpAddr::from([127, 0, 0, 2])).build().expect("a client");
+    let calm = async {
+        until_admission(&service, "some wait", |admission| admission["requests"]["shed"].as_u64() > Some(0)).await;
+        let mut statuses = Vec::new();
+        for _ in 0..100 {
+            let request = other.get(format!("{}/v1/users/me", service.url)).bearer_auth(&token);
+            statuses.push(request.send().await.expect("a reply").status().as_u16());
+        }
+        statuses
+    };
+    let statuses = tokio::select! { statuses = calm => statuses, () = flood => unreachable!("it has no end") };
+    assert_eq!(statuses, [200; 100]);
 }

@@ -45,9 +45,10 @@ pub struct Reply {
     pub text: String,
 }
 
-/// The command with no setting of the surroundings, in `directory`.
+/// The command with no setting of the surroundings, in `directory`; of another build where `TESTED_BINARY` names one.
 pub fn symbolon(directory: &Path) -> Command {
-    prepared(Command::new(env!("CARGO_BIN_EXE_symbolon")), directory)
+    let binary = std::env::var_os("TESTED_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_symbolon").into());
+    prepared(Command::new(binary), directory)
 }
 
 fn prepared(mut command: Command, directory: &Path) -> Command {
@@ -75,6 +76,14 @@ impl Service {
         Self::on(Arc::new(tempfile::tempdir().expect("a temporary directory")), settings, log.into()).await
     }
 
+    /// As [`Self::logging_to`], its data in memory, as others use the disk.
+    pub async fn in_memory_logging_to(log: &Path, settings: &[(&str, &str)]) -> Self {
+        let memory = Path::new("/dev/shm");
+        let data = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
+        let log = std::fs::File::create(log).expect("a log file");
+        Self::on(Arc::new(data.expect("a temporary directory")), settings, log.into()).await
+    }
+
     /// Another instance on the data of this one.
     pub async fn another(&self) -> Self {
         self.another_with(&[]).await
@@ -83,6 +92,12 @@ impl Service {
     /// Another instance on the data of this one, with settings.
     pub async fn another_with(&self, settings: &[(&str, &str)]) -> Self {
         Self::on(Arc::clone(&self.data), settings, Stdio::inherit()).await
+    }
+
+    /// Another instance on the data of this one, with settings, its log in a file.
+    pub async fn another_logging_to(&self, log: &Path, settings: &[(&str, &str)]) -> Self {
+        let log = std::fs::File::create(log).expect("a log file");
+        Self::on(Arc::clone(&self.data), settings, log.into()).await
     }
 
     /// A gateway on data of its own, with arguments and settings.

@@ -12,7 +12,10 @@ use std::{
 use fastrand::Rng;
 
 use super::{Bounds, Decision, Ending, Gate, Group};
-use crate::admission::{QUEUE_DEADLINE, lanes::Kind};
+use crate::{
+    admission::{QUEUE_DEADLINE, lanes::Kind},
+    throttle::Network,
+};
 
 /// How chance falls in each run.
 const SEEDS: std::ops::Range<u64> = 0..2;
@@ -153,7 +156,8 @@ impl Simulation {
         self.outcomes[phase].offered[shard] += 1;
         let lane = self.gate.lane(Some(SHARDS[shard]));
         let request = Request { phase, shard, arrived: self.now, admitted: self.now, step: 0 };
-        match self.gate.offer(lane, self.begun + self.now, || id) {
+        let group = Group { lane, kind: Kind::Read, client: Network::Unknown };
+        match self.gate.offer(group, self.begun + self.now, || id) {
             Decision::Admitted => {
                 self.requests.insert(id, request);
                 self.take_core(Some(id));
@@ -221,7 +225,9 @@ impl Simulation {
         self.outcomes[phase].goodput += 1.0;
         let ending = Ending { took: Some(self.now - request.admitted), ..Ending::default() };
         let lane = self.gate.lane(Some(SHARDS[request.shard]));
-        for next in self.gate.finish(Group { lane, kind: Kind::Read }, ending, self.begun + self.now) {
+        for next in
+            self.gate.finish(Group { lane, kind: Kind::Read, client: Network::Unknown }, ending, self.begun + self.now)
+        {
             let waiting = self.requests.get_mut(&next).expect("it waits");
             waiting.admitted = self.now;
             self.take_core(Some(next));

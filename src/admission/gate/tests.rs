@@ -16,16 +16,19 @@ fn served(took: Duration) -> Ending {
 }
 
 fn group(lane: usize) -> Group {
-    Group { lane, kind: Kind::Read }
+    Group { lane, kind: Kind::Read, client: Network::Unknown }
 }
 
 #[test]
 fn who_comes_when_the_gate_is_full_waits_and_is_let_in_when_one_ends() {
     let mut gate = gate(2.0);
-    assert_eq!([gate.offer(0, now(), || 1), gate.offer(0, now(), || 2)], [Decision::Admitted, Decision::Admitted]);
+    assert_eq!(
+        [gate.offer(group(0), now(), || 1), gate.offer(group(0), now(), || 2)],
+        [Decision::Admitted, Decision::Admitted]
+    );
     assert!(
-        matches!(gate.offer(0, now(), || 3), Decision::Waits(_))
-            && matches!(gate.offer(0, now(), || 4), Decision::Waits(_))
+        matches!(gate.offer(group(0), now(), || 3), Decision::Waits(_))
+            && matches!(gate.offer(group(0), now(), || 4), Decision::Waits(_))
     );
     assert_eq!(gate.finish(group(0), served(MS), now()), [3]);
     assert_eq!(gate.finish(group(0), served(MS), now()), [4]);
@@ -37,13 +40,16 @@ fn who_comes_when_the_gate_is_full_waits_and_is_let_in_when_one_ends() {
 #[test]
 fn the_queue_is_bounded_and_whoever_is_not_served_is_counted() {
     let mut gate = gate(1.0);
-    assert_eq!(gate.offer(0, now(), || 0), Decision::Admitted);
+    assert_eq!(gate.offer(group(0), now(), || 0), Decision::Admitted);
     let mut tickets = Vec::new();
     for number in 0..QUEUE_LEAST as u32 {
-        let Decision::Waits(ticket) = gate.offer(0, now(), || number) else { panic!("the queue has room") };
+        let Decision::Waits(ticket) = gate.offer(group(0), now(), || number) else { panic!("the queue has room") };
         tickets.push(ticket);
     }
-    assert_eq!([gate.offer(0, now(), || 1000), gate.offer(0, now(), || 1001)], [Decision::Refused, Decision::Refused]);
+    assert_eq!(
+        [gate.offer(group(0), now(), || 1000), gate.offer(group(0), now(), || 1001)],
+        [Decision::Refused, Decision::Refused]
+    );
     assert_eq!((gate.counts().shed, gate.counts().waiting), (2, QUEUE_LEAST));
     gate.abandon(tickets[1]);
     gate.abandon(tickets[1]);
@@ -58,14 +64,14 @@ fn the_queue_is_bounded_and_whoever_is_not_served_is_counted() {
 #[test]
 fn one_sweeps_as_long_as_anybody_waits() {
     let (mut gate, start) = (gate(1.0), now());
-    assert_eq!(gate.offer(0, start, || 0), Decision::Admitted);
+    assert_eq!(gate.offer(group(0), start, || 0), Decision::Admitted);
     assert!(!gate.begin_to_sweep());
-    assert!(matches!(gate.offer(0, start, || 1), Decision::Waits(_)));
+    assert!(matches!(gate.offer(group(0), start, || 1), Decision::Waits(_)));
     assert!(gate.begin_to_sweep() && !gate.begin_to_sweep());
     assert_eq!(gate.sweep(start), (vec![], Some(start + QUEUE_DEADLINE)));
     assert!(!gate.begin_to_sweep());
     assert_eq!(gate.sweep(start + QUEUE_DEADLINE), (vec![1], None));
-    assert!(matches!(gate.offer(0, start, || 2), Decision::Waits(_)));
+    assert!(matches!(gate.offer(group(0), start, || 2), Decision::Waits(_)));
     assert!(gate.begin_to_sweep());
 }
 
@@ -74,12 +80,12 @@ fn a_shard_that_may_hang_leaves_places_for_the_others() {
     let mut gate = gate(8.0);
     let [first, second, third] = ["a", "b", "c"].map(|shard| gate.lane(Some(shard)));
     assert_eq!(gate.lane(Some("b")), second);
-    let hung = (0..100).filter(|&number| gate.offer(third, now(), || number) == Decision::Admitted).count();
+    let hung = (0..100).filter(|&number| gate.offer(group(third), now(), || number) == Decision::Admitted).count();
     assert_eq!((hung, gate.counts().waiting), (4, QUEUE_LEAST / 2));
     for lane in [first, second, 0, first] {
-        assert_eq!(gate.offer(lane, now(), || 0), Decision::Admitted);
+        assert_eq!(gate.offer(group(lane), now(), || 0), Decision::Admitted);
     }
-    assert!(matches!(gate.offer(first, now(), || 200), Decision::Waits(_)));
+    assert!(matches!(gate.offer(group(first), now(), || 200), Decision::Waits(_)));
     assert_eq!(gate.finish(group(first), served(MS), now()), [200], "not one of the shard that hangs");
 }
 
@@ -87,21 +93,21 @@ fn a_shard_that_may_hang_leaves_places_for_the_others() {
 fn who_needs_a_shard_that_hangs_is_refused_at_once_and_takes_no_place_from_the_others() {
     let (mut gate, start) = (gate(8.0), now());
     let [first, third] = ["a", "c"].map(|shard| gate.lane(Some(shard)));
-    (0..6).for_each(|number| assert_eq!(gate.offer(third, start, || number), Decision::Admitted));
-    assert!(matches!(gate.offer(third, start, || 6), Decision::Waits(_)));
+    (0..6).for_each(|number| assert_eq!(gate.offer(group(third), start, || number), Decision::Admitted));
+    assert!(matches!(gate.offer(group(third), start, || 6), Decision::Waits(_)));
     let later = start + QUEUE_DEADLINE + MS;
-    assert_eq!(gate.offer(third, later, || 7), Decision::Refused);
-    (0..8).for_each(|number| assert_eq!(gate.offer(0, later, || number), Decision::Admitted));
-    assert!(matches!(gate.offer(first, later, || 8), Decision::Waits(_)));
+    assert_eq!(gate.offer(group(third), later, || 7), Decision::Refused);
+    (0..8).for_each(|number| assert_eq!(gate.offer(group(0), later, || number), Decision::Admitted));
+    assert!(matches!(gate.offer(group(first), later, || 8), Decision::Waits(_)));
     assert!(gate.finish(group(third), served(MS), later).is_empty(), "its others compete again");
-    assert!(matches!(gate.offer(third, later, || 8), Decision::Waits(_)), "once one is served it hangs no more");
+    assert!(matches!(gate.offer(group(third), later, || 8), Decision::Waits(_)), "once one is served it hangs no more");
 }
 
 #[test]
 fn the_only_shard_may_have_all_places() {
     let mut gate = gate(8.0);
     let only = gate.lane(Some("a"));
-    assert!((0..8).all(|number| gate.offer(only, now(), || number) == Decision::Admitted));
+    assert!((0..8).all(|number| gate.offer(group(only), now(), || number) == Decision::Admitted));
 }
 
 #[test]
@@ -114,7 +120,7 @@ fn what_was_not_served_says_nothing_and_what_was_refused_behind_lowers_the_limit
     let mut at = now();
     let mut round = |gate: &mut Gate<u32>, ending: Ending| {
         at += WINDOW;
-        (0..60).for_each(|number| assert_eq!(gate.offer(0, now(), || number), Decision::Admitted));
+        (0..60).for_each(|number| assert_eq!(gate.offer(group(0), now(), || number), Decision::Admitted));
         (0..60).for_each(|_| drop(gate.finish(group(0), ending, at)));
         gate.counts().limit
     };
@@ -126,12 +132,12 @@ fn what_was_not_served_says_nothing_and_what_was_refused_behind_lowers_the_limit
 #[test]
 fn a_pause_gives_the_place_away_and_going_on_needs_none() {
     let mut gate = gate(1.0);
-    assert_eq!(gate.offer(0, now(), || 1), Decision::Admitted);
-    assert!(matches!(gate.offer(0, now(), || 2), Decision::Waits(_)));
-    assert_eq!(gate.pause(0, now()), [2]);
-    gate.resume(0);
+    assert_eq!(gate.offer(group(0), now(), || 1), Decision::Admitted);
+    assert!(matches!(gate.offer(group(0), now(), || 2), Decision::Waits(_)));
+    assert_eq!(gate.pause(group(0), now()), [2]);
+    gate.resume(group(0));
     assert_eq!(gate.counts().in_flight, 2);
-    gate.pause(0, now());
+    gate.pause(group(0), now());
     let paused = Ending { paused: true, ..Ending::default() };
     assert!(gate.finish(group(0), paused, now()).is_empty());
     assert!(gate.finish(group(0), served(MS), now()).is_empty());
@@ -142,4 +148,28 @@ fn a_pause_gives_the_place_away_and_going_on_needs_none() {
 fn refusals_are_told_of_once_in_a_while() {
     let (mut gate, now) = (gate(1.0), now());
     assert!(gate.tell(now).is_some() && gate.tell(now + TELL / 2).is_none() && gate.tell(now + TELL).is_some());
+}
+
+#[test]
+fn a_client_that_fills_the_queue_neither_refuses_nor_delays_another() {
+    let other = Group { client: Network::V4(std::net::Ipv4Addr::LOCALHOST), ..group(0) };
+    let mut gate = gate(1.0);
+    assert_eq!(gate.offer(group(0), now(), || 0), Decision::Admitted);
+    let of_one = (1..100).filter(|&number| gate.offer(group(0), now(), || number) != Decision::Refused).count();
+    assert_eq!(of_one, QUEUE_LEAST);
+    assert!(matches!(gate.offer(other, now(), || 1000), Decision::Waits(_)));
+    let entered: Vec<u32> = (0..2).flat_map(|_| gate.finish(group(0), served(MS), now())).collect();
+    assert_eq!(entered, [2, 1000], "the first of the one gave way");
+    let counts = gate.counts();
+    assert_eq!(counts.offered, counts.admitted + counts.shed + counts.waiting as u64);
+}
+
+#[test]
+fn a_client_that_takes_every_place_leaves_some_to_others() {
+    let (mut gate, other) = (gate(32.0), Group { client: Network::V4(std::net::Ipv4Addr::LOCALHOST), ..group(0) });
+    let taken = (0..40).filter(|&number| gate.offer(group(0), now(), || number) == Decision::Admitted).count();
+    assert_eq!(taken, 30);
+    assert_eq!(gate.offer(other, now(), || 100), Decision::Admitted);
+    assert!(gate.finish(other, served(MS), now()).is_empty(), "what was the other's is not for who has most");
+    assert_eq!(gate.finish(group(0), served(MS), now()), [30]);
 }
