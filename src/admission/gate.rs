@@ -6,7 +6,7 @@
 //! where requests go on that had paused.
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
+    collections::{HashMap, HashSet, hash_map::Entry},
     time::{Duration, Instant},
 };
 
@@ -14,7 +14,7 @@ use foldhash::fast::RandomState;
 
 use super::{
     QUEUE_DEADLINE,
-    lanes::{Group, Lanes, open_to},
+    lanes::{Group, Lanes, kept_of, open_to},
     limit::{Bounds, Limit, Window},
     queue::{Queue, Ticket},
     stats::Counts,
@@ -62,6 +62,8 @@ pub(super) struct Gate<W> {
     in_flight: usize,
     /// How many of them are whose.
     held: HashMap<Network, usize, RandomState>,
+    /// Clients that held nothing and were let in though there was no place; until they hold nothing again.
+    guests: HashSet<Network, RandomState>,
     queue: Queue<W>,
     /// Whether somebody sweeps the queue.
     swept: bool,
@@ -88,6 +90,7 @@ impl<W> Gate<W> {
             lanes: Lanes::new(),
             in_flight: 0,
             held: HashMap::default(),
+            guests: HashSet::default(),
             queue: Queue::new(),
             swept: false,
             counts: Counts::default(),
@@ -117,6 +120,12 @@ impl<W> Gate<W> {
         let (limit, own) = (self.limit.get(), self.held_by(client));
         if self.lanes.has_room(lane, limit, own) {
             self.counts.admitted += 1;
+            self.enter(group);
+            return Decision::Admitted;
+        }
+        if own == 0 && !self.lanes.hangs(lane) && self.guests.len() < kept_of(limit).max(1) {
+            self.counts.admitted += 1;
+            self.guests.insert(client);
             self.enter(group);
             return Decision::Admitted;
         }
@@ -223,6 +232,7 @@ impl<W> Gate<W> {
             *held.get_mut() -= 1;
             if *held.get() == 0 {
                 held.remove();
+                self.guests.remove(&group.client);
             }
         }
         self.lanes.exit(group.lane);

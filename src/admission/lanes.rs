@@ -86,6 +86,11 @@ impl Lanes {
         self.competing
     }
 
+    /// Whether a lane was found full, and nothing of it served, for long.
+    pub(super) fn hangs(&self, lane: usize) -> bool {
+        self.lanes[lane].hung
+    }
+
     /// How much of a whole one lane may have: a shard nearly twice its share, so that the others go on when it hangs.
     pub(super) fn part(&self, lane: usize, whole: usize) -> usize {
         let shards = self.lanes.len() - 1;
@@ -152,9 +157,15 @@ impl Lanes {
     }
 }
 
+/// How many of `whole` places are kept for clients that hold fewer. When the limit falls these may be taken already, so as many
+/// clients that hold nothing are let in above it.
+pub(super) fn kept_of(whole: usize) -> usize {
+    whole / KEPT_SHARE
+}
+
 /// How many of `whole` places are for a client that holds `own`.
 pub(super) fn open_to(whole: usize, own: usize) -> usize {
-    let kept = whole / KEPT_SHARE;
+    let kept = kept_of(whole);
     if own < kept { whole } else { whole - kept }
 }
 

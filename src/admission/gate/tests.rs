@@ -19,6 +19,10 @@ fn group(lane: usize) -> Group {
     Group { lane, kind: Kind::Read, client: Network::Unknown }
 }
 
+fn client(number: u8) -> Group {
+    Group { client: Network::V4([192, 0, 2, number].into()), ..group(0) }
+}
+
 #[test]
 fn who_comes_when_the_gate_is_full_waits_and_is_let_in_when_one_ends() {
     let mut gate = gate(2.0);
@@ -152,12 +156,14 @@ fn refusals_are_told_of_once_in_a_while() {
 
 #[test]
 fn a_client_that_fills_the_queue_neither_refuses_nor_delays_another() {
-    let other = Group { client: Network::V4(std::net::Ipv4Addr::LOCALHOST), ..group(0) };
+    let [other, guest] = [client(1), client(2)];
     let mut gate = gate(1.0);
     assert_eq!(gate.offer(group(0), now(), || 0), Decision::Admitted);
+    assert_eq!(gate.offer(guest, now(), || 0), Decision::Admitted);
     let of_one = (1..100).filter(|&number| gate.offer(group(0), now(), || number) != Decision::Refused).count();
     assert_eq!(of_one, QUEUE_LEAST);
     assert!(matches!(gate.offer(other, now(), || 1000), Decision::Waits(_)));
+    assert!(gate.finish(guest, served(MS), now()).is_empty());
     let entered: Vec<u32> = (0..2).flat_map(|_| gate.finish(group(0), served(MS), now())).collect();
     assert_eq!(entered, [2, 1000], "the first of the one gave way");
     let counts = gate.counts();
@@ -166,10 +172,24 @@ fn a_client_that_fills_the_queue_neither_refuses_nor_delays_another() {
 
 #[test]
 fn a_client_that_takes_every_place_leaves_some_to_others() {
-    let (mut gate, other) = (gate(32.0), Group { client: Network::V4(std::net::Ipv4Addr::LOCALHOST), ..group(0) });
+    let (mut gate, other) = (gate(32.0), client(1));
     let taken = (0..40).filter(|&number| gate.offer(group(0), now(), || number) == Decision::Admitted).count();
     assert_eq!(taken, 30);
     assert_eq!(gate.offer(other, now(), || 100), Decision::Admitted);
     assert!(gate.finish(other, served(MS), now()).is_empty(), "what was the other's is not for who has most");
     assert_eq!(gate.finish(group(0), served(MS), now()), [30]);
+}
+
+#[test]
+fn a_client_that_holds_nothing_is_let_in_above_a_limit_that_has_fallen() {
+    let mut gate = gate(1.0);
+    let [one, other] = [client(1), client(2)];
+    assert_eq!(gate.offer(group(0), now(), || 0), Decision::Admitted);
+    // As many as there are after a limit of eight has fallen to one.
+    (0..7).for_each(|_| gate.resume(group(0)));
+    assert_eq!(gate.offer(one, now(), || 1), Decision::Admitted);
+    assert!(matches!(gate.offer(one, now(), || 2), Decision::Waits(_)), "it holds one");
+    assert!(matches!(gate.offer(other, now(), || 3), Decision::Waits(_)), "one at a time");
+    assert!(gate.finish(one, served(MS), now()).is_empty());
+    assert_eq!(gate.offer(client(3), now(), || 4), Decision::Admitted, "the next one");
 }
