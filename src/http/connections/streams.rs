@@ -23,11 +23,14 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for StreamExecutor {
             return;
         };
         let (connection, ahead) = (Arc::clone(&self.0), self.0.streams_ahead());
+        // Not in the task itself, which would have room for it several times over.
+        let stream = Box::pin(stream);
         tokio::spawn(async move {
             {
                 // Dropped at the end: that resets a stream which has not ended.
-                let mut stream = pin!(async {
-                    let (mut turn, mut stream) = (connection.turn(ahead).await, pin!(stream));
+                let mut stream = stream;
+                let mut in_turn = pin!(async {
+                    let mut turn = connection.turn(ahead).await;
                     poll_fn(|cx: &mut Context<'_>| {
                         let polled = stream.as_mut().poll(cx);
                         if exchange.is_answered() {
@@ -41,7 +44,7 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for StreamExecutor {
                     if exchange.poll_cancelled(cx.waker()) {
                         return Poll::Ready(());
                     }
-                    stream.as_mut().poll(cx)
+                    in_turn.as_mut().poll(cx)
                 })
                 .await;
             }

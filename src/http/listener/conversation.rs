@@ -15,7 +15,6 @@ use axum::{
     http::{HeaderValue, Request, Response, StatusCode, Version, header},
     response::IntoResponse,
 };
-use futures_util::future::Either;
 use http_body_util::BodyExt;
 use hyper::{
     body::{Body, Incoming},
@@ -79,17 +78,23 @@ impl Conversation {
             heard.notify_one();
             let exchange = connection.begin(request.version() == Version::HTTP_2);
             let expects_continue = request.headers().contains_key(header::EXPECT);
-            let answer = if let Some(refusal) = refusal(&request, &connection, &policy) {
-                Either::Right(std::future::ready(Ok(refusal)))
+            // The service is called once it is the request's turn: what it makes is large, and a client can send many at once.
+            let asked = if let Some(refusal) = refusal(&request, &connection, &policy) {
+                Err(refusal)
             } else {
                 request.extensions_mut().insert(ConnectInfo(peer));
                 request.extensions_mut().insert(timer.clone());
-                let request = request.map(|body| ClientBody::new(body, Arc::clone(&exchange)));
-                // Which is ready at any time, as it holds nothing back.
-                Either::Left(service.clone().call(request))
+                Ok((service.clone(), request.map(|body| ClientBody::new(body, Arc::clone(&exchange)))))
             };
             async move {
-                let Ok(mut response) = answer.await;
+                let mut response = match asked {
+                    Ok((mut service, request)) => {
+                        // Which is ready at any time, as it holds nothing back.
+                        let Ok(response) = service.call(request).await;
+                        response
+                    }
+                    Err(refusal) => refusal,
+                };
                 // One that waits to be told to go on has sent nothing.
                 if let Some(unread) = exchange.take_unread().filter(|_| !expects_continue) {
                     // Closed with bytes unread, the connection is reset, and the client may never see the response.
