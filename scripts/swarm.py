@@ -3,6 +3,7 @@ and that never read a response. A connection that ends is opened again, as long 
 
 import collections
 import itertools
+import random
 import re
 import resource
 import selectors
@@ -109,14 +110,14 @@ class Asker(Peer):
 
 
 class Holder(Peer):
-    """Sends something, and then at most a byte a second, or nothing."""
+    """Sends something, and then at most a byte a second, or nothing; each at its own moment of the second."""
 
     def __init__(self, counts, start, bytes_after=b""):
         super().__init__(counts)
         self.start, self.bytes_after = start, bytes_after
 
     def begin(self):
-        self.unsent, self.rest, self.due = self.start, iter(self.bytes_after), self.opened_at + 1
+        self.unsent, self.rest, self.due = self.start, iter(self.bytes_after), self.opened_at + random.uniform(0.5, 1.5)
 
     def take(self, piece):
         if piece.startswith(b"HTTP/1.1 "):
