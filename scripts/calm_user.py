@@ -50,8 +50,16 @@ def answers(habits, seconds):
                 break
             begun = time.monotonic()
             try:
-                client = client or Client(habit.port, PATIENCE, habit.source)
-                status = client.raw(method, path, body, token, address)[0]
+                kept, client = client, client or Client(habit.port, PATIENCE, habit.source)
+                try:
+                    status = client.raw(method, path, body, token, address)[0]
+                except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError):
+                    # As every HTTP client does: a kept connection may be closed while a request is on its way.
+                    if not kept or method != "GET":
+                        raise
+                    client.connection.close()
+                    client = Client(habit.port, PATIENCE, habit.source)
+                    status = client.raw(method, path, body, token, address)[0]
             except (OSError, http.client.HTTPException):
                 status = 0
             rows.append((habit.name, status, (time.monotonic() - begun) * 1000))

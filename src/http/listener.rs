@@ -36,6 +36,10 @@ use crate::{
 /// How long to wait after a failed accept: it fails when descriptors run out, and would fail again at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// So many connections are accepted before what else there is to do is done: a thousand that come at once are as many heads of
+/// requests, and all others would wait for the last of them.
+const ACCEPTED_AT_ONCE: u32 = 16;
+
 /// A bound address and what is served there.
 #[derive(Debug)]
 pub(crate) struct Listener<S> {
@@ -98,7 +102,13 @@ pub(crate) async fn serve<S: Served<B>, B: SentBody>(
     stop: CancellationToken,
 ) {
     let (tasks, closing) = (TaskTracker::new(), Arc::new(Closing::default()));
+    let mut accepted_at_once = 0;
     loop {
+        accepted_at_once += 1;
+        if accepted_at_once > ACCEPTED_AT_ONCE {
+            accepted_at_once = 1;
+            tokio::task::yield_now().await;
+        }
         let accept = async {
             let descriptor = policy.connections.descriptor().await;
             (listener.listener.accept().await, descriptor)

@@ -17,9 +17,10 @@ use crate::http::{
     problem::{Delayed, ProblemKind},
 };
 
-/// How long the refusals of one connection are apart, and how long one is kept at most.
+/// How long the refusals of one connection are apart, at least, and the longest that is asked of one; up to twice as long in
+/// all, by chance: a thousand that were made at once are not to be sent, and asked for again, at once.
 const INTERVAL: Duration = Duration::from_millis(100);
-const MAX_DELAY: Duration = Duration::from_millis(500);
+const MAX_DELAY: Duration = Duration::from_millis(250);
 
 /// The largest body of a refusal, in bytes.
 const MAX_BODY: u64 = 16 * 1024;
@@ -39,6 +40,7 @@ pub(super) async fn delay<B: SentBody>(response: Response<B>, exchange: &Exchang
     let Ok(body) = body.collect().await else {
         return middleware::complete(ProblemKind::BadGateway.into_response()).map(B::from);
     };
-    tokio::time::sleep(MAX_DELAY.min(INTERVAL * u32::try_from(waiting).unwrap_or(u32::MAX))).await;
+    let least = MAX_DELAY.min(INTERVAL * u32::try_from(waiting).unwrap_or(u32::MAX));
+    tokio::time::sleep(least.mul_f64(1.0 + fastrand::f64())).await;
     Response::from_parts(head, B::from(Body::from(body.to_bytes())))
 }
