@@ -191,13 +191,15 @@ class Staller(Peer):
 
 
 def attack(port, sources, peers, ready, stop):
-    """Runs until `stop`; returns what the peers counted. `peers` makes them from their counter."""
+    """Runs until `stop`; returns what the peers counted. `peers` makes them from their counter. It is `ready` once all have
+    sent what they begin with, or for a second have had more to send."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     counts, selector = collections.Counter(), selectors.DefaultSelector()
     peers, addresses = peers(counts), itertools.cycle(sources)
     closed = collections.deque((0.0, peer) for peer in peers)
-    end, ticked, unused = time.monotonic() + MAX_SECONDS, 0.0, len(peers)
+    started, ticked, unused = time.monotonic(), 0.0, len(peers)
+    end = started + MAX_SECONDS
     counts["oldest"] = 0.0
 
     def close(peer):
@@ -213,7 +215,7 @@ def attack(port, sources, peers, ready, stop):
             peer.open(port, next(addresses))
             selector.register(peer.connection, selectors.EVENT_READ | selectors.EVENT_WRITE, peer)
             unused -= 1
-        if unused <= 0:
+        if unused <= 0 and not ready.is_set() and (now > started + 1 or not any(peer.unsent for peer in peers)):
             ready.set()
         if now >= ticked + TICK:
             ticked = now
