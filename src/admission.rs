@@ -27,6 +27,7 @@
 //! Everything but this file and `permit` is without I/O or a clock, and simulated in `gate/simulation`.
 
 mod gate;
+mod held;
 mod lanes;
 mod latency;
 mod limit;

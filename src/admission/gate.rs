@@ -6,14 +6,13 @@
 //! where requests go on that had paused.
 
 use std::{
-    collections::{HashMap, HashSet, hash_map::Entry},
+    collections::HashSet,
     time::{Duration, Instant},
 };
 
-use foldhash::fast::RandomState;
-
 use super::{
     QUEUE_DEADLINE,
+    held::Held,
     lanes::{Group, Lanes, kept_of, open_to},
     limit::{Bounds, Limit, Window},
     queue::{Queue, Ticket},
@@ -60,10 +59,9 @@ pub(super) struct Gate<W> {
     limit: Limit,
     lanes: Lanes,
     in_flight: usize,
-    /// How many of them are whose.
-    held: HashMap<Network, usize, RandomState>,
+    held: Held,
     /// Clients that held nothing and were let in though there was no place; until they hold nothing again.
-    guests: HashSet<Network, RandomState>,
+    guests: HashSet<Network>,
     queue: Queue<W>,
     /// Whether somebody sweeps the queue.
     swept: bool,
@@ -89,8 +87,8 @@ impl<W> Gate<W> {
             limit: Limit::new(start, bounds),
             lanes: Lanes::new(),
             in_flight: 0,
-            held: HashMap::default(),
-            guests: HashSet::default(),
+            held: Held::new(),
+            guests: HashSet::new(),
             queue: Queue::new(),
             swept: false,
             counts: Counts::default(),
@@ -117,7 +115,7 @@ impl<W> Gate<W> {
     pub(super) fn offer(&mut self, group: Group, now: Instant, waiter: impl FnOnce() -> W) -> Decision {
         self.counts.offered += 1;
         let Group { lane, client, .. } = group;
-        let (limit, own) = (self.limit.get(), self.held_by(client));
+        let (limit, own) = (self.limit.get(), self.held.of(client));
         if self.lanes.has_room(lane, limit, own) {
             self.counts.admitted += 1;
             self.enter(group);
@@ -213,14 +211,9 @@ impl<W> Gate<W> {
         }
     }
 
-    /// How many places a client holds.
-    fn held_by(&self, client: Network) -> usize {
-        self.held.get(&client).copied().unwrap_or_default()
-    }
-
     fn enter(&mut self, group: Group) {
         self.in_flight += 1;
-        *self.held.entry(group.client).or_default() += 1;
+        self.held.enter(group.client);
         self.lanes.enter(group.lane);
         self.peak = self.peak.max(self.in_flight);
         self.competing = self.competing.max(self.lanes.competing());
@@ -228,12 +221,8 @@ impl<W> Gate<W> {
 
     fn exit(&mut self, group: Group) {
         self.in_flight -= 1;
-        if let Entry::Occupied(mut held) = self.held.entry(group.client) {
-            *held.get_mut() -= 1;
-            if *held.get() == 0 {
-                held.remove();
-                self.guests.remove(&group.client);
-            }
+        if self.held.exit(group.client) && !self.guests.is_empty() {
+            self.guests.remove(&group.client);
         }
         self.lanes.exit(group.lane);
     }
@@ -241,9 +230,9 @@ impl<W> Gate<W> {
     fn let_in(&mut self, now: Instant) -> Vec<W> {
         let mut entered = Vec::new();
         let limit = self.limit.get();
-        while let Some((group, waiter)) = self.queue.pop(now, |lane, client| {
-            self.lanes.has_room(lane, limit, self.held.get(&client).copied().unwrap_or_default())
-        }) {
+        while let Some((group, waiter)) =
+            self.queue.pop(now, |lane, client| self.lanes.has_room(lane, limit, self.held.of(client)))
+        {
             self.counts.admitted += 1;
             self.enter(group);
             entered.push(waiter);

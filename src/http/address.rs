@@ -32,6 +32,9 @@ impl From<Unreadable> for Problem {
 /// anyone may have written, and it is not read.
 pub fn of_client(peer: IpAddr, headers: &HeaderMap, trusted: &Networks) -> Result<IpAddr, Unreadable> {
     let mut address = peer.to_canonical();
+    if !trusted.contain(address) {
+        return Ok(address);
+    }
     let mut elements = headers
         .get_all(X_FORWARDED_FOR)
         .iter()

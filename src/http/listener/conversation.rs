@@ -15,6 +15,7 @@ use axum::{
     http::{HeaderValue, Request, Response, StatusCode, Version, header},
     response::IntoResponse,
 };
+use futures_util::future::Either;
 use http_body_util::BodyExt;
 use hyper::{
     body::{Body, Incoming},
@@ -78,23 +79,24 @@ impl Conversation {
             heard.notify_one();
             let exchange = connection.begin(request.version() == Version::HTTP_2);
             let expects_continue = request.headers().contains_key(header::EXPECT);
-            // The service is called once it is the request's turn: what it makes is large, and a client can send many at once.
-            let asked = if let Some(refusal) = refusal(&request, &connection, &policy) {
-                Err(refusal)
+            let answer = if let Some(refusal) = refusal(&request, &connection, &policy) {
+                Either::Left(std::future::ready(Ok(refusal)))
             } else {
+                let is_http2 = request.version() == Version::HTTP_2;
                 request.extensions_mut().insert(ConnectInfo(peer));
                 request.extensions_mut().insert(timer.clone());
-                Ok((service.clone(), request.map(|body| ClientBody::new(body, Arc::clone(&exchange)))))
+                let request = request.map(|body| ClientBody::new(body, Arc::clone(&exchange)));
+                // Which is ready at any time, as it holds nothing back.
+                let mut service = service.clone();
+                Either::Right(if is_http2 {
+                    // What serves a request is large, so a stream's is made once it has its turn.
+                    Either::Left(Box::pin(async move { service.call(request).await }))
+                } else {
+                    Either::Right(service.call(request))
+                })
             };
             async move {
-                let mut response = match asked {
-                    Ok((mut service, request)) => {
-                        // Which is ready at any time, as it holds nothing back.
-                        let Ok(response) = service.call(request).await;
-                        response
-                    }
-                    Err(refusal) => refusal,
-                };
+                let Ok(mut response) = answer.await;
                 // One that waits to be told to go on has sent nothing.
                 if let Some(unread) = exchange.take_unread().filter(|_| !expects_continue) {
                     // Closed with bytes unread, the connection is reset, and the client may never see the response.
