@@ -78,7 +78,7 @@ impl Conversation {
         let service = service_fn(move |mut request: Request<Incoming>| {
             heard.notify_one();
             let exchange = connection.begin(request.version() == Version::HTTP_2);
-            let expects_continue = request.headers().contains_key(header::EXPECT);
+            let expects_continue = !request.body().is_end_stream() && request.headers().contains_key(header::EXPECT);
             let answer = if let Some(refusal) = refusal(&request, &connection, &policy) {
                 Either::Left(std::future::ready(Ok(refusal)))
             } else {
@@ -96,17 +96,15 @@ impl Conversation {
                 })
             };
             async move {
-                let Ok(mut response) = answer.await;
+                let Ok(response) = answer.await;
                 // One that waits to be told to go on has sent nothing.
-                if let Some(unread) = exchange.take_unread().filter(|_| !expects_continue) {
-                    // Closed with bytes unread, the connection is reset, and the client may never see the response.
-                    discard(unread, &exchange).await;
-                }
+                let unread = exchange.take_unread().filter(|_| !expects_continue);
                 // Others are on a proxy's connection too; a gateway delays them itself.
-                if is_delayed(&response) && !is_trusted {
-                    response = Box::pin(delay(response, &exchange)).await;
+                let is_delayed = is_delayed(&response) && !is_trusted;
+                if unread.is_none() && !is_delayed {
+                    return Ok::<_, Infallible>(Outgoing::response(response, exchange));
                 }
-                Ok::<_, Infallible>(Outgoing::response(response, exchange))
+                Ok(Box::pin(hold_back(response, unread, is_delayed, exchange)).await)
             }
         });
         // hyper would wait for ever, and whatever the response holds with it.
@@ -170,6 +168,21 @@ impl Conversation {
             .keep_alive_interval(Some(Duration::from_secs(30)));
         builder
     }
+}
+
+/// The response once `unread` has been read, and after its delay.
+async fn hold_back<B: SentBody>(
+    response: Response<B>,
+    unread: Option<Incoming>,
+    is_delayed: bool,
+    exchange: Arc<Exchange>,
+) -> Response<Outgoing<B>> {
+    if let Some(unread) = unread {
+        // Closed with bytes unread, the connection is reset, and the client may never see the response.
+        discard(unread, &exchange).await;
+    }
+    let response = if is_delayed { delay(response, &exchange).await } else { response };
+    Outgoing::response(response, exchange)
 }
 
 /// Reads on what nobody wants, within bounds.
