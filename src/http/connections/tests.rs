@@ -311,8 +311,7 @@ async fn order(is_trusted: bool) -> Vec<usize> {
     while begun.lock().expect("no panic").len() <= STREAMS {
         tokio::task::yield_now().await;
     }
-    let order = begun.lock().expect("no panic").clone();
-    order
+    begun.lock().expect("no panic").clone()
 }
 
 #[tokio::test]
