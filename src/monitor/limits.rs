@@ -10,6 +10,7 @@ use crate::clock::Timestamp;
 /// A resource that has a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = LimitedResource)]
 pub enum Resource {
     /// Processor time.
     Cpu,
