@@ -146,8 +146,8 @@ impl Throttle {
         self.charge_buckets(|limits| limits.check(name, address, checks)).await
     }
 
-    /// Charges one login, for which a password is checked `checks` times, as `name` from `address` for whatever becomes of it. To charge a success only afterwards would let
-    /// as many parallel logins slip by as there are.
+    /// Charges one login as `name` from `address`, for which a password is checked `checks` times, for whatever becomes of it.
+    /// If a success were charged only afterwards, any number of parallel logins would slip by.
     pub async fn charge_login(
         &self,
         name: &str,

@@ -22,28 +22,34 @@ pub(super) const REAP: &str =
 impl ThrottleStore for SqliteSharedStore {
     async fn charge(&self, buckets: &[Bucket], now: Timestamp) -> Result<Charge, StoreError> {
         let mut write = self.database.write(Durability::Relaxed).await?;
+        let (mut charged, mut impossible) = (Vec::with_capacity(buckets.len()), Vec::new());
         let mut longest: Option<(Duration, Bucket)> = None;
         for &bucket in buckets {
-            let charged = self.full_at(&mut write, &bucket, now).await? + bucket.interval * bucket.charges;
-            let wait = charged.since(latest(&bucket, now));
+            let (stored, latest) = (self.stored(&mut write, &bucket).await?, latest(&bucket, now));
+            let full_at = possible(stored, &bucket, now) + bucket.interval * bucket.charges;
+            let wait = full_at.since(latest);
             if wait > longest.map_or(Duration::ZERO, |(longest, _)| longest) {
                 longest = Some((wait, bucket));
             }
-            self.set_full_at(&mut write, &bucket, charged).await?;
+            if stored.is_some_and(|stored| stored > latest) {
+                impossible.push((bucket, latest));
+            }
+            charged.push((bucket, full_at));
         }
-        if let Some((retry_after, bucket)) = longest {
-            drop(write);
-            self.shorten(buckets, now).await?;
-            return Ok(Charge::Refused { retry_after, bucket });
+        // A refusal changes nothing but impossible times, which become those of empty buckets: they fill from now on.
+        for (bucket, full_at) in if longest.is_none() { &charged } else { &impossible } {
+            self.set_full_at(&mut write, bucket, *full_at).await?;
         }
-        write.commit().await?;
-        Ok(Charge::Accepted)
+        if longest.is_none() || !impossible.is_empty() {
+            write.commit().await?;
+        }
+        Ok(longest.map_or(Charge::Accepted, |(retry_after, bucket)| Charge::Refused { retry_after, bucket }))
     }
 
     async fn refund(&self, buckets: &[Bucket], now: Timestamp) -> Result<(), StoreError> {
         let mut write = self.database.write(Durability::Relaxed).await?;
         for bucket in buckets {
-            let full_at = self.full_at(&mut write, bucket, now).await?;
+            let full_at = possible(self.stored(&mut write, bucket).await?, bucket, now);
             let charges = (bucket.interval * bucket.charges).as_millis() as i64;
             let refunded = Timestamp::from_millis(full_at.millis() - charges);
             self.set_full_at(&mut write, bucket, refunded).await?;
@@ -57,35 +63,20 @@ fn latest(bucket: &Bucket, now: Timestamp) -> Timestamp {
     now + bucket.interval * bucket.burst
 }
 
+/// When a bucket is full again that is stored so; one whose time is impossible is empty.
+fn possible(stored: Option<Timestamp>, bucket: &Bucket, now: Timestamp) -> Timestamp {
+    stored.map_or(now, |stored| stored.clamp(now, latest(bucket, now)))
+}
+
 impl SqliteSharedStore {
-    async fn full_at(&self, write: &mut Write<'_>, bucket: &Bucket, now: Timestamp) -> Result<Timestamp, StoreError> {
+    /// When a bucket is full again, as it is stored.
+    async fn stored(&self, write: &mut Write<'_>, bucket: &Bucket) -> Result<Option<Timestamp>, StoreError> {
         let stored: Option<i64> = sqlx::query_scalar("SELECT full_at FROM throttle WHERE bucket = ?")
             .bind(bucket.key.as_slice())
             .fetch_optional(&mut ***write)
             .await
             .map_err(self.failed())?;
-        Ok(stored.map_or(now, |millis| Timestamp::from_millis(millis).clamp(now, latest(bucket, now))))
-    }
-
-    /// Stores for buckets with an impossible time that they are empty, so that they fill from `now` on.
-    async fn shorten(&self, buckets: &[Bucket], now: Timestamp) -> Result<(), StoreError> {
-        for bucket in buckets {
-            let (key, latest) = (bucket.key.as_slice(), latest(bucket, now).millis());
-            let is_impossible: Option<bool> = sqlx::query_scalar("SELECT full_at > ? FROM throttle WHERE bucket = ?")
-                .bind(latest)
-                .bind(key)
-                .fetch_optional(self.database.reader())
-                .await
-                .map_err(self.failed())?;
-            if is_impossible == Some(true) {
-                let mut write = self.database.write(Durability::Relaxed).await?;
-                let statement = "UPDATE throttle SET full_at = min(full_at, ?) WHERE bucket = ?";
-                let shorten = sqlx::query(statement).bind(latest).bind(key);
-                shorten.execute(&mut **write).await.map_err(self.failed())?;
-                write.commit().await?;
-            }
-        }
-        Ok(())
+        Ok(stored.map(Timestamp::from_millis))
     }
 
     async fn set_full_at(&self, write: &mut Write<'_>, bucket: &Bucket, full_at: Timestamp) -> Result<(), StoreError> {
