@@ -2,6 +2,7 @@
 //! shared by the processes of the machine.
 
 use std::{
+    collections::BTreeSet,
     fs, io,
     os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
@@ -240,7 +241,7 @@ async fn embedded_shards(settings: &Settings) -> Result<(Shards, Vec<Arc<Databas
     let configured = settings.placement_spec();
     let catalog = data.join("catalog.sqlite");
     let names = EMBEDDED_SHARDS.map(|id| format!("{id}.sqlite"));
-    refuse_missing_files(data, &catalog, &names).await?;
+    let noted = present_files(data, &catalog, &names).await?;
     let topology = topology::sqlite::load_or_create(&catalog, &configured).await?;
     let mut stores: Vec<(String, Arc<dyn ShardStore>)> = Vec::new();
     let mut files = Vec::new();
@@ -250,23 +251,27 @@ async fn embedded_shards(settings: &Settings) -> Result<(Shards, Vec<Arc<Databas
         files.push(Arc::clone(shard.database()));
         stores.push((id.to_owned(), Arc::new(shard)));
     }
-    topology::sqlite::note_files(&catalog, &names).await?;
+    if names.iter().any(|name| !noted.contains(name)) {
+        topology::sqlite::note_files(&catalog, &names).await?;
+    }
     let shards = Shards::new(stores);
     catalog::adopt(&shards, &topology, &configured)?;
     Ok((shards, files))
 }
 
-/// A shard's file that was there before, or the catalog beside one, must still be there: a new one would be empty.
-async fn refuse_missing_files(data: &Path, catalog: &Path, names: &[String]) -> Result<(), StartError> {
+/// The names of the files that were there before. A shard's file among them, or the catalog beside one, must still be there: a
+/// new one would be empty.
+async fn present_files(data: &Path, catalog: &Path, names: &[String]) -> Result<BTreeSet<String>, StartError> {
     // The catalog is made before the shards, also by a process that starts at the same time: so it is looked for last.
     let has_shards = names.iter().any(|name| data.join(name).exists());
     if !catalog.exists() {
-        return if has_shards { Err(StartError::MissingFile { path: catalog.to_owned() }) } else { Ok(()) };
+        let missing = || StartError::MissingFile { path: catalog.to_owned() };
+        return if has_shards { Err(missing()) } else { Ok(BTreeSet::new()) };
     }
     let noted = topology::sqlite::noted_files(catalog).await?;
-    match noted.into_iter().map(|name| data.join(name)).find(|path| !path.exists()) {
+    match noted.iter().map(|name| data.join(name)).find(|path| !path.exists()) {
         Some(path) => Err(StartError::MissingFile { path }),
-        None => Ok(()),
+        None => Ok(noted),
     }
 }
 
