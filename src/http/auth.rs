@@ -7,7 +7,7 @@ use std::{
 
 use axum::{
     extract::{ConnectInfo, FromRequestParts},
-    http::{HeaderMap, header, request::Parts},
+    http::{Extensions, HeaderMap, header, request::Parts},
 };
 
 use super::{
@@ -71,7 +71,7 @@ impl FromRequestParts<App> for Operator {
         if bearer(&parts.headers).is_some_and(|token| app.operator_tokens().accept(token)) {
             return Ok(Self(Actor::Operator));
         }
-        let address = address_of(parts, app)?;
+        let address = address_of(&parts.headers, &parts.extensions, app)?;
         let refuse = |actor, kind: ProblemKind| {
             app.guesses().count_missing();
             audit::record(audit::Kind::OperatorRefused, None, actor, address);
@@ -126,16 +126,20 @@ pub fn claimed_user(headers: &HeaderMap) -> Option<UserId> {
     bearer(headers).or_else(|| cookie::token(headers)).and_then(Token::parse_session).map(|token| token.user_id())
 }
 
-pub(super) fn address_of(parts: &Parts, app: &App) -> Result<Option<IpAddr>, Unreadable> {
-    let Some(ConnectInfo(peer)) = parts.extensions.get::<ConnectInfo<SocketAddr>>() else { return Ok(None) };
-    address::of_client(peer.ip(), &parts.headers, &app.settings().trusted_proxies).map(Some)
+pub(super) fn address_of(
+    headers: &HeaderMap,
+    extensions: &Extensions,
+    app: &App,
+) -> Result<Option<IpAddr>, Unreadable> {
+    let Some(ConnectInfo(peer)) = extensions.get::<ConnectInfo<SocketAddr>>() else { return Ok(None) };
+    address::of_client(peer.ip(), headers, &app.settings().trusted_proxies).map(Some)
 }
 
 impl FromRequestParts<App> for Origin {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
-        let address = address_of(parts, app)?;
+        let address = address_of(&parts.headers, &parts.extensions, app)?;
         let user_agent =
             parts.headers.get(header::USER_AGENT).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
         let client = Client { address: address.map(|address| address.to_string()), user_agent };

@@ -102,7 +102,7 @@ impl FromRequestParts<App> for Permitted {
                 // Other tokens don't matter here. But as the right one shows, these are guesses, if they can't be a session's.
                 match bearer(&parts.headers).filter(|token| Token::parse_session(token).is_none()) {
                     Some(token) if app.operator_tokens().accept(token) => return Ok(Self(Actor::Operator)),
-                    Some(_) => charge_guess(app.guesses(), address_of(parts, app)?)?,
+                    Some(_) => charge_guess(app.guesses(), address_of(&parts.headers, &parts.extensions, app)?)?,
                     None => {}
                 }
                 Ok(Self(Actor::Nobody))

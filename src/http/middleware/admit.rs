@@ -4,15 +4,14 @@
 //! anybody: what is refused must cost next to nothing.
 
 use std::{
-    net::SocketAddr,
     pin::Pin,
     task::{Context, Poll},
 };
 
 use axum::{
     body::{Body, Bytes},
-    extract::{ConnectInfo, MatchedPath, Request},
-    http::{Extensions, HeaderMap, StatusCode},
+    extract::{MatchedPath, Request},
+    http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
 };
 use http_body::{Frame, SizeHint};
@@ -21,14 +20,12 @@ use crate::{
     admission::{Class, Kind, Permit},
     app::App,
     http::{
-        address,
-        auth::claimed_user,
+        auth::{address_of, claimed_user},
         problem::{Problem, ProblemKind},
         traffic,
     },
     load,
     shards::Placement,
-    throttle::Network,
     users::UserId,
 };
 
@@ -47,7 +44,8 @@ pub(super) async fn admit(
     let (class, kind) = gate(class);
     let placement = app.shards().current().ok();
     let shard = placement.as_ref().and_then(|placement| shard(class, &request, placement));
-    let client = client(app, request.headers(), request.extensions());
+    // Those of which it can't be told whose they are are one client's.
+    let client = address_of(request.headers(), request.extensions(), app).unwrap_or_default().into();
     let Ok(permit) = app.admission().admit(class, shard, kind, client).await else {
         app.load().refuse();
         return (Problem::from(ProblemKind::Overloaded).unlogged().into_response(), None);
@@ -84,13 +82,6 @@ fn shard<'a>(class: Class, request: &Request, placement: &'a Placement) -> Optio
     let user_id = user_of(user.split('/').next()?, request.headers())?;
     let owner = placement.partitioner.owner_index(&user_id.to_string());
     placement.partitioner.nodes().get(owner).map(|node| node.id.as_str())
-}
-
-/// Whose request it is; those of which that can't be told are one client's.
-fn client(app: &App, headers: &HeaderMap, extensions: &Extensions) -> Network {
-    let peer = extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
-    let trusted = &app.settings().trusted_proxies;
-    peer.and_then(|peer| address::of_client(peer, headers, trusted).ok()).into()
 }
 
 fn user_of(segment: &str, headers: &HeaderMap) -> Option<UserId> {
