@@ -22,7 +22,7 @@ use calm::{Calm, Served};
 use footprint::Process;
 use requests::Targets;
 
-use crate::service::harness::{Service, until};
+use crate::service::harness::{Service, number, until};
 
 /// Clients are given up soon, so that a test sees it.
 const SETTINGS: [(&str, &str); 7] = [
@@ -40,12 +40,6 @@ const SETTINGS: [(&str, &str); 7] = [
 /// Seeds of the connections before those that are measured.
 const WARM_UP: u64 = 1 << 32;
 
-/// The environment's number of this name.
-fn number(name: &str, otherwise: u64) -> u64 {
-    std::env::var(name)
-        .map_or(otherwise, |value| value.parse().unwrap_or_else(|_| panic!("{name}: no number: {value}")))
-}
-
 async fn targets(service: &Service) -> Arc<Targets> {
     let names = ["mallory", "trudy", "eve", "oscar"].map(str::to_owned);
     let mut tokens = Vec::new();
@@ -57,8 +51,8 @@ async fn targets(service: &Service) -> Arc<Targets> {
 
 /// Attacks the first of the processes; none may suffer.
 async fn attack(processes: &[Process]) {
-    let (seed, count) = (number("HOSTILE_SEED", 1), number("HOSTILE_CONNECTIONS", 300));
-    let at_a_time = usize::try_from(number("HOSTILE_AT_A_TIME", 64)).expect("a number of connections");
+    let (seed, count) = (number("HOSTILE_SEED").unwrap_or(1), number("HOSTILE_CONNECTIONS").unwrap_or(300));
+    let at_a_time = usize::try_from(number("HOSTILE_AT_A_TIME").unwrap_or(64)).expect("a number of connections");
     let service = &processes[0].service;
     let (targets, under_way) = (targets(service).await, UnderWay::default());
     let to: SocketAddr = service.url.strip_prefix("http://").and_then(|to| to.parse().ok()).expect("an address");

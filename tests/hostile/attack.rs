@@ -111,7 +111,7 @@ async fn perform(script: &Script, to: SocketAddr) -> Answer {
     let (mut reader, mut writer) = stream.split();
     let steps = async {
         for step in &script.steps {
-            // Whoever is no longer listened to has said what it could.
+            // A client that the server no longer reads from has sent what it could.
             if take(step, &mut writer, seen.clone()).await.is_err() {
                 break;
             }

@@ -7,7 +7,7 @@ use crate::service::harness::{DEADLINE, Service};
 /// How much more memory an attack may leave behind, in KiB.
 const MEMORY_SLACK: u64 = 10 << 10;
 
-/// How many more sockets: those of calm users, of whoever asks for the metrics, and of health checks come and go.
+/// How many more sockets there may be: those of calm users, of metrics scrapes and of health checks come and go.
 const SOCKETS_SLACK: usize = 16;
 
 /// How many more descriptors in all: pools of embedded storage may have grown.

@@ -13,7 +13,7 @@ use super::{
     script::Draft,
 };
 
-/// By what they are about.
+/// All kinds, grouped by subject.
 pub const KINDS: [&[Kind]; 5] = [streams::KINDS, windows::KINDS, floods::KINDS, fields::KINDS, violations::KINDS];
 
 /// The frames of one request.

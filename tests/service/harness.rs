@@ -45,6 +45,11 @@ pub struct Reply {
     pub text: String,
 }
 
+/// A number that the environment sets for a longer or another run.
+pub fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
+}
+
 /// The command with no setting of the surroundings, in `directory`; of another build where `TESTED_BINARY` names one.
 pub fn symbolon(directory: &Path) -> Command {
     let binary = std::env::var_os("TESTED_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_symbolon").into());

@@ -18,12 +18,7 @@ use course::Course;
 use embedded::Embedded;
 use servers::Servers;
 
-use super::real_stores::TOKEN;
-
-/// A number from the environment.
-fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
-}
+use super::{harness::number, real_stores::TOKEN};
 
 fn kills(name: &str, short: usize) -> usize {
     number(name).map_or(short, |kills| usize::try_from(kills).expect("not so many"))
