@@ -116,14 +116,14 @@ impl<W> Gate<W> {
         self.counts.offered += 1;
         let Group { lane, client, .. } = group;
         let (limit, own) = (self.limit.get(), self.held.of(client));
-        if self.lanes.has_room(lane, limit, own) {
-            self.counts.admitted += 1;
-            self.enter(group);
-            return Decision::Admitted;
-        }
-        if own == 0 && !self.lanes.hangs(lane) && self.guests.len() < kept_of(limit).max(1) {
-            self.counts.admitted += 1;
+        let has_room = self.lanes.has_room(lane, limit, own);
+        // When the limit falls, the places that are kept may be taken already: as many clients get in above it.
+        let is_guest = !has_room && own == 0 && !self.lanes.hangs(lane) && self.guests.len() < kept_of(limit).max(1);
+        if is_guest {
             self.guests.insert(client);
+        }
+        if has_room || is_guest {
+            self.counts.admitted += 1;
             self.enter(group);
             return Decision::Admitted;
         }

@@ -157,8 +157,7 @@ impl Lanes {
     }
 }
 
-/// How many of `whole` places are kept for clients that hold fewer. When the limit falls these may be taken already, so as many
-/// clients that hold nothing are let in above it.
+/// How many of `whole` places are kept for clients that hold fewer.
 pub(super) fn kept_of(whole: usize) -> usize {
     whole / KEPT_SHARE
 }

@@ -38,7 +38,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// So many connections are accepted before what else there is to do is done: a thousand that come at once are as many heads of
 /// requests, and all others would wait for the last of them.
-const ACCEPTED_AT_ONCE: u32 = 16;
+const ACCEPTED_AT_ONCE: u64 = 16;
 
 /// A bound address and what is served there.
 #[derive(Debug)]
@@ -102,11 +102,8 @@ pub(crate) async fn serve<S: Served<B>, B: SentBody>(
     stop: CancellationToken,
 ) {
     let (tasks, closing) = (TaskTracker::new(), Arc::new(Closing::default()));
-    let mut accepted_at_once = 0;
-    loop {
-        accepted_at_once += 1;
-        if accepted_at_once > ACCEPTED_AT_ONCE {
-            accepted_at_once = 1;
+    for turn in 1_u64.. {
+        if turn.is_multiple_of(ACCEPTED_AT_ONCE) {
             tokio::task::yield_now().await;
         }
         let accept = async {

@@ -77,12 +77,12 @@ impl Conversation {
             (Arc::clone(&first_request), SpareTimer::default(), self.peer, self.policy.clone());
         let service = service_fn(move |mut request: Request<Incoming>| {
             heard.notify_one();
-            let exchange = connection.begin(request.version() == Version::HTTP_2);
+            let is_http2 = request.version() == Version::HTTP_2;
+            let exchange = connection.begin(is_http2);
             let expects_continue = !request.body().is_end_stream() && request.headers().contains_key(header::EXPECT);
             let answer = if let Some(refusal) = refusal(&request, &connection, &policy) {
                 Either::Left(std::future::ready(Ok(refusal)))
             } else {
-                let is_http2 = request.version() == Version::HTTP_2;
                 request.extensions_mut().insert(ConnectInfo(peer));
                 request.extensions_mut().insert(timer.clone());
                 let request = request.map(|body| ClientBody::new(body, Arc::clone(&exchange)));

@@ -1,5 +1,4 @@
-//! Delays refusals of clients that ask too often, so that asking again at once is slow for them and cheap for the process: each
-//! connection gets one in [`INTERVAL`].
+//! Delays refusals of clients that ask too often, so that asking again at once is slow for them and cheap for the process.
 
 use std::time::Duration;
 
@@ -17,8 +16,8 @@ use crate::http::{
     problem::{Delayed, ProblemKind},
 };
 
-/// How long the refusals of one connection are apart, at least, and the longest that is asked of one; up to twice as long in
-/// all, by chance: a thousand that were made at once are not to be sent, and asked for again, at once.
+/// How long refusals of one connection that wait together are apart, and how long one waits at most. By chance each waits up to
+/// twice as long: a thousand that were made at once are not to be sent, and asked for again, at once.
 const INTERVAL: Duration = Duration::from_millis(100);
 const MAX_DELAY: Duration = Duration::from_millis(250);
 
