@@ -36,7 +36,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::app::App;
 pub(crate) use connections::{ClientBody, Connections, Patience, Surface};
 pub(crate) use listener::{Listener, ListenerPolicy, serve};
-use middleware::Surrounded;
+use middleware::RequestPipeline;
 pub use problem::{Problem, ProblemKind, TYPE_PREFIX};
 
 /// The listeners' routers.
@@ -53,7 +53,7 @@ pub fn routers(app: &App) -> Routers {
     let (public, operator) = (public_routes().merge(health_routes()), operator::router());
     let finish = |routes| {
         let (router, document) = assemble(routes);
-        surround(router.merge(docs::router(&document)), app)
+        with_pipeline(router.merge(docs::router(&document)), app)
     };
     if app.settings().operator_listen.is_some() {
         Routers { public: finish(public), operator: Some(finish(operator.merge(health_routes()))) }
@@ -94,14 +94,14 @@ fn public_routes() -> OpenApiRouter<App> {
 
 /// Puts around the routes what every request passes. It is one layer to the routes, as they keep each layer in a box that
 /// every request clones: with one, refusing a request costs a good deal less.
-fn surround(routes: Router<App>, app: &App) -> Router {
+fn with_pipeline(routes: Router<App>, app: &App) -> Router {
     let origins = &app.settings().cors_origins.0;
     // Preflights end there.
     let cors = (!origins.is_empty())
         .then(|| ServiceBuilder::new().map_response(middleware::complete).layer(cors(origins)).into_inner());
     let around = app.clone();
-    let surrounded = layer_fn(move |route| Surrounded::new(around.clone(), route));
-    let layers = ServiceBuilder::new().option_layer(cors).layer(surrounded);
+    let pipeline = layer_fn(move |route| RequestPipeline::new(around.clone(), route));
+    let layers = ServiceBuilder::new().option_layer(cors).layer(pipeline);
     routes
         .fallback(middleware::not_found)
         .method_not_allowed_fallback(middleware::method_not_allowed)

@@ -9,13 +9,13 @@ use std::{
     any::Any,
     convert::Infallible,
     panic::AssertUnwindSafe,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::LazyLock,
     task::{Context, Poll},
     time::Instant,
 };
 
-use admit::admit;
+use admit::{admit, note_outcome};
 use axum::{
     body::{Body, Bytes},
     extract::{MatchedPath, Request},
@@ -45,12 +45,12 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// A route, and what happens to every request around it.
 #[derive(Clone)]
-pub struct Surrounded<S> {
+pub struct RequestPipeline<S> {
     app: App,
     route: S,
 }
 
-impl<S> Surrounded<S> {
+impl<S> RequestPipeline<S> {
     /// Puts it around a route.
     pub fn new(app: App, route: S) -> Self {
         Self { app, route }
@@ -68,7 +68,7 @@ impl<S> Route for S where
 {
 }
 
-impl<S: Route> Service<Request> for Surrounded<S> {
+impl<S: Route> Service<Request> for RequestPipeline<S> {
     type Response = Response;
     type Error = Infallible;
     type Future = BoxFuture<'static, Result<Response, Infallible>>;
@@ -79,21 +79,52 @@ impl<S: Route> Service<Request> for Surrounded<S> {
 
     fn call(&mut self, request: Request) -> Self::Future {
         let Self { app, route } = self.clone();
-        Box::pin(surround(app, request, route).map(Ok))
+        Box::pin(process(app, request, route))
     }
 }
 
-/// Names a request, measures it, lets it in, bounds its time, and sees changes through, from the outside in.
-async fn surround(app: App, request: Request, route: impl Route) -> Response {
+/// Names a request, measures it, admits it, bounds its time, and runs changes to their end.
+async fn process(app: App, request: Request, route: impl Route) -> Result<Response, Infallible> {
     let request_id = request_id(request.headers());
     let span = span(&request, &request_id);
-    let serve = async |mut request: Request| {
-        let timer = request.extensions_mut().remove::<SpareTimer>().unwrap_or_default();
-        let work = AssertUnwindSafe(finish_changes(&app, request, route)).catch_unwind();
-        time_out(&app, &timer, work).await.unwrap_or_else(panicked)
+    let response = answer(&app, request, route).instrument(span).await;
+    Ok(completed(response, request_id))
+}
+
+/// Measures a request from its arrival until the last frame of its response is made, on this instance's node. Its permit is
+/// held until then: how long the client takes to receive the response says nothing of this instance.
+async fn answer(app: &App, mut request: Request, route: impl Route) -> Response {
+    let now = Instant::now();
+    let mut lease = app.fleet().own().lease(now);
+    let matched = request.extensions().get().map(MatchedPath::as_str);
+    let mut observed = app.requests().observe(request.method(), matched, now);
+    let is_head = request.method() == Method::HEAD;
+    let is_http1 = request.version() <= Version::HTTP_11;
+    let (mut response, permit) = match admit(app, &mut request).await {
+        Ok(permit) => {
+            let timer = request.extensions_mut().remove::<SpareTimer>().unwrap_or_default();
+            // Pinned here: it is large, and would be moved into each future around it.
+            let work = pin!(AssertUnwindSafe(finish_changes(app, request, route)).catch_unwind());
+            let response = time_out(app, &timer, work).await.unwrap_or_else(panicked);
+            permit.iter().for_each(|permit| note_outcome(permit, &response));
+            (response, permit)
+        }
+        Err(problem) => (problem.into_response(), None),
     };
-    let measured = measure(&app, request, async |request| admit(&app, request, serve).await);
-    completed(measured.instrument(span).await, request_id)
+    if is_http1 && app.is_draining() {
+        // The client opens its next connection elsewhere, and no request meets one that is being closed.
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    observed.answered(response.status());
+    tracing::debug!(status = response.status().as_u16(), took = ?now.elapsed(), "answered");
+    let outcome = if response.status().is_server_error() { Outcome::Failure } else { Outcome::Success };
+    if is_head || http_body::Body::is_end_stream(response.body()) {
+        // Such a body is never read to its end, because there is none.
+        lease.finish(outcome);
+        return response;
+    }
+    let measured = Some(UnderWay { lease, outcome, _observed: observed, _permit: permit });
+    response.map(|body| Body::new(Measured { body, measured }))
 }
 
 /// The id of a request: its own, if it is fit to be repeated in logs and responses, or else a new one.
@@ -142,55 +173,25 @@ fn completed(mut response: Response, request_id: HeaderValue) -> Response {
     response
 }
 
-/// A response with the headers that every response has, if it has not been through [`Surrounded`].
+/// A response with the headers that every response has, if it has not been through [`RequestPipeline`].
 pub fn complete(response: Response) -> Response {
     if response.headers().contains_key(REQUEST_ID) { response } else { completed(response, new_request_id()) }
 }
 
-/// Measures a request from its arrival until the last frame of its response is made on this instance's node, and holds what
-/// comes with the response until then: how long the client takes to receive it says nothing of this instance.
-async fn measure<T: Send + Unpin + 'static>(
-    app: &App,
-    request: Request,
-    next: impl AsyncFnOnce(Request) -> (Response, T),
-) -> Response {
-    let now = Instant::now();
-    let mut lease = app.fleet().own().lease(now);
-    let route = request.extensions().get().map(MatchedPath::as_str);
-    let mut observed = app.requests().observe(request.method(), route, now);
-    let head = request.method() == Method::HEAD;
-    let is_http1 = request.version() <= Version::HTTP_11;
-    let (mut response, held) = next(request).await;
-    if is_http1 && app.is_draining() {
-        // Whoever keeps connections opens the next one elsewhere, and no request meets one that is being closed.
-        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-    }
-    observed.answered(response.status());
-    tracing::debug!(status = response.status().as_u16(), took = ?now.elapsed(), "answered");
-    let outcome = if response.status().is_server_error() { Outcome::Failure } else { Outcome::Success };
-    if head || http_body::Body::is_end_stream(response.body()) {
-        // Such a body is never read to its end, because there is none.
-        lease.finish(outcome);
-        return response;
-    }
-    let measured = Some(UnderWay { lease, outcome, _observed: observed, _held: held });
-    response.map(|body| Body::new(Measured { body, measured }))
-}
-
 /// A body that holds its request's lease until its last frame is made or it is dropped.
-struct Measured<T> {
+struct Measured {
     body: Body,
-    measured: Option<UnderWay<T>>,
+    measured: Option<UnderWay>,
 }
 
-struct UnderWay<T> {
+struct UnderWay {
     lease: Lease,
     outcome: Outcome,
     _observed: Observed,
-    _held: T,
+    _permit: Option<Permit>,
 }
 
-impl<T> Measured<T> {
+impl Measured {
     fn end(&mut self, failed: bool) {
         if let Some(UnderWay { mut lease, outcome, .. }) = self.measured.take() {
             lease.finish(if failed { Outcome::Failure } else { outcome });
@@ -198,7 +199,7 @@ impl<T> Measured<T> {
     }
 }
 
-impl<T: Unpin> http_body::Body for Measured<T> {
+impl http_body::Body for Measured {
     type Data = Bytes;
     type Error = axum::Error;
 

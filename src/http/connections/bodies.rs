@@ -154,6 +154,7 @@ impl<B> Drop for Outgoing<B> {
         if !self.is_shared {
             self.exchange.release(self.rest.len() as u64, self.is_counted);
         }
+        self.exchange.touch();
     }
 }
 

@@ -3,6 +3,7 @@
 mod exchange;
 
 use std::{
+    cell::Cell,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering},
@@ -138,24 +139,45 @@ impl Connection {
         (self.shared.has_many_streams() && has_many()).then_some(Bound::Streams)
     }
 
-    /// Begins an exchange.
-    pub(in crate::http) fn begin(self: &Arc<Self>, is_http2: bool) -> Arc<Exchange> {
-        let exchange = Arc::new(Exchange::new(Arc::clone(self), is_http2));
-        self.touch();
-        self.working.fetch_add(1, Ordering::Relaxed);
-        self.requests.fetch_add(1, Ordering::Relaxed);
-        if is_http2 {
-            self.is_http2.store(true, Ordering::Relaxed);
-            self.shared.streams.fetch_add(1, Ordering::Relaxed);
-            self.streams.fetch_add(1, Ordering::Relaxed);
-            *lock(&self.begun) = Some(Arc::clone(&exchange));
-        }
+    /// Begins the exchange of an HTTP/2 stream.
+    pub(in crate::http) fn begin_stream(self: &Arc<Self>) -> Arc<Exchange> {
+        let exchange = self.create_exchange(true);
+        self.count_request();
+        self.is_http2.store(true, Ordering::Relaxed);
+        self.shared.streams.fetch_add(1, Ordering::Relaxed);
+        self.streams.fetch_add(1, Ordering::Relaxed);
+        *lock(&self.begun) = Some(Arc::clone(&exchange));
+        exchange
+    }
+
+    /// Begins an exchange of an HTTP/1.1 connection, which has one at a time: the one in `spare`, unless it is in use.
+    pub(in crate::http) fn begin(self: &Arc<Self>, spare: &Cell<Option<Arc<Exchange>>>) -> Arc<Exchange> {
+        let exchange = match spare.take().filter(|spare| Arc::strong_count(spare) == 1) {
+            Some(spare) => {
+                spare.renew();
+                spare
+            }
+            None => self.create_exchange(false),
+        };
+        self.count_request();
+        spare.set(Some(Arc::clone(&exchange)));
+        exchange
+    }
+
+    fn create_exchange(self: &Arc<Self>, is_stream: bool) -> Arc<Exchange> {
+        let exchange = Arc::new(Exchange::new(Arc::clone(self), is_stream));
         let mut exchanges = lock(&self.exchanges);
         if exchanges.len() == exchanges.capacity() {
             exchanges.retain(|exchange| exchange.strong_count() > 0);
         }
         exchanges.push(Arc::downgrade(&exchange));
         exchange
+    }
+
+    fn count_request(&self) {
+        self.touch();
+        self.working.fetch_add(1, Ordering::Relaxed);
+        self.requests.fetch_add(1, Ordering::Relaxed);
     }
 
     /// The stream that was begun last, for the task that its connection spawns for it.

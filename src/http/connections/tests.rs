@@ -1,4 +1,5 @@
 use std::{
+    cell::Cell,
     pin::Pin,
     task::{Context, Poll, Waker},
 };
@@ -32,7 +33,7 @@ impl Connections {
 
 /// A stream of an HTTP/2 connection that has its task.
 fn stream(opened: &Opened) -> Arc<Exchange> {
-    let exchange = opened.0.begin(true);
+    let exchange = opened.0.begin_stream();
     assert!(opened.0.take_begun().is_some_and(|begun| Arc::ptr_eq(&begun, &exchange)));
     exchange
 }
@@ -60,7 +61,7 @@ fn at_the_cap_the_connection_that_was_idle_longest_gives_way() {
         })
         .collect();
     connections.at(5);
-    drop(opened[0].0.begin(false));
+    drop(opened[0].0.begin(&Cell::default()));
     let newcomer = connections.public().expect("room");
     assert!(!newcomer.0.kind().is_above_cap);
     let left: Vec<bool> = opened.iter().map(|opened| connections.is_open(opened)).collect();
@@ -72,12 +73,12 @@ fn at_the_cap_the_connection_that_was_idle_longest_gives_way() {
 fn a_flood_of_new_connections_displaces_itself() {
     let connections = connections(10);
     let used = connections.public().expect("room");
-    (0..ESTABLISHED).for_each(|_| drop(used.0.begin(false)));
+    (0..ESTABLISHED).for_each(|_| drop(used.0.begin(&Cell::default())));
     let flood: Vec<_> = (1..100)
         .map(|second| {
             connections.at(second);
             let opened = connections.public().expect("room");
-            drop(opened.0.begin(false));
+            drop(opened.0.begin(&Cell::default()));
             opened
         })
         .collect();
@@ -89,7 +90,7 @@ fn a_flood_of_new_connections_displaces_itself() {
 fn a_connection_that_is_worked_on_does_not_give_way() {
     let connections = connections(2);
     let opened: Vec<Opened> = (0..2).map(|_| connections.public().expect("room")).collect();
-    let exchanges: Vec<_> = opened.iter().map(|opened| opened.0.begin(false)).collect();
+    let exchanges: Vec<_> = opened.iter().map(|opened| opened.0.begin(&Cell::default())).collect();
     let above: Vec<Opened> = (0..4).map(|_| connections.public().expect("room that is kept")).collect();
     assert!(above.iter().all(|above| above.0.kind().is_above_cap));
     // One that waits for its client is idle.
@@ -105,7 +106,7 @@ fn operators_have_room_that_others_do_not() {
     let busy: Vec<_> = (0..6)
         .map(|_| {
             let opened = connections.public().expect("room");
-            let exchange = opened.0.begin(false);
+            let exchange = opened.0.begin(&Cell::default());
             (opened, exchange)
         })
         .collect();
@@ -121,7 +122,7 @@ fn operators_have_room_that_others_do_not() {
 fn a_response_that_waits_too_long_ends_its_connection() {
     let connections = connections(9);
     let opened = connections.public().expect("room");
-    let exchange = opened.0.begin(false);
+    let exchange = opened.0.begin(&Cell::default());
     let waiting = waiting(&exchange, 10);
     connections.at(20);
     assert_eq!(opened.0.ending(), Ending::No);
@@ -150,7 +151,7 @@ fn a_stream_that_waits_too_long_ends_alone_while_it_has_a_task() {
 fn a_large_response_goes_out_in_pieces_and_each_has_its_time() {
     let connections = connections(9);
     let opened = connections.public().expect("room");
-    let exchange = opened.0.begin(false);
+    let exchange = opened.0.begin(&Cell::default());
     let (mut body, mut piece) = waiting(&exchange, 200_000);
     for second in [15, 30, 45] {
         connections.at(second);
@@ -236,7 +237,7 @@ fn an_operator_above_the_cap_outlasts_strangers() {
     let busy: Vec<_> = (0..100)
         .map(|_| {
             let opened = connections.public().expect("room");
-            let exchange = opened.0.begin(false);
+            let exchange = opened.0.begin(&Cell::default());
             (opened, exchange)
         })
         .collect();
@@ -254,13 +255,13 @@ fn an_operator_above_the_cap_outlasts_strangers() {
 fn once_it_is_answered_a_request_waits_for_its_response_alone() {
     let connections = connections(10);
     let opened = connections.public().expect("room");
-    let exchange = opened.0.begin(false);
+    let exchange = opened.0.begin(&Cell::default());
     let waiting = waiting(&exchange, 10);
     exchange.set_owed(false);
     assert!(opened.0.is_idle(), "a late piece of the request's body changes nothing");
     drop(waiting);
     let (sender, body) = late_body();
-    let mut body = Outgoing::response(Response::new(body), opened.0.begin(false)).into_body();
+    let mut body = Outgoing::response(Response::new(body), opened.0.begin(&Cell::default())).into_body();
     assert!(next(&mut body).is_pending() && !opened.0.is_idle(), "the client waits for the process");
     drop(sender);
 }
@@ -280,7 +281,7 @@ fn an_http2_connection_without_requests_ends() {
     let connections = connections(9);
     let [used, unused, http1] = [0; 3].map(|_| connections.public().expect("room"));
     let exchange = stream(&used);
-    drop((stream(&unused), http1.0.begin(false)));
+    drop((stream(&unused), http1.0.begin(&Cell::default())));
     let endings = || [&used, &unused, &http1].map(|opened| opened.0.ending());
     connections.at(60);
     assert_eq!(endings(), [Ending::No; 3]);
@@ -297,7 +298,7 @@ async fn order(is_trusted: bool) -> Vec<usize> {
     let connections = connections(10);
     let begun = Arc::new(std::sync::Mutex::new(Vec::new()));
     let spawn = |opened: &Opened, number| {
-        let (exchange, begun) = (opened.0.begin(true), Arc::clone(&begun));
+        let (exchange, begun) = (opened.0.begin_stream(), Arc::clone(&begun));
         let stream = async move {
             begun.lock().expect("no panic").push(number);
             drop(exchange);

@@ -1,9 +1,10 @@
 //! One connection, from its first byte to its last.
 
 use std::{
+    cell::Cell,
     convert::Infallible,
     error::Error,
-    future::poll_fn,
+    future::{poll_fn, ready},
     net::SocketAddr,
     sync::Arc,
     task::{Context, Poll},
@@ -15,7 +16,7 @@ use axum::{
     http::{HeaderValue, Request, Response, StatusCode, Version, header},
     response::IntoResponse,
 };
-use futures_util::future::Either;
+use futures_util::{FutureExt, future::Either};
 use http_body_util::BodyExt;
 use hyper::{
     body::{Body, Incoming},
@@ -75,13 +76,15 @@ impl Conversation {
         let Kind { is_above_cap, is_trusted, .. } = connection.kind();
         let (heard, timer, peer, policy) =
             (Arc::clone(&first_request), SpareTimer::default(), self.peer, self.policy.clone());
+        let spare_exchange = Cell::default();
         let service = service_fn(move |mut request: Request<Incoming>| {
             heard.notify_one();
             let is_http2 = request.version() == Version::HTTP_2;
-            let exchange = connection.begin(is_http2);
-            let expects_continue = !request.body().is_end_stream() && request.headers().contains_key(header::EXPECT);
+            let exchange = if is_http2 { connection.begin_stream() } else { connection.begin(&spare_exchange) };
+            let has_body = !request.body().is_end_stream();
+            let expects_continue = has_body && request.headers().contains_key(header::EXPECT);
             let answer = if let Some(refusal) = refusal(&request, &connection, &policy) {
-                Either::Left(std::future::ready(Ok(refusal)))
+                Either::Left(ready(Ok(refusal)))
             } else {
                 request.extensions_mut().insert(ConnectInfo(peer));
                 request.extensions_mut().insert(timer.clone());
@@ -95,17 +98,18 @@ impl Conversation {
                     Either::Right(service.call(request))
                 })
             };
-            async move {
-                let Ok(response) = answer.await;
+            answer.then(move |answered| {
+                let Ok(response) = answered;
                 // One that waits to be told to go on has sent nothing.
-                let unread = exchange.take_unread().filter(|_| !expects_continue);
+                let unread = if has_body { exchange.take_unread().filter(|_| !expects_continue) } else { None };
                 // Others are on a proxy's connection too; a gateway delays them itself.
                 let is_delayed = is_delayed(&response) && !is_trusted;
                 if unread.is_none() && !is_delayed {
-                    return Ok::<_, Infallible>(Outgoing::response(response, exchange));
+                    Either::Left(ready(Ok::<_, Infallible>(Outgoing::response(response, exchange))))
+                } else {
+                    Either::Right(Box::pin(hold_back(response, unread, is_delayed, exchange).map(Ok)))
                 }
-                Ok(Box::pin(hold_back(response, unread, is_delayed, exchange)).await)
-            }
+            })
         });
         // hyper would wait for ever, and whatever the response holds with it.
         let mut stream = TimeoutStream::new(stream);

@@ -12,7 +12,7 @@ use axum::{
     body::{Body, Bytes},
     extract::{MatchedPath, Request},
     http::{HeaderMap, StatusCode},
-    response::{IntoResponse, Response},
+    response::Response,
 };
 use http_body::{Frame, SizeHint};
 
@@ -25,46 +25,44 @@ use crate::{
         traffic,
     },
     load,
-    shards::Placement,
     users::UserId,
 };
 
-/// Takes a place for a request until all work on it has ended and its response is sent; 503 if there is none. The permit is to
-/// be held until then.
-pub(super) async fn admit(
-    app: &App,
-    mut request: Request,
-    next: impl AsyncFnOnce(Request) -> Response,
-) -> (Response, Option<Permit>) {
+/// Takes a place for a request, where its route needs one. The permit is to be held until all work on the request has ended and
+/// its response is sent.
+///
+/// # Errors
+/// 503 if there is no place.
+pub(super) async fn admit(app: &App, request: &mut Request) -> Result<Option<Permit>, Problem> {
     let route = request.extensions().get().map(MatchedPath::as_str);
-    let Some(class) = route.and_then(|route| traffic::class(request.method(), route)) else {
-        return (next(request).await, None);
-    };
+    let Some(class) = route.and_then(|route| traffic::class(request.method(), route)) else { return Ok(None) };
     app.load().offer(class);
     let (class, kind) = gate(class);
-    let placement = app.shards().current().ok();
-    let shard = placement.as_ref().and_then(|placement| shard(class, &request, placement));
+    let placed = user_in_path(class, request).and_then(|user_id| app.shards().place_user(user_id).ok());
+    let shard = placed.as_ref().map(|placed| placed.partition().node_id);
     // Those of which it can't be told whose they are are one client's.
     let client = address_of(request.headers(), request.extensions(), app).unwrap_or_default().into();
     let Ok(permit) = app.admission().admit(class, shard, kind, client).await else {
         app.load().refuse();
-        return (Problem::from(ProblemKind::Overloaded).unlogged().into_response(), None);
+        return Err(Problem::from(ProblemKind::Overloaded).unlogged());
     };
     if !request.method().is_safe() {
         request.extensions_mut().insert(permit.clone());
     }
-    let request = if http_body::Body::is_end_stream(request.body()) {
-        request
-    } else {
-        request.map(|body| Body::new(Incoming { body, permit: permit.clone() }))
-    };
-    let response = next(request).await;
+    if !http_body::Body::is_end_stream(request.body()) {
+        let body = std::mem::take(request.body_mut());
+        *request.body_mut() = Body::new(Incoming { body, permit: permit.clone() });
+    }
+    Ok(Some(permit))
+}
+
+/// Notes on a permit what its request took, if it was served, or that it met another limit.
+pub(super) fn note_outcome(permit: &Permit, response: &Response) {
     if is_served(response.status()) {
         permit.served();
     } else if response.extensions().get() == Some(&ProblemKind::Overloaded) {
         permit.refused();
     }
-    (response, Some(permit))
 }
 
 /// The gate of a class, and what kind of request it is there.
@@ -76,12 +74,10 @@ fn gate(class: load::Class) -> (Class, Kind) {
     }
 }
 
-/// The shard that a request needs besides the session store, if any: that of the user in its path.
-fn shard<'a>(class: Class, request: &Request, placement: &'a Placement) -> Option<&'a str> {
+/// The user in a request's path, whose shard it needs besides the session store.
+fn user_in_path(class: Class, request: &Request) -> Option<UserId> {
     let user = request.uri().path().strip_prefix("/v1/users/").filter(|_| class == Class::Request)?;
-    let user_id = user_of(user.split('/').next()?, request.headers())?;
-    let owner = placement.partitioner.owner_index(&user_id.to_string());
-    placement.partitioner.nodes().get(owner).map(|node| node.id.as_str())
+    user_of(user.split('/').next()?, request.headers())
 }
 
 fn user_of(segment: &str, headers: &HeaderMap) -> Option<UserId> {

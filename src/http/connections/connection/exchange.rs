@@ -62,6 +62,13 @@ impl Exchange {
         }
     }
 
+    /// Makes it the next request's, whose head has come. Nothing may hold a piece of the one before.
+    pub(super) fn renew(&self) {
+        *lock(&self.waits) = Waits::default();
+        self.is_working.store(true, Ordering::Relaxed);
+        self.is_answered.store(false, Ordering::Relaxed);
+    }
+
     /// The rest of the request's body is waited for, or has come.
     pub(in crate::http::connections) fn set_owed(&self, is_owed: bool) {
         let mut waits = lock(&self.waits);
