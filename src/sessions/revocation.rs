@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
-use super::{LOGIN_TAKES_AT_MOST, SessionId, Sessions};
+use super::{LOGIN_TAKES_AT_MOST, Sessions};
+use crate::model::SessionId;
 use crate::{
     clock::Timestamp,
+    model::UserId,
     shared_store::{MAX_REVOCATION_LIFETIME, RevocationSelector, RevocationStep},
     store_error::StoreError,
-    users::UserId,
 };
 
 /// A revocation that has made its first step.

@@ -10,14 +10,14 @@ use std::{
     time::Duration,
 };
 
-use super::catalog::{self, Catalog, RefreshError};
 use crate::{
     batcher::BatchPolicy,
     config::{OperatorTokens, PgUrl, SettingValue, Settings, ShardUrl},
     descriptors::TooFewDescriptors,
     fleet, secret,
     shards::{
-        AdoptError, ShardStore, Shards,
+        ShardStore, Shards,
+        catalog::{self, Catalog, RefreshError, UnfitTopology},
         postgres::{PgShard, PrepareError, ShardLimits},
         sqlite::{OpenShardError, SqliteShard},
     },
@@ -27,11 +27,7 @@ use crate::{
         sqlite::SqliteSharedStore,
     },
     sqlite::{Database, OpenError},
-    topology::{
-        self, EMBEDDED_SHARDS, FIRST_EPOCH,
-        postgres::{CatalogUnavailable, PgCatalog},
-        sqlite::CatalogError,
-    },
+    topology::{self, EMBEDDED_SHARDS, FIRST_EPOCH, postgres::PgCatalog, sqlite::CatalogError},
 };
 
 /// How long a start waits for Redis before it goes on without.
@@ -68,35 +64,24 @@ pub enum StartError {
         /// The file.
         path: PathBuf,
     },
-    /// The settings place keys otherwise than the data does.
-    #[error(
-        "shards, strategy, split_points, pins: the storage was made with strategy {stored} on {nodes} and keeps its \
-         placement; set these as they were, or use other storage"
-    )]
-    Placement {
-        /// The strategy that it was made with.
-        stored: crate::partitioner::Strategy,
-        /// The shards that it was made with.
-        nodes: String,
-    },
+    /// The stored topology does not go with the settings.
+    #[error(transparent)]
+    Topology(#[from] UnfitTopology),
+    /// The topology can't be read.
+    #[error(transparent)]
+    Refresh(#[from] RefreshError),
+    /// No shard is known that could hold the catalog.
+    #[error("shards: there are none")]
+    NoShards,
     /// A shard's URL.
     #[error("shards, catalog_url: a URL can't be used")]
     ShardUrl(#[source] sqlx::Error),
     /// A shard can't be used, or belongs to another shard.
     #[error("shards: {0}")]
     Unprepared(#[source] PrepareError),
-    /// The catalog does not answer.
-    #[error("catalog_url, shards: {0}")]
-    CatalogUnavailable(#[source] CatalogUnavailable),
     /// How to connect with Redis.
     #[error(transparent)]
     Redis(#[from] ConnectError),
-    /// The stored topology contradicts itself.
-    #[error("the stored topology is damaged")]
-    Topology(#[source] crate::partitioner::SpecError),
-    /// The stored topology has a shard that the settings don't know.
-    #[error("shards: {0}")]
-    Endpoint(#[source] AdoptError),
     /// The catalog.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
@@ -143,7 +128,7 @@ pub(super) async fn open(settings: &Settings) -> Result<Stores, StartError> {
     if let Some(catalog) = &shards.catalog {
         match catalog.refresh().await {
             Ok(()) => {}
-            Err(RefreshError::Unfit(error)) => return Err(error),
+            Err(RefreshError::Unfit(error)) => return Err(error.into()),
             Err(RefreshError::Unavailable(error)) => {
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
@@ -299,10 +284,10 @@ fn pg_shards(settings: &Settings, timeout: Duration) -> Result<OpenShards, Start
         Shards::new(unprepared.iter().map(|shard| (shard.id().to_owned(), Arc::clone(shard) as Arc<dyn ShardStore>)));
     let first = settings.shards.0.first().map(|shard| &shard.primary);
     let Some(url) = settings.catalog_url.as_ref().or(first) else {
-        return Err(StartError::Topology(crate::partitioner::SpecError::NoNodes));
+        return Err(StartError::NoShards);
     };
     let database = PgCatalog::new(url.options().map_err(StartError::ShardUrl)?);
-    let catalog = Arc::new(Catalog::new(database, settings, shards.clone()));
+    let catalog = Arc::new(Catalog::new(database, settings.placement_spec(), settings.topology_poll, shards.clone()));
     Ok(OpenShards { shards, files: Vec::new(), catalog: Some(catalog), unprepared })
 }
 

@@ -13,24 +13,25 @@ mod streams;
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
 
-pub(crate) use bodies::ClientBody;
-pub(super) use bodies::{Outgoing, SharedBody};
+pub(super) use bodies::Outgoing;
+pub(crate) use bodies::{ClientBody, SharedBody};
 pub(super) use connection::{Connection, Ending, Exchange, Kind};
 pub(super) use streams::StreamExecutor;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    config::Settings,
     descriptors::{self, Needs, TooFewDescriptors},
     log::repeats::Repeats,
     metrics::Sample,
+    sync::MutexExt,
+    ticks::Ticks,
 };
 
 /// Response bytes that may wait for one client.
@@ -159,15 +160,14 @@ impl Connections {
         }))
     }
 
-    /// As many as the settings and the limit on descriptors allow.
+    /// As many as are `wanted`, or as the limit on descriptors allows.
     ///
     /// # Errors
-    /// [`TooFewDescriptors`] if the settings ask for more than fit.
-    pub(crate) fn fitting(settings: &Settings, needs: Needs) -> Result<Self, TooFewDescriptors> {
-        let wanted = settings.max_open_connections.map(|wanted| wanted as usize);
+    /// [`TooFewDescriptors`] if more are wanted than fit.
+    pub(crate) fn fitting(wanted: Option<usize>, patience: Patience, needs: Needs) -> Result<Self, TooFewDescriptors> {
         let limit = descriptors::raise_limit();
         let max_open = descriptors::max_connections(wanted, limit, needs, Self::kept_for_operators)?;
-        Ok(Self::new(max_open, settings.patience()))
+        Ok(Self::new(max_open, patience))
     }
 
     /// How many are kept for operators and health checks besides `max_open` others.
@@ -261,13 +261,9 @@ impl Connections {
 
     /// Ends what clients keep waiting, and HTTP/2 connections that are not used, until `stop`.
     pub(crate) async fn sweep(self, stop: CancellationToken) {
-        let mut ticks = tokio::time::interval(self.0.sweep_interval());
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                _ = ticks.tick() => self.0.sweep(self.0.started.elapsed()),
-            }
+        let mut ticks = Ticks::every(self.0.sweep_interval());
+        while ticks.next_until(&stop).await {
+            self.0.sweep(self.0.started.elapsed());
         }
     }
 }
@@ -278,8 +274,7 @@ fn millis(time: Duration) -> u64 {
 
 impl Shared {
     fn open(&self) -> MutexGuard<'_, HashMap<u64, Arc<Connection>>> {
-        // Nothing panics while it holds the lock.
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+        self.open.locked()
     }
 
     fn now(&self) -> u64 {

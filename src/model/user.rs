@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{LoginName, Preferences, UserId};
-use crate::{clock::Timestamp, passwords::PasswordHash};
+use crate::{clock::Timestamp, model::PasswordHash};
 
 /// A user's row. `version` rises with every change that a client can see, and is the `ETag`.
 #[derive(Debug, Clone, PartialEq)]

@@ -8,7 +8,7 @@ use std::{fmt, str::FromStr};
 
 use serde::{Serialize, Serializer};
 
-use crate::{secret, users::UserId};
+use crate::{model::UserId, secret};
 
 const SESSION: &str = "sym_";
 const RESET: &str = "symr_";

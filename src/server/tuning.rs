@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::App;
+use crate::app::App;
 use crate::{
     clock::Timestamp,
     compaction::COMPACT_EVERY_SECONDS,

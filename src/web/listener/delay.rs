@@ -10,9 +10,9 @@ use axum::{
 use http_body_util::BodyExt;
 
 use super::SentBody;
-use crate::http::{
+use crate::web::{
     connections::Exchange,
-    middleware,
+    default_headers,
     problem::{Delayed, ProblemKind},
 };
 
@@ -37,7 +37,7 @@ pub(super) async fn delay<B: SentBody>(response: Response<B>, exchange: &Exchang
     let (head, body) = response.into_parts();
     // First its body, which may hold a place here or at an instance.
     let Ok(body) = body.collect().await else {
-        return middleware::complete(ProblemKind::BadGateway.into_response()).map(B::from);
+        return default_headers::complete(ProblemKind::BadGateway.into_response()).map(B::from);
     };
     let least = MAX_DELAY.min(INTERVAL * u32::try_from(waiting).unwrap_or(u32::MAX));
     tokio::time::sleep(least.mul_f64(1.0 + fastrand::f64())).await;

@@ -6,7 +6,6 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{
     StartError,
-    catalog::RefreshError,
     stores::{OpenShards, open_shards},
 };
 use crate::{config::Settings, shards::Shards};
@@ -32,10 +31,7 @@ impl CommandShards {
             open_shards(settings, PATIENCE.max(settings.shard_timeout)).await?;
         let stop = CancellationToken::new();
         if let Some(catalog) = catalog {
-            catalog.refresh().await.map_err(|error| match error {
-                RefreshError::Unavailable(source) => StartError::CatalogUnavailable(source),
-                RefreshError::Unfit(error) => error,
-            })?;
+            catalog.refresh().await?;
             let (catalog, stop) = (Arc::clone(&catalog), stop.clone());
             tokio::spawn(async move { catalog.follow(stop).await });
         }

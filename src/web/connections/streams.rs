@@ -13,7 +13,7 @@ use super::Connection;
 
 /// Spawns the streams of one connection.
 #[derive(Debug, Clone)]
-pub(in crate::http) struct StreamExecutor(pub(in crate::http) Arc<Connection>);
+pub(in crate::web) struct StreamExecutor(pub(in crate::web) Arc<Connection>);
 
 impl<F: Future<Output = ()> + Send + 'static> Executor<F> for StreamExecutor {
     fn execute(&self, stream: F) {

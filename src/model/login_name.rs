@@ -92,7 +92,7 @@ impl fmt::Display for LoginName {
 }
 
 /// The form in which login names, and passwords that are compared with them, are equal.
-pub(super) fn canonical(text: &str) -> String {
+pub(crate) fn canonical(text: &str) -> String {
     let normalizer = ComposingNormalizerBorrowed::new_nfkc();
     let mut current = Cow::Borrowed(text);
     // Three rounds settle every Unicode text; the bound only keeps a future Unicode version from looping.

@@ -25,7 +25,7 @@ pub(crate) struct ClientBody {
 }
 
 impl ClientBody {
-    pub(in crate::http) fn new(body: Incoming, exchange: Arc<Exchange>) -> Self {
+    pub(in crate::web) fn new(body: Incoming, exchange: Arc<Exchange>) -> Self {
         Self { body: Some(body), exchange }
     }
 }
@@ -63,7 +63,7 @@ impl Body for ClientBody {
 
 /// The body of a response on its way out, in pieces.
 #[derive(Debug)]
-pub(in crate::http) struct Outgoing<B> {
+pub(in crate::web) struct Outgoing<B> {
     body: B,
     /// What has not gone out of the body's last frame.
     rest: Bytes,
@@ -75,10 +75,10 @@ pub(in crate::http) struct Outgoing<B> {
 
 /// Marks a response whose body takes no memory, as all responses share it.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::http) struct SharedBody;
+pub(crate) struct SharedBody;
 
 /// A piece of a response. It is dropped once it is sent, or never will be.
-pub(in crate::http) struct Piece {
+pub(in crate::web) struct Piece {
     data: Bytes,
     length: u64,
     is_counted: bool,
@@ -87,7 +87,7 @@ pub(in crate::http) struct Piece {
 
 impl<B> Outgoing<B> {
     /// The response to an exchange that waits for nothing but its client now.
-    pub(in crate::http) fn response(response: Response<B>, exchange: Arc<Exchange>) -> Response<Self> {
+    pub(in crate::web) fn response(response: Response<B>, exchange: Arc<Exchange>) -> Response<Self> {
         exchange.answer();
         let is_shared = response.extensions().get::<SharedBody>().is_some();
         response.map(|body| Self { body, rest: Bytes::new(), exchange, is_shared, is_counted: false })

@@ -7,11 +7,12 @@
 
 use std::{
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     task::{Context, Poll},
     time::{Duration, Instant},
 };
 
+use crate::sync::MutexExt;
 use tokio::time::Sleep;
 
 /// A place for a timer, and the timer when it is not in use; clones share it. All uses should be for about the same time:
@@ -34,8 +35,7 @@ impl SpareTimer {
     }
 
     fn place(&self) -> MutexGuard<'_, Option<Pin<Box<Sleep>>>> {
-        // Nothing panics while it holds the lock.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.locked()
     }
 }
 

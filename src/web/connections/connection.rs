@@ -5,18 +5,19 @@ mod exchange;
 use std::{
     cell::Cell,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        Arc, Mutex, MutexGuard, Weak,
         atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering},
     },
     task::Waker,
     time::Duration,
 };
 
-pub(in crate::http) use exchange::Exchange;
+pub(in crate::web) use exchange::Exchange;
 use futures_util::task::AtomicWaker;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::{Bound, ClientPatience, MAX_UNSENT_PER_CONNECTION, Patience, Shared, Surface, millis};
+use crate::sync::MutexExt;
 
 /// So many streams of one connection are worked on at a time, until they are answered; others wait.
 const STREAMS_AT_A_TIME: usize = 8;
@@ -24,7 +25,7 @@ const STREAMS_AT_A_TIME: usize = 8;
 /// How a connection is to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
-pub(in crate::http) enum Ending {
+pub(in crate::web) enum Ending {
     /// Not yet.
     No,
     /// Once the requests on it are answered.
@@ -35,7 +36,7 @@ pub(in crate::http) enum Ending {
 
 /// A connection.
 #[derive(Debug)]
-pub(in crate::http) struct Connection {
+pub(in crate::web) struct Connection {
     shared: Arc<Shared>,
     id: u64,
     kind: Kind,
@@ -61,12 +62,12 @@ pub(in crate::http) struct Connection {
 
 /// How a connection came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::http) struct Kind {
-    pub(in crate::http) surface: Surface,
+pub(in crate::web) struct Kind {
+    pub(in crate::web) surface: Surface,
     /// Whether a trusted proxy speaks on it, for many clients.
-    pub(in crate::http) is_trusted: bool,
+    pub(in crate::web) is_trusted: bool,
     /// Whether it was taken though there were as many as may be: only operators and health checks are served on it.
-    pub(in crate::http) is_above_cap: bool,
+    pub(in crate::web) is_above_cap: bool,
 }
 
 impl Connection {
@@ -96,12 +97,12 @@ impl Connection {
         self.id
     }
 
-    pub(in crate::http) fn kind(&self) -> Kind {
+    pub(in crate::web) fn kind(&self) -> Kind {
         self.kind
     }
 
     /// Notes that an operator or a health check speaks on it.
-    pub(in crate::http) fn prove(&self) {
+    pub(in crate::web) fn prove(&self) {
         self.is_proven.store(true, Ordering::Relaxed);
     }
 
@@ -128,7 +129,7 @@ impl Connection {
     }
 
     /// Which bound of its own, or share of a process' bound that is reached, it is above with the stream just begun.
-    pub(in crate::http) fn exceeded(&self) -> Option<Bound> {
+    pub(in crate::web) fn exceeded(&self) -> Option<Bound> {
         let unsent = self.unsent.load(Ordering::Relaxed);
         if (unsent > MAX_UNSENT_PER_CONNECTION && !self.kind.is_trusted)
             || (unsent > 0 && self.shared.has_much_unsent())
@@ -140,7 +141,7 @@ impl Connection {
     }
 
     /// Begins the exchange of an HTTP/2 stream.
-    pub(in crate::http) fn begin_stream(self: &Arc<Self>) -> Arc<Exchange> {
+    pub(in crate::web) fn begin_stream(self: &Arc<Self>) -> Arc<Exchange> {
         let exchange = self.create_exchange(true);
         self.count_request();
         self.is_http2.store(true, Ordering::Relaxed);
@@ -151,7 +152,7 @@ impl Connection {
     }
 
     /// Begins an exchange of an HTTP/1.1 connection, which has one at a time: the one in `spare`, unless it is in use.
-    pub(in crate::http) fn begin(self: &Arc<Self>, spare: &Cell<Option<Arc<Exchange>>>) -> Arc<Exchange> {
+    pub(in crate::web) fn begin(self: &Arc<Self>, spare: &Cell<Option<Arc<Exchange>>>) -> Arc<Exchange> {
         let exchange = match spare.take().filter(|spare| Arc::strong_count(spare) == 1) {
             Some(spare) => {
                 spare.renew();
@@ -205,14 +206,14 @@ impl Connection {
     }
 
     /// Ends it, unless it ends sooner already.
-    pub(in crate::http) fn end(&self, ending: Ending) {
+    pub(in crate::web) fn end(&self, ending: Ending) {
         if self.ending.fetch_max(ending as u8, Ordering::AcqRel) < ending as u8 {
             self.waker.wake();
         }
     }
 
     /// How it is to end.
-    pub(in crate::http) fn ending(&self) -> Ending {
+    pub(in crate::web) fn ending(&self) -> Ending {
         match self.ending.load(Ordering::Acquire) {
             0 => Ending::No,
             1 => Ending::Gracefully,
@@ -221,7 +222,7 @@ impl Connection {
     }
 
     /// Has its task woken when it is to end.
-    pub(in crate::http) fn register(&self, waker: &Waker) {
+    pub(in crate::web) fn register(&self, waker: &Waker) {
         self.waker.register(waker);
     }
 
@@ -259,6 +260,5 @@ impl Connection {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Nothing panics while it holds the lock.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    mutex.locked()
 }

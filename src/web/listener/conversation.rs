@@ -33,10 +33,10 @@ use super::{
     Closing, ListenerPolicy, SentBody, Served,
     delay::{delay, is_delayed},
 };
-use crate::http::{
+use crate::web::{
     auth,
     connections::{ClientBody, Connection, Ending, Exchange, Kind, Opened, Outgoing, StreamExecutor},
-    middleware,
+    default_headers,
     problem::{Delayed, Problem, ProblemKind},
     timers::SpareTimer,
 };
@@ -243,14 +243,14 @@ fn is_privileged<R>(request: &Request<R>, policy: &ListenerPolicy) -> bool {
 
 /// The answer on a connection above the cap, which ends with it.
 fn above_cap<B: SentBody>() -> Response<B> {
-    let mut response = middleware::complete(Problem::from(ProblemKind::Overloaded).unlogged().into_response());
+    let mut response = default_headers::complete(Problem::from(ProblemKind::Overloaded).unlogged().into_response());
     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     response.map(B::from)
 }
 
 /// The answer on a connection that holds too much. It has no body, which would be held too.
 fn holds_too_much<B: SentBody>() -> Response<B> {
-    let mut response = middleware::complete(StatusCode::SERVICE_UNAVAILABLE.into_response());
+    let mut response = default_headers::complete(StatusCode::SERVICE_UNAVAILABLE.into_response());
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     response.extensions_mut().insert(Delayed);
     response.map(B::from)

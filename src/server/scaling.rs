@@ -5,13 +5,14 @@ use std::{num::NonZero, time::Duration};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::App;
 use crate::{
+    app::App,
     breaker::Circuit,
     config::{ConfigError, Settings},
     fleet::DECIDE_EVERY,
-    load::Load,
+    model::Load,
     scaler::{Bounds, Policy},
+    ticks::Ticks,
 };
 
 const EVERY: Duration = Duration::from_secs(1);
@@ -37,13 +38,8 @@ pub(super) fn policy(settings: &Settings) -> Result<Policy, ConfigError> {
 
 /// Says each second what this instance is offered and uses, until stopped.
 pub(super) async fn report_load(app: App, load: watch::Sender<Option<Load>>, stop: CancellationToken) {
-    let mut ticks = tokio::time::interval(EVERY);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            _ = ticks.tick() => {}
-        }
+    let mut ticks = Ticks::every(EVERY);
+    while ticks.next_until(&stop).await {
         load.send_replace(current(&app));
     }
 }

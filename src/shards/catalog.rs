@@ -9,11 +9,9 @@ use std::{
 
 use tokio_util::sync::CancellationToken;
 
-use super::StartError;
+use super::{AdoptError, Shards};
 use crate::{
-    config::Settings,
-    partitioner::PartitionerSpec,
-    shards::{AdoptError, Shards},
+    partitioner::{PartitionerSpec, SpecError, Strategy},
     topology::{
         FIRST_EPOCH, Topology,
         postgres::{CatalogUnavailable, PgCatalog},
@@ -25,7 +23,7 @@ const FIRST_POLL: Duration = Duration::from_millis(500);
 
 /// The catalog of a fleet.
 #[derive(Debug)]
-pub(super) struct Catalog {
+pub(crate) struct Catalog {
     database: PgCatalog,
     configured: PartitionerSpec,
     shards: Shards,
@@ -33,36 +31,57 @@ pub(super) struct Catalog {
     answers: AtomicBool,
 }
 
+/// Why a stored topology can't be put in force.
+#[derive(Debug, thiserror::Error)]
+pub enum UnfitTopology {
+    /// The settings place keys otherwise than the data does.
+    #[error(
+        "shards, strategy, split_points, pins: the storage was made with strategy {stored} on {nodes} and keeps its \
+         placement; set these as they were, or use other storage"
+    )]
+    Placement {
+        /// The strategy that it was made with.
+        stored: Strategy,
+        /// The shards that it was made with.
+        nodes: String,
+    },
+    /// It contradicts itself.
+    #[error("the stored topology is damaged")]
+    Damaged(#[source] SpecError),
+    /// It has a shard that the settings don't know.
+    #[error("shards: {0}")]
+    Endpoint(#[source] AdoptError),
+}
+
 /// Why no topology was taken from the catalog.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum RefreshError {
-    /// It did not answer.
-    #[error(transparent)]
+pub enum RefreshError {
+    /// The catalog did not answer.
+    #[error("catalog_url, shards: {0}")]
     Unavailable(#[from] CatalogUnavailable),
     /// What it says does not go with the settings.
     #[error(transparent)]
-    Unfit(#[from] StartError),
+    Unfit(#[from] UnfitTopology),
 }
 
 impl Catalog {
-    /// The catalog that tells `shards` its topology, and gets the settings' one if it has none.
-    pub(super) fn new(database: PgCatalog, settings: &Settings, shards: Shards) -> Self {
-        let (configured, poll) = (settings.placement_spec(), settings.topology_poll);
+    /// The catalog that tells `shards` its topology, read again each `poll`; a new one gets `configured`.
+    pub(crate) fn new(database: PgCatalog, configured: PartitionerSpec, poll: Duration, shards: Shards) -> Self {
         Self { database, configured, shards, poll, answers: AtomicBool::new(false) }
     }
 
     /// Whether it answered when it was last asked.
-    pub(super) fn answers(&self) -> bool {
+    pub(crate) fn answers(&self) -> bool {
         self.answers.load(Ordering::Relaxed)
     }
 
     /// Whether requests need it: before its first answer.
-    pub(super) fn is_needed(&self) -> bool {
+    pub(crate) fn is_needed(&self) -> bool {
         self.shards.current().is_err()
     }
 
     /// Reads the topology and puts it in force if it is new.
-    pub(super) async fn refresh(&self) -> Result<(), RefreshError> {
+    pub(crate) async fn refresh(&self) -> Result<(), RefreshError> {
         let read = if self.is_needed() {
             self.database.load_or_create(&self.configured).await
         } else {
@@ -77,7 +96,7 @@ impl Catalog {
     }
 
     /// Reads the topology every now and then, and at once where someone found the one in force outdated, until stopped.
-    pub(super) async fn follow(&self, stop: CancellationToken) {
+    pub(crate) async fn follow(&self, stop: CancellationToken) {
         let mut said = String::new();
         loop {
             let pause = if self.is_needed() { FIRST_POLL } else { self.poll };
@@ -107,13 +126,13 @@ impl Catalog {
 
 /// Puts the stored topology in force. The first one must be the one that the settings speak of; what it became since then
 /// is the catalog's to know.
-pub(super) fn adopt(shards: &Shards, topology: &Topology, configured: &PartitionerSpec) -> Result<bool, StartError> {
+pub(crate) fn adopt(shards: &Shards, topology: &Topology, configured: &PartitionerSpec) -> Result<bool, UnfitTopology> {
     if topology.epoch == FIRST_EPOCH && topology.placement != *configured {
         let nodes = topology.placement.nodes.iter().map(|node| node.id.as_str()).collect::<Vec<_>>().join(", ");
-        return Err(StartError::Placement { stored: topology.placement.strategy, nodes });
+        return Err(UnfitTopology::Placement { stored: topology.placement.strategy, nodes });
     }
     shards.adopt(topology).map_err(|error| match error {
-        AdoptError::Spec(source) => StartError::Topology(source),
-        AdoptError::NoEndpoint(_) => StartError::Endpoint(error),
+        AdoptError::Spec(source) => UnfitTopology::Damaged(source),
+        AdoptError::NoEndpoint(_) => UnfitTopology::Endpoint(error),
     })
 }

@@ -6,23 +6,23 @@ use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    App, Inner,
-    readiness::Dependencies,
+    process::{BoundAddresses, Serving, client_connections},
     scaling,
     stores::{self, OpenShards, StartError},
     tuning::{self, Dials},
 };
 use crate::{
     admission::{Admission, AdmissionPolicy},
+    app::{App, Components, Dependencies},
     balancer::{Node, NodeSpec},
     compaction,
     config::Settings,
     descriptors::Needs,
     fleet::{self, Fleet, Leader, ProcessId, Scaling},
-    http::{self, Connections, Listener, ListenerPolicy, Surface},
-    load::{Load, LoadMeter},
-    log::repeats,
+    http,
+    load::LoadMeter,
     metrics::RequestMetrics,
+    model::Load,
     monitor::Monitor,
     passwords::{PasswordPolicy, Passwords},
     reaper,
@@ -33,9 +33,10 @@ use crate::{
     },
     shared_store::{SharedStore, redis::Hints},
     sqlite::Database,
-    supervisor::supervise,
+    supervisor::Background,
     throttle::{Guesses, Throttle, ThrottleLimits},
     users::Users,
+    web::Listener,
 };
 
 /// How often a shard that was down at start is tried again.
@@ -60,12 +61,8 @@ impl Server {
     /// # Errors
     /// [`StartError`] names the setting at fault where there is one.
     pub async fn start(settings: Settings) -> Result<Self, StartError> {
-        let listener = bind("listen", settings.listen).await?;
-        let operator_listener = match settings.operator_listen {
-            Some(address) => Some(bind("operator_listen", address).await?),
-            None => None,
-        };
-        let connections = connections(&settings)?;
+        let bound = BoundAddresses::bind(&settings).await?;
+        let connections = client_connections(&settings, needs(&settings))?;
         let stores = stores::open(&settings).await?;
         let password_policy = password_policy(&settings);
         let passwords = Arc::new(Passwords::start(&password_policy)?);
@@ -75,12 +72,12 @@ impl Server {
         let OpenShards { shards, catalog, unprepared, .. } = stores.shards;
         let users = Users::new(shards.clone(), sessions.clone(), passwords.clone(), throttle);
         let draining = CancellationToken::new();
-        let node = Node::new(node_spec(&settings, listener.local_addr().unwrap_or(settings.listen)));
+        let node = Node::new(node_spec(&settings, bound.public.local_addr().unwrap_or(settings.listen)));
         let (said_load, load) = watch::channel(None);
         let process = ProcessId::new(node.spec().id.clone());
         let leader = Leader::new(stores.shared.clone(), process.clone(), draining.clone());
         let fleet = Fleet::new(stores.shared.clone(), process, node, load, draining.clone());
-        let app = App(Arc::new(Inner {
+        let app = App::new(Components {
             scaling: Scaling::new(
                 stores.shared.clone(),
                 fleet.watch().clone(),
@@ -108,14 +105,9 @@ impl Server {
             draining,
             tasks: TaskTracker::new(),
             settings,
-        }));
+        });
         let routers = http::routers(&app);
-        let mut listeners = vec![Listener::new(listener, Surface::Public, routers.public)];
-        listeners.extend(
-            operator_listener
-                .zip(routers.operator)
-                .map(|(listener, router)| Listener::new(listener, Surface::Operators, router)),
-        );
+        let listeners = bound.listeners(routers.public, || routers.operator);
         let unprepared = match app.shards().current() {
             Ok(placement) => prepare_at_start(unprepared, placement.epoch).await?,
             Err(_) => unprepared,
@@ -146,13 +138,19 @@ impl Server {
     pub async fn run(self, stop: CancellationToken) {
         let app = self.app;
         let settings = app.settings();
-        let (background, end_background) = (TaskTracker::new(), CancellationToken::new());
-        start_background(&app, &background, &end_background);
-        start_scaling(&app, self.said_load, &background, &end_background);
-        start_tuning(&app, self.dials, self.files, &background, &end_background);
+        let background = Background::default();
+        let serving = Serving {
+            connections: app.connections().clone(),
+            operator_tokens: app.operator_tokens().clone(),
+            draining: app.draining().clone(),
+        };
+        serving.start_background(&background);
+        start_background(&app, &background);
+        start_scaling(&app, self.said_load, &background);
+        start_tuning(&app, self.dials, self.files, &background);
         if let Some(hints) = self.hints {
             let shards = app.shards().clone();
-            supervise(&background, &end_background, "hints", move |stop| {
+            background.supervise("hints", move |stop| {
                 let (hints, shards) = (Arc::clone(&hints), shards.clone());
                 async move {
                     let listen = hints.listen(|| shards.look_again());
@@ -162,55 +160,25 @@ impl Server {
         }
         for shard in self.unprepared {
             let shards = app.shards().clone();
-            supervise(&background, &end_background, "prepare", move |stop| {
-                prepare(Arc::clone(&shard), shards.clone(), stop)
-            });
+            background.supervise("prepare", move |stop| prepare(Arc::clone(&shard), shards.clone(), stop));
         }
-        let connections = app.connections().clone();
-        supervise(&background, &end_background, "connections", move |stop| connections.clone().sweep(stop));
-        let policy = ListenerPolicy {
-            connections: app.connections().clone(),
-            trusted_proxies: settings.trusted_proxies.clone(),
-            operator_tokens: app.operator_tokens().clone(),
-            drain_timeout: settings.drain_timeout,
-        };
-        let close = CancellationToken::new();
-        let serving = futures_util::future::join_all(
-            self.listeners.into_iter().map(|listener| http::serve(listener, policy.clone(), close.clone())),
-        );
-        let draining = async {
-            stop.cancelled().await;
-            tracing::info!("stopping: new requests are taken a little longer, and all are finished");
-            app.0.draining.cancel();
-            tokio::time::sleep(settings.drain_delay).await;
-            close.cancel();
-            tokio::time::Instant::now() + settings.drain_timeout
-        };
-        let (_, deadline) = futures_util::future::join(serving, draining).await;
+        let deadline = serving.run(self.listeners, settings, stop).await;
         app.tasks().close();
         if tokio::time::timeout_at(deadline, app.tasks().wait()).await.is_err() {
             tracing::warn!(left = app.tasks().len(), "changes were still under way when the drain timeout ended");
         }
-        end_background.cancel();
-        background.close();
-        background.wait().await;
+        background.stop().await;
         app.shards().close().await;
-        app.0.shared.close().await;
+        app.shared().close().await;
         tracing::info!("stopped");
     }
 }
 
-/// As many connections as the settings and the descriptors allow.
-fn connections(settings: &Settings) -> Result<Connections, StartError> {
-    // Embedded storage has some readers and a writer with up to three files for each database.
+/// Descriptors that the stores need. Embedded storage has some readers and a writer with up to three files for each database.
+fn needs(settings: &Settings) -> Needs {
     let stores =
         if settings.is_embedded() { 128 } else { 64 } + settings.shards.0.len() * settings.shard_connections as usize;
-    let needs = Needs { stores, per_connection: 1 };
-    Ok(Connections::fitting(settings, needs)?)
-}
-
-async fn bind(setting: &'static str, address: SocketAddr) -> Result<tokio::net::TcpListener, StartError> {
-    tokio::net::TcpListener::bind(address).await.map_err(|source| StartError::Listen { setting, address, source })
+    Needs { stores, per_connection: 1 }
 }
 
 /// Prepares the shards that answer, and returns those that don't; one that holds another shard's data stops the start.
@@ -255,56 +223,53 @@ async fn prepare(shard: Arc<PgShard>, shards: Shards, stop: CancellationToken) {
     stop.cancelled().await;
 }
 
-fn start_background(app: &App, tracker: &TaskTracker, stop: &CancellationToken) {
+fn start_background(app: &App, background: &Background) {
     let fleet = app.fleet().clone();
     let (watch, leader) = (fleet.watch().clone(), app.leader().clone());
-    supervise(tracker, stop, "log repeats", repeats::run);
-    let shared = app.0.shared.clone();
-    supervise(tracker, stop, "clock", move |stop| fleet::time::follow(shared.clone(), stop));
-    supervise(tracker, stop, "fleet", move |stop| fleet.clone().run(stop));
-    supervise(tracker, stop, "fleet watch", move |stop| watch.clone().run(stop));
-    supervise(tracker, stop, "leader", move |stop| leader.clone().run(stop));
-    if let Some(catalog) = app.0.catalog.clone() {
-        supervise(tracker, stop, "catalog", move |stop| {
+    let shared = app.shared().clone();
+    background.supervise("clock", move |stop| fleet::time::follow(shared.clone(), stop));
+    background.supervise("fleet", move |stop| fleet.clone().run(stop));
+    background.supervise("fleet watch", move |stop| watch.clone().run(stop));
+    background.supervise("leader", move |stop| leader.clone().run(stop));
+    if let Some(catalog) = app.catalog().cloned() {
+        background.supervise("catalog", move |stop| {
             let catalog = Arc::clone(&catalog);
             async move { catalog.follow(stop).await }
         });
     }
     let watched = app.clone();
-    supervise(tracker, stop, "dependencies", move |stop| watched.clone().watch_dependencies(stop));
+    background.supervise("dependencies", move |stop| watched.clone().watch_dependencies(stop));
     let (monitor, interval, data) =
         (app.monitor().clone(), app.settings().monitor_interval, app.settings().data.clone());
-    supervise(tracker, stop, "monitor", move |stop| monitor.clone().run(interval, data.clone(), stop));
+    background.supervise("monitor", move |stop| monitor.clone().run(interval, data.clone(), stop));
 }
 
 /// Starts what measures the load of this instance, and what decides how many there should be.
-fn start_scaling(app: &App, said: watch::Sender<Option<Load>>, tracker: &TaskTracker, stop: &CancellationToken) {
-    let (meter, passwords) = (app.load().clone(), app.0.passwords.clone());
-    supervise(tracker, stop, "load meter", move |stop| meter.clone().run(passwords.clone(), stop));
+fn start_scaling(app: &App, said: watch::Sender<Option<Load>>, background: &Background) {
+    let (meter, passwords) = (app.load().clone(), app.passwords().clone());
+    background.supervise("load meter", move |stop| meter.clone().run(passwords.clone(), stop));
     let reporting = app.clone();
-    supervise(tracker, stop, "load", move |stop| scaling::report_load(reporting.clone(), said.clone(), stop));
+    background.supervise("load", move |stop| scaling::report_load(reporting.clone(), said.clone(), stop));
     let scaling = app.scaling().clone();
-    supervise(tracker, stop, "scaling", move |stop| scaling.clone().run(stop));
+    background.supervise("scaling", move |stop| scaling.clone().run(stop));
 }
 
 /// Starts the tuner, and all that obeys its knobs.
-fn start_tuning(app: &App, dials: Dials, files: Vec<Arc<Database>>, tracker: &TaskTracker, stop: &CancellationToken) {
+fn start_tuning(app: &App, dials: Dials, files: Vec<Arc<Database>>, background: &Background) {
     let (tuner, monitor) = (app.tuner().clone(), app.monitor().clone());
-    supervise(tracker, stop, "tuner", move |stop| tuner.clone().run(monitor.clone(), stop));
+    background.supervise("tuner", move |stop| tuner.clone().run(monitor.clone(), stop));
     let (switched, views) = (app.clone(), app.fleet().watch().subscribe());
-    supervise(tracker, stop, "tuner switch", move |stop| tuning::follow_switch(switched.clone(), views.clone(), stop));
-    let (passwords, hashing) = (app.0.passwords.clone(), dials.hashing);
-    supervise(tracker, stop, "hashing", move |stop| tuning::bound_hashing(passwords.clone(), hashing.clone(), stop));
-    let (shared, process): (Arc<dyn SharedStore>, _) = (app.0.shared.clone(), app.fleet().process().clone());
+    background.supervise("tuner switch", move |stop| tuning::follow_switch(switched.clone(), views.clone(), stop));
+    let (passwords, hashing) = (app.passwords().clone(), dials.hashing);
+    background.supervise("hashing", move |stop| tuning::bound_hashing(passwords.clone(), hashing.clone(), stop));
+    let (shared, process): (Arc<dyn SharedStore>, _) = (app.shared().clone(), app.fleet().process().clone());
     let interval = dials.reap_interval;
-    supervise(tracker, stop, "reaper", move |stop| {
-        reaper::run(shared.clone(), process.clone(), interval.clone(), stop)
-    });
+    background.supervise("reaper", move |stop| reaper::run(shared.clone(), process.clone(), interval.clone(), stop));
     let Some(embedded) = dials.embedded else { return };
     let (cached, caches) = (files.clone(), embedded.clone());
-    supervise(tracker, stop, "caches", move |stop| tuning::bound_caches(cached.clone(), caches.clone(), stop));
+    background.supervise("caches", move |stop| tuning::bound_caches(cached.clone(), caches.clone(), stop));
     let interval = embedded.compaction_interval;
-    supervise(tracker, stop, "compaction", move |stop| compaction::run(files.clone(), interval.clone(), stop));
+    background.supervise("compaction", move |stop| compaction::run(files.clone(), interval.clone(), stop));
 }
 
 fn node_spec(settings: &Settings, address: SocketAddr) -> NodeSpec {

@@ -13,14 +13,14 @@ use futures_util::task::AtomicWaker;
 use hyper::body::Incoming;
 
 use super::{Connection, Ending, lock};
-use crate::http::connections::ClientPatience;
+use crate::web::connections::ClientPatience;
 
 /// Response bytes that are not counted for the process.
 const UNCOUNTED: u64 = 4096;
 
 /// A request and its response; whatever works on it or holds a piece of it has a clone.
 #[derive(Debug)]
-pub(in crate::http) struct Exchange {
+pub(in crate::web) struct Exchange {
     connection: Arc<Connection>,
     is_stream: bool,
     is_working: AtomicBool,
@@ -70,7 +70,7 @@ impl Exchange {
     }
 
     /// The rest of the request's body is waited for, or has come.
-    pub(in crate::http::connections) fn set_owed(&self, is_owed: bool) {
+    pub(in crate::web::connections) fn set_owed(&self, is_owed: bool) {
         let mut waits = lock(&self.waits);
         if !is_owed {
             waits.owed_since = None;
@@ -84,18 +84,18 @@ impl Exchange {
     }
 
     /// The response has begun.
-    pub(in crate::http::connections) fn answer(&self) {
+    pub(in crate::web::connections) fn answer(&self) {
         self.is_answered.store(true, Ordering::Relaxed);
         self.set_working(false);
     }
 
     /// Whether the response has begun, or waits for its time.
-    pub(in crate::http::connections) fn is_answered(&self) -> bool {
+    pub(in crate::web::connections) fn is_answered(&self) -> bool {
         self.is_answered.load(Ordering::Relaxed)
     }
 
     /// Whether the process works on it, or waits for its client.
-    pub(in crate::http) fn set_working(&self, is_working: bool) {
+    pub(in crate::web) fn set_working(&self, is_working: bool) {
         if self.is_working.swap(is_working, Ordering::Relaxed) != is_working {
             let working = &self.connection.working;
             if is_working {
@@ -107,30 +107,30 @@ impl Exchange {
     }
 
     /// Notes that the response waits for its time until the result is dropped. Says how many do, this one included.
-    pub(in crate::http) fn delay(&self) -> (usize, impl Drop + use<'_>) {
+    pub(in crate::web) fn delay(&self) -> (usize, impl Drop + use<'_>) {
         self.answer();
         (self.connection.delayed.fetch_add(1, Ordering::Relaxed) + 1, Delayed(&self.connection))
     }
 
     /// Keeps what was not read of the request's body. HTTP/2 resets the stream instead.
-    pub(in crate::http::connections) fn leave_unread(&self, body: Incoming) {
+    pub(in crate::web::connections) fn leave_unread(&self, body: Incoming) {
         if !self.is_stream {
             *lock(&self.unread) = Some(body);
         }
     }
 
     /// What was not read of the request's body, once the request is answered.
-    pub(in crate::http) fn take_unread(&self) -> Option<Incoming> {
+    pub(in crate::web) fn take_unread(&self) -> Option<Incoming> {
         lock(&self.unread).take()
     }
 
     /// The client has sent something.
-    pub(in crate::http::connections) fn touch(&self) {
+    pub(in crate::web::connections) fn touch(&self) {
         self.connection.touch();
     }
 
     /// `bytes` of the response wait for the client; the result goes to [`Self::release`].
-    pub(in crate::http::connections) fn hold(&self, bytes: u64) -> bool {
+    pub(in crate::web::connections) fn hold(&self, bytes: u64) -> bool {
         self.connection.unsent.fetch_add(bytes, Ordering::Relaxed);
         // Small ones are bounded by how many requests there are, and all threads would share the count.
         let is_counted = bytes > UNCOUNTED;
@@ -141,14 +141,14 @@ impl Exchange {
     }
 
     /// They wait no more.
-    pub(in crate::http::connections) fn release(&self, bytes: u64, is_counted: bool) {
+    pub(in crate::web::connections) fn release(&self, bytes: u64, is_counted: bool) {
         self.connection.unsent.fetch_sub(bytes, Ordering::Relaxed);
         if is_counted {
             self.connection.shared.unsent.fetch_sub(bytes, Ordering::Relaxed);
         }
     }
 
-    pub(in crate::http::connections) fn begin_piece(&self) {
+    pub(in crate::web::connections) fn begin_piece(&self) {
         let mut waits = lock(&self.waits);
         if waits.pieces == 0 {
             waits.unsent_since = self.connection.shared.now();
@@ -156,7 +156,7 @@ impl Exchange {
         waits.pieces += 1;
     }
 
-    pub(in crate::http::connections) fn end_piece(&self) {
+    pub(in crate::web::connections) fn end_piece(&self) {
         let mut waits = lock(&self.waits);
         waits.pieces -= 1;
         waits.unsent_since = self.connection.shared.now();
@@ -188,12 +188,12 @@ impl Exchange {
     }
 
     /// Whether its task is to end; if not yet, `waker` is woken then.
-    pub(in crate::http::connections) fn poll_cancelled(&self, waker: &Waker) -> bool {
+    pub(in crate::web::connections) fn poll_cancelled(&self, waker: &Waker) -> bool {
         self.waker.register(waker);
         self.is_cancelled.load(Ordering::Acquire)
     }
 
-    pub(in crate::http::connections) fn end_task(&self) {
+    pub(in crate::web::connections) fn end_task(&self) {
         self.has_task.store(false, Ordering::Release);
     }
 }

@@ -12,7 +12,7 @@ use super::problem::{Problem, ProblemKind};
 use crate::config::PublicOrigin;
 
 /// The cookie's name.
-pub(super) const NAME: &str = "__Host-symbolon";
+pub(crate) const NAME: &str = "__Host-symbolon";
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// The session token in the one cookie of ours. Two are ambiguous, and none counts.
@@ -29,13 +29,13 @@ pub fn token(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// The header that gives a browser its session.
-pub(super) fn set(token: &str, lifetime: std::time::Duration) -> Option<HeaderValue> {
+pub(crate) fn set(token: &str, lifetime: std::time::Duration) -> Option<HeaderValue> {
     let seconds = i64::try_from(lifetime.as_secs()).unwrap_or(i64::MAX);
     value(Cookie::build((NAME, token)).max_age(cookie::time::Duration::seconds(seconds)))
 }
 
 /// The header that takes it away.
-pub(super) fn removal() -> Option<HeaderValue> {
+pub(crate) fn removal() -> Option<HeaderValue> {
     value(Cookie::build((NAME, "")).max_age(cookie::time::Duration::ZERO))
 }
 
@@ -48,7 +48,7 @@ fn value(cookie: CookieBuilder<'_>) -> Option<HeaderValue> {
 ///
 /// # Errors
 /// `cross-site` if it was not, or does not say.
-pub(super) fn check_origin(headers: &HeaderMap, own: &PublicOrigin) -> Result<(), Problem> {
+pub(crate) fn check_origin(headers: &HeaderMap, own: &PublicOrigin) -> Result<(), Problem> {
     let mut origins = headers.get_all(header::ORIGIN).iter();
     let mut sites = headers.get_all(SEC_FETCH_SITE).iter();
     let is_own = |value: &HeaderValue| own.is(value.as_bytes());
