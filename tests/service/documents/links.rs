@@ -10,11 +10,11 @@ use super::pages::{files, read, root};
 const PAGES: [&str; 6] =
     ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "deploy/README.md"];
 
-/// The documents, as paths in the checkout.
+/// The documents that people write, as paths in the checkout; not the reports of single benchmark runs.
 fn pages() -> BTreeSet<PathBuf> {
     let inner = |path: PathBuf| path.strip_prefix(root()).expect("a path in the checkout").to_owned();
     let docs = files(&root().join("docs"), "md").into_iter().map(inner);
-    docs.chain(PAGES.map(PathBuf::from)).collect()
+    docs.filter(|path| !path.starts_with("docs/benchmarks/runs")).chain(PAGES.map(PathBuf::from)).collect()
 }
 
 /// The lines of a page that are not code.
@@ -102,6 +102,32 @@ fn every_page_is_reached_from_the_readme() {
     }
     let lost: Vec<_> = pages().difference(&reached).cloned().collect();
     assert!(lost.is_empty(), "no link leads to {lost:?}");
+}
+
+/// The files and directories of the checkout that a page names between backticks, and the targets of `make`.
+fn named_in_code(page: &str) -> Vec<String> {
+    let text = prose(page).join("\n");
+    let code = text.split('`').skip(1).step_by(2);
+    let named = code.filter(|code| ["scripts/", "tests/", "make "].iter().any(|start| code.starts_with(start)));
+    named.map(str::to_owned).collect()
+}
+
+#[test]
+fn files_and_make_targets_that_the_documents_name_exist() {
+    let makefile = read(&root().join("Makefile"));
+    let exists = |named: &str| {
+        let mut words = named.split([' ', '\n']);
+        let path = words.next().unwrap_or_default();
+        match (path, words.next()) {
+            ("make", Some(target)) => makefile.lines().any(|line| line.starts_with(&format!("{target}:"))),
+            // Modules are named without their ending.
+            _ => [path.to_owned(), format!("{path}.rs")].iter().any(|path| root().join(path).exists()),
+        }
+    };
+    let named = pages().into_iter().flat_map(|page| named_in_code(&read(&root().join(page))));
+    let (existing, missing): (Vec<_>, Vec<_>) = named.partition(|named| exists(named));
+    assert!(missing.is_empty(), "{missing:?}");
+    assert!(existing.len() > 50, "{existing:?}");
 }
 
 #[test]
