@@ -32,7 +32,7 @@ use crate::{
     throttle::Limit,
 };
 
-/// A setting as `--help` and the README know it.
+/// A setting, as `--help` and `docs/configuration.md` show it.
 #[derive(Debug, Clone, Copy)]
 pub struct SettingInfo {
     /// Its flat name; `SYMBOLON_` + upper case in the environment, dashes for underscores as a flag.

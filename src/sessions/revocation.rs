@@ -1,7 +1,7 @@
 //! Ending a user's sessions because of a change on its shard: once before the change and once after it.
 //!
 //! In between the revocation is pending, and no login makes a session: whatever becomes of the instance, no session is left
-//! that the row as it was before has allowed. See ARCHITECTURE.md, "Sessions and passwords".
+//! that the row as it was before has allowed. See `docs/design/sessions-and-passwords.md`.
 
 use std::time::{Duration, Instant};
 
