@@ -220,7 +220,7 @@ impl Gateway {
 
     fn key(&self, headers: &HeaderMap, client: IpAddr) -> String {
         let key = match &self.0.policy.hash_by {
-            HashBy::User => auth::claimed_user(headers).map(|user_id| user_id.to_string()),
+            HashBy::User => auth::claimed_token(headers).map(|token| token.user_id().to_string()),
             HashBy::Header(name) => said(headers, Some(name)),
         };
         key.unwrap_or_else(|| client.to_string())

@@ -65,10 +65,11 @@ impl Server {
         let connections = client_connections(&settings, needs(&settings))?;
         let stores = stores::open(&settings).await?;
         let password_policy = password_policy(&settings);
+        let tasks = TaskTracker::new();
         let passwords = Arc::new(Passwords::start(&password_policy)?);
         let (tuner, dials) = tuning::tuner(&settings, &password_policy);
         let sessions = Sessions::new(stores.shared.clone(), session_policy(&settings));
-        let throttle = Throttle::new(stores.shared.clone(), throttle_limits(&settings));
+        let throttle = Throttle::new(stores.shared.clone(), throttle_limits(&settings), tasks.clone());
         let OpenShards { shards, catalog, unprepared, .. } = stores.shards;
         let users = Users::new(shards.clone(), sessions.clone(), passwords.clone(), throttle);
         let draining = CancellationToken::new();
@@ -103,7 +104,7 @@ impl Server {
             connections,
             dependencies: Dependencies::default(),
             draining,
-            tasks: TaskTracker::new(),
+            tasks,
             settings,
         });
         let routers = http::routers(&app);

@@ -93,7 +93,7 @@ impl Stage {
             }),
             sessions: Sessions::new(shared.clone(), SessionPolicy { idle: hour, lifetime: hour, limit: 100 }),
             passwords: Arc::new(Passwords::start(&policy).expect("valid parameters")),
-            throttle: Throttle::new(shared, None),
+            throttle: Throttle::new(shared, None, tokio_util::task::TaskTracker::new()),
             path,
             _directory: Arc::new(directory),
         }

@@ -1,6 +1,6 @@
 //! The algorithm that an operator chose for all gateways.
 
-use axum::{extract::State, http::StatusCode};
+use axum::{Extension, extract::State, http::StatusCode};
 use serde::Deserialize;
 
 use crate::{
@@ -38,7 +38,7 @@ pub struct AlgorithmChoice {
 )]
 pub(in crate::http) async fn choose(
     State(app): State<App>,
-    Operator(actor): Operator,
+    Extension(Operator(actor)): Extension<Operator>,
     origin: Origin,
     JsonBody(body): JsonBody<AlgorithmChoice>,
 ) -> Result<StatusCode, Problem> {

@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::{
     app::App,
     clock::Timestamp,
-    http::{auth::Operator, json::Json},
+    http::json::Json,
     scaler::vertical::{Advice, Averages, Sizes, advise},
     web::problem::Problem,
 };
@@ -35,7 +35,7 @@ pub struct VerticalScaling {
     security(("operator_token" = []), ("session" = [])),
     responses((status = 200, description = "The advice.", body = VerticalScaling))
 )]
-pub(in crate::http) async fn vertical(State(app): State<App>, _: Operator) -> Result<Json<VerticalScaling>, Problem> {
+pub(in crate::http) async fn vertical(State(app): State<App>) -> Result<Json<VerticalScaling>, Problem> {
     let mean = app.monitor().average(WINDOW, Timestamp::now());
     let averages = mean.map_or_else(Averages::default, |mean| Averages {
         cpu_percent: mean.cpu_percent,
