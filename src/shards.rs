@@ -14,7 +14,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::sync::{Notify, watch};
 
 use crate::{
-    partitioner::{Located, Partition, Partitioner, SpecError},
+    partitioner::{Location, Partition, Partitioner, SpecError},
     store_error::{Outcome, StoreError},
     topology::Topology,
     users::{LoginName, UserId},
@@ -67,7 +67,7 @@ impl std::ops::Deref for Home {
 #[derive(Debug, Clone)]
 pub struct Placed {
     placement: Arc<Placement>,
-    located: Located,
+    located: Location,
 }
 
 impl Placed {

@@ -332,8 +332,8 @@ fn password_policy(settings: &Settings) -> PasswordPolicy {
 fn admission_policy(settings: &Settings) -> AdmissionPolicy {
     AdmissionPolicy {
         enabled: settings.admission,
-        least: settings.admission_min,
-        most: settings.admission_max,
+        min: settings.admission_min,
+        max: settings.admission_max,
         hash_deadline: settings.hash_deadline,
     }
 }

@@ -5,12 +5,10 @@ mod scaling;
 use std::{process::ExitCode, time::Duration};
 
 use clap::{Args, Subcommand};
+use symbolon_balancer::Algorithm;
+use symbolon_simulator::balancing::{self, Report, Scenario, Settings};
 
 use super::print;
-use crate::balancer::{
-    Algorithm,
-    simulation::{self, Report, Scenario, Settings},
-};
 
 /// What to simulate.
 #[derive(Debug, Args)]
@@ -73,9 +71,11 @@ fn run_balancer(arguments: &BalancerArguments) -> anyhow::Result<ExitCode> {
             "scenario", "algorithm", "requests", "share", "errors", "p50 ms", "p99 ms", "p99.9 ms"
         ))?;
     }
-    for scenario in Scenario::ALL.into_iter().filter(|one| arguments.scenario.is_none_or(|only| only == *one)) {
-        for algorithm in Algorithm::ALL.into_iter().filter(|one| arguments.algorithm.is_none_or(|only| only == *one)) {
-            let report = simulation::run(algorithm, scenario, settings);
+    for scenario in Scenario::ALL.iter().copied().filter(|one| arguments.scenario.is_none_or(|only| only == *one)) {
+        for algorithm in
+            Algorithm::ALL.iter().copied().filter(|one| arguments.algorithm.is_none_or(|only| only == *one))
+        {
+            let report = balancing::run(algorithm, scenario, settings);
             print(&if arguments.json { serde_json::to_string(&report)? + "\n" } else { row(&report) })?;
         }
     }

@@ -105,7 +105,7 @@ impl Settings {
                 errors.push(format!("tuner_rules: {knob} is a knob of embedded storage"));
             }
         }
-        if let Err(error) = self.placement_spec().check_servable() {
+        if let Err(error) = self.placement_spec().validate_for_text_keys() {
             errors.push(format!("strategy, split_points, pins: {error}"));
         }
         if let Err(error) = crate::passwords::check_parameters(self.hash_memory_kib, self.hash_passes, self.hash_lanes)

@@ -204,7 +204,7 @@ fn view(gateway: &Gateway, node: &Node) -> NodeView {
 /// Until the gateway ends, or the fleet's operators choose another for all gateways.
 async fn set_algorithm(State(gateway): State<Gateway>, choice: Sent<Choice>) -> OwnResponse {
     let Ok(Json(Choice { algorithm })) = choice else {
-        let names = Algorithm::ALL.map(Algorithm::name).join(", ");
+        let names = Algorithm::NAMES.join(", ");
         return wrong("algorithm", &format!("must be one of {names}"));
     };
     tracing::info!(target: audit::TARGET, event = "algorithm_changed", %algorithm, "an operator chose an algorithm");

@@ -93,7 +93,7 @@ impl Gateway {
                 key: &place.key,
                 region: &place.region,
                 zone: &place.zone,
-                not: failed.as_ref().map(|failed| failed.node.spec().id.as_str()),
+                failed: failed.as_ref().map(|failed| failed.node.spec().id.as_str()),
             };
             let lease = match inner.nodes.balancer.pick(&caller, Instant::now()) {
                 Ok(lease) => lease,

@@ -26,7 +26,7 @@ use uuid::Uuid;
 
 use super::store::{Batching, Claim, ShardStore, StoredClaim};
 use crate::{
-    batcher::BatchPolicy,
+    batcher::BatchLimits,
     breaker::Circuit,
     migrations::{Source, migrator},
     passwords::PasswordHash,
@@ -64,7 +64,7 @@ pub struct ShardLimits {
     /// How long a request waits for an answer, all that it waits for together.
     pub timeout: Duration,
     /// How lookups of users and those of login names are joined; with one key at most each is a query of its own.
-    pub batches: BatchPolicy,
+    pub batches: BatchLimits,
 }
 
 /// A database that can't serve as this shard.

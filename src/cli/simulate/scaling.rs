@@ -8,16 +8,12 @@ use anyhow::{Context, bail};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
-
-use crate::{
-    cli::print,
-    scaler::{
-        Bounds, Demand, Policy, Threshold,
-        simulation::{
-            self, Arrivals, Comparison, Contender, ContenderName, Hpa, Kpa, Report, Run, Settings, Trace, chart,
-        },
-    },
+use symbolon_scaler::{Bounds, Demand, Policy, Threshold};
+use symbolon_simulator::scaling::{
+    self as simulation, Arrivals, Comparison, Contender, ContenderName, Hpa, Kpa, Report, Run, Settings, Trace, chart,
 };
+
+use crate::cli::print;
 
 /// The targets of a sweep.
 const SWEEP: [f64; 14] = [0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0];
@@ -117,7 +113,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         None => bail!("{}: no requests at all", arguments.trace.display()),
     };
     let arrivals = Arrivals::new(&trace, scale, arguments.seed);
-    let policies = if arguments.policies.is_empty() { &ContenderName::ALL[..] } else { &arguments.policies };
+    let policies = if arguments.policies.is_empty() { ContenderName::ALL } else { &arguments.policies };
     let contenders: Vec<Contender> = policies.iter().flat_map(|policy| arguments.contenders(*policy)).collect();
     let bar = progress(contenders.len());
     let mut runs: Vec<Run> = Vec::with_capacity(contenders.len());

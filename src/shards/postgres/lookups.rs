@@ -14,7 +14,7 @@ use super::{
     access::{Access, is_down, late},
 };
 use crate::{
-    batcher::{BatchStats, Batcher, Failure, Terms},
+    batcher::{BatchError, BatchStats, BatchTiming, Batcher},
     store_error::StoreError,
 };
 
@@ -22,7 +22,7 @@ use crate::{
 const CANCELED: &str = "57014";
 
 /// How often a batch lets others go first: a query costs the server as much as twenty rows.
-const PASSES: u32 = 3;
+const YIELDS: u32 = 3;
 
 /// Rows of a table, looked up by a unique key.
 pub(super) trait Table: Debug + 'static {
@@ -62,8 +62,8 @@ pub(super) struct Lookups<T: Table> {
 
 impl<T: Table> Lookups<T> {
     pub(super) fn new(access: Arc<Access>, limits: &ShardLimits) -> Self {
-        let terms = Terms { timeout: limits.timeout, passes: PASSES };
-        Self { access, batcher: (limits.batches.most > 1).then(|| Batcher::new(limits.batches, terms)) }
+        let timing = BatchTiming { timeout: limits.timeout, yields: YIELDS };
+        Self { access, batcher: (limits.batches.max_keys > 1).then(|| Batcher::new(limits.batches, timing)) }
     }
 
     /// The row of `key`.
@@ -101,10 +101,10 @@ impl<T: Table> Lookups<T> {
             async move { fetch::<T>(&access, &keys).await.map_err(Arc::new) }
         });
         found.await.map_err(|failure| match failure {
-            Failure::Late => Arc::new(late()),
+            BatchError::TimedOut => Arc::new(late()),
             // It dies only with the runtime.
-            Failure::Died => Arc::new(sqlx::Error::WorkerCrashed),
-            Failure::Fetch(error) => error,
+            BatchError::Aborted => Arc::new(sqlx::Error::WorkerCrashed),
+            BatchError::Fetch(error) => error,
         })
     }
 }

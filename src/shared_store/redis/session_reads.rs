@@ -18,14 +18,14 @@ use super::{
     sessions::{session_key, user_key},
 };
 use crate::{
-    batcher::{BatchPolicy, BatchStats, Batcher, Failure, Terms},
+    batcher::{BatchError, BatchLimits, BatchStats, BatchTiming, Batcher},
     sessions::SessionId,
     shared_store::{StoredSession, UserSnapshot},
     users::UserId,
 };
 
 /// A second pass would cost more than it saves.
-const TERMS: Terms = Terms { timeout: COMMAND_TIMEOUT, passes: 1 };
+const TIMING: BatchTiming = BatchTiming { timeout: COMMAND_TIMEOUT, yields: 1 };
 
 /// A session that is alive by its user's generation, if there is one, and its user; or why it can't be read.
 type Live = Result<Option<(StoredSession, UserSnapshot)>, Arc<dyn std::error::Error + Send + Sync>>;
@@ -42,9 +42,9 @@ pub(super) struct SessionReads {
 }
 
 impl SessionReads {
-    pub(super) fn new(nodes: Arc<Nodes>, policy: BatchPolicy) -> Self {
-        let joins = policy.most > 1 && !nodes.is_cluster();
-        Self { nodes, batcher: joins.then(|| Batcher::new(policy, TERMS)) }
+    pub(super) fn new(nodes: Arc<Nodes>, limits: BatchLimits) -> Self {
+        let joins = limits.max_keys > 1 && !nodes.is_cluster();
+        Self { nodes, batcher: joins.then(|| Batcher::new(limits, TIMING)) }
     }
 
     /// A session that is alive by its user's generation, whatever the time.
@@ -61,10 +61,10 @@ impl SessionReads {
                     async move { fetch(&nodes, ids, deadline.into_std()).await }
                 });
                 found.await.map_err(|failure| match failure {
-                    Failure::Late => late(),
+                    BatchError::TimedOut => late(),
                     // It dies only with the runtime.
-                    Failure::Died => Error::new(ErrorKind::Canceled, "the reading task has ended"),
-                    Failure::Fetch(error) => error,
+                    BatchError::Aborted => Error::new(ErrorKind::Canceled, "the reading task has ended"),
+                    BatchError::Fetch(error) => error,
                 })?
             }
         };

@@ -1,6 +1,6 @@
 //! The tables of `symbolon simulate scaling`.
 
-use crate::scaler::simulation::{Comparison, Report};
+use symbolon_simulator::scaling::{Comparison, Report};
 
 /// A row a run, and what perfect foresight would cost.
 pub(super) fn of_runs(reports: &[Report], cost: impl Fn(u64) -> f64) -> String {
