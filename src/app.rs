@@ -11,6 +11,7 @@ mod tuning;
 
 use std::sync::Arc;
 
+use symbolon_batcher::BatchStats;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use command::CommandShards;
@@ -21,7 +22,6 @@ pub(crate) use stores::{Shared, open_shared};
 
 use crate::{
     admission::Admission,
-    batcher::BatchStats,
     config::{OperatorTokens, Settings},
     fleet::{Fleet, Leader, Scaling},
     http::Connections,

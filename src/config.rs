@@ -12,6 +12,9 @@ mod value;
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use http::HeaderName;
+use symbolon_balancer::Algorithm;
+use symbolon_partitioner::{Node, PartitionerSpec, Strategy};
+use symbolon_scaler::PolicyName;
 
 pub use layers::{FILE, Layers, PREFIX};
 pub use store_url::{PgUrl, RedisUrl};
@@ -22,15 +25,7 @@ pub use value::{
 
 pub use shards::{ShardUrl, ShardUrls};
 
-use crate::{
-    balancer::Algorithm,
-    gateway::HashBy,
-    http::Patience,
-    log::LogFormat,
-    partitioner::{Node, PartitionerSpec, Strategy},
-    scaler::PolicyName,
-    throttle::Limit,
-};
+use crate::{gateway::HashBy, http::Patience, log::LogFormat, throttle::Limit};
 
 /// A setting as `--help` and the README know it.
 #[derive(Debug, Clone, Copy)]

@@ -13,10 +13,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use symbolon_balancer::{Balancer, Node};
 use tokio::{task::JoinSet, time::MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
-
-use crate::balancer::{Balancer, Node};
 
 /// How nodes are asked, and how many answers in a row it takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

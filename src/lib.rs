@@ -35,8 +35,3 @@ pub mod throttle;
 pub mod topology;
 pub mod tuner;
 pub mod users;
-
-pub use symbolon_balancer as balancer;
-pub use symbolon_batcher as batcher;
-pub use symbolon_partitioner as partitioner;
-pub use symbolon_scaler as scaler;

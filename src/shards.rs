@@ -11,10 +11,10 @@ pub mod store;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use symbolon_partitioner::{Location, Partition, Partitioner, SpecError};
 use tokio::sync::{Notify, watch};
 
 use crate::{
-    partitioner::{Location, Partition, Partitioner, SpecError},
     store_error::{Outcome, StoreError},
     topology::Topology,
     users::{LoginName, UserId},

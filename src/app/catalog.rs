@@ -7,12 +7,12 @@ use std::{
     time::Duration,
 };
 
+use symbolon_partitioner::PartitionerSpec;
 use tokio_util::sync::CancellationToken;
 
 use super::StartError;
 use crate::{
     config::Settings,
-    partitioner::PartitionerSpec,
     shards::{AdoptError, Shards},
     topology::{
         FIRST_EPOCH, Topology,

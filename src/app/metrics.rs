@@ -4,10 +4,10 @@ use std::{fmt, time::Duration};
 
 use prometheus_client::{collector::Collector, encoding::DescriptorEncoder, registry::Registry};
 use symbolon_admission::GateStats;
+use symbolon_batcher::BatchStats;
 
 use super::App;
 use crate::{
-    batcher::BatchStats,
     breaker::Circuit,
     clock::SHARED,
     load::ByClass,

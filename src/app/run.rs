@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, num::NonZero, path::PathBuf, sync::Arc};
 
+use symbolon_balancer::{Node, NodeSpec};
 use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -14,7 +15,6 @@ use super::{
 };
 use crate::{
     admission::{Admission, AdmissionPolicy},
-    balancer::{Node, NodeSpec},
     compaction,
     config::Settings,
     descriptors::Needs,

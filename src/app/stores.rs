@@ -10,9 +10,10 @@ use std::{
     time::Duration,
 };
 
+use symbolon_batcher::BatchLimits;
+
 use super::catalog::{self, Catalog, RefreshError};
 use crate::{
-    batcher::BatchLimits,
     config::{OperatorTokens, PgUrl, SettingValue, Settings, ShardUrl},
     descriptors::TooFewDescriptors,
     fleet, secret,
@@ -75,7 +76,7 @@ pub enum StartError {
     )]
     Placement {
         /// The strategy that it was made with.
-        stored: crate::partitioner::Strategy,
+        stored: symbolon_partitioner::Strategy,
         /// The shards that it was made with.
         nodes: String,
     },
@@ -93,7 +94,7 @@ pub enum StartError {
     Redis(#[from] ConnectError),
     /// The stored topology contradicts itself.
     #[error("the stored topology is damaged")]
-    Topology(#[source] crate::partitioner::SpecError),
+    Topology(#[source] symbolon_partitioner::SpecError),
     /// The stored topology has a shard that the settings don't know.
     #[error("shards: {0}")]
     Endpoint(#[source] AdoptError),
@@ -305,7 +306,7 @@ fn pg_shards(settings: &Settings, timeout: Duration) -> Result<OpenShards, Start
         Shards::new(unprepared.iter().map(|shard| (shard.id().to_owned(), Arc::clone(shard) as Arc<dyn ShardStore>)));
     let first = settings.shards.0.first().map(|shard| &shard.primary);
     let Some(url) = settings.catalog_url.as_ref().or(first) else {
-        return Err(StartError::Topology(crate::partitioner::SpecError::NoNodes));
+        return Err(StartError::Topology(symbolon_partitioner::SpecError::NoNodes));
     };
     let database = PgCatalog::new(url.options().map_err(StartError::ShardUrl)?);
     let catalog = Arc::new(Catalog::new(database, settings, shards.clone()));

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use symbolon_partitioner::MAX_WEIGHT;
+
 use super::{ConfigError, RedisUrl, Settings};
-use crate::{partitioner::MAX_WEIGHT, tuner::EMBEDDED_KNOBS};
+use crate::tuner::EMBEDDED_KNOBS;
 
 /// More makes a query no cheaper, and the last of its lookups wait for the first.
 const MOST_BATCH_SIZE: u32 = 1000;

@@ -10,15 +10,11 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use symbolon_scaler::{Decision, Policy, State, vertical::Usage};
 use tokio_util::sync::CancellationToken;
 
 use super::{FleetView, FleetWatch, Leader};
-use crate::{
-    clock::Timestamp,
-    scaler::{self, Decision, Policy, State, vertical::Usage},
-    shared_store::SharedStore,
-    store_error::StoreError,
-};
+use crate::{clock::Timestamp, shared_store::SharedStore, store_error::StoreError};
 
 /// How often is decided.
 pub const DECIDE_EVERY: Duration = Duration::from_secs(5);
@@ -155,9 +151,9 @@ impl Scaling {
     async fn decide(&self, fence: u64, counts: bool) -> Result<(), StoreError> {
         let mut ledger: Ledger = read(self.store.as_ref(), SCALING).await?;
         let (view, now) = (self.watch.look().await?, Timestamp::now());
-        let decided_at = scaler::Timestamp::from(now);
+        let decided_at = symbolon_scaler::Timestamp::from(now);
         // What was asked for long ago and is not there is not about to come.
-        let is_new = |at: scaler::Timestamp| decided_at.since(at) <= STARTING;
+        let is_new = |at: symbolon_scaler::Timestamp| decided_at.since(at) <= STARTING;
         let asked_for = ledger.last.as_ref().filter(|_| ledger.state.last_action_at.is_some_and(is_new));
         let asked_for = asked_for.map_or(0, |last| last.decision.to);
         let decision = self.policy.decide(&mut ledger.state, &view.observation(asked_for), decided_at);

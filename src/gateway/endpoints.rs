@@ -13,12 +13,12 @@ use axum::{
 };
 use http::{Request, Response};
 use serde::{Deserialize, Serialize};
+use symbolon_balancer::{Algorithm, Node};
 use tower::ServiceExt;
 
 use super::{Gateway, body::ResponseBody, spawn::InstanceView};
 use crate::{
     audit::{self, Actor},
-    balancer::{Algorithm, Node},
     http::{ClientBody, Problem, ProblemKind, address, auth, middleware},
     metrics::OPENMETRICS,
 };

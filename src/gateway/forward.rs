@@ -10,6 +10,7 @@ use std::{
 use axum::response::IntoResponse;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
+use symbolon_balancer::{Algorithm, Caller, Lease, Node, Outcome, PickError};
 
 use super::{
     Gateway, HashBy,
@@ -20,7 +21,6 @@ use super::{
     upstream::{self, Reusable, SendError},
 };
 use crate::{
-    balancer::{Algorithm, Caller, Lease, Node, Outcome, PickError},
     http::{ClientBody, Problem, ProblemKind, address, auth},
     log::repeats::Repeats,
 };

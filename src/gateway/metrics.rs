@@ -9,9 +9,9 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family, histogram::Histogram},
     registry::Registry,
 };
+use symbolon_balancer::{Balancer, NodeStats};
 
 use crate::{
-    balancer::{Balancer, NodeStats},
     http::Connections,
     metrics::{self, SECONDS, Sample},
 };

@@ -9,6 +9,7 @@ use std::{
 };
 
 use http::{Request, Response};
+use symbolon_balancer::{Balancer, NodeSpec, Policy};
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -23,7 +24,6 @@ use super::{
 };
 use crate::{
     app::{self, StartError},
-    balancer::{Balancer, NodeSpec, Policy},
     config::Settings,
     descriptors::Needs,
     fleet::{self, FleetWatch},
@@ -227,7 +227,7 @@ fn start_background(
     let (checked, path) = (gateway.clone(), settings.check_path.0.clone());
     supervise(tracker, stop, "health checks", move |stop| {
         let (check, path) = (HttpCheck::new(), path.clone());
-        let probe = move |node: Arc<crate::balancer::Node>| {
+        let probe = move |node: Arc<symbolon_balancer::Node>| {
             let (check, url) = (check.clone(), format!("{}{path}", node.spec().url.trim_end_matches('/')));
             async move { check.ready(&url).await }
         };

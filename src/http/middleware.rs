@@ -24,6 +24,7 @@ use axum::{
 };
 use futures_util::{FutureExt, future::BoxFuture};
 use http_body::{Frame, SizeHint};
+use symbolon_balancer::{Lease, Outcome};
 use tokio::task::unconstrained;
 use tower::{Service, ServiceExt};
 use tracing::{Instrument, Span};
@@ -32,13 +33,7 @@ use super::{
     problem::{Problem, ProblemKind},
     timers::SpareTimer,
 };
-use crate::{
-    admission::Permit,
-    app::App,
-    balancer::{Lease, Outcome},
-    log::repeats::Repeats,
-    metrics::Observed,
-};
+use crate::{admission::Permit, app::App, log::repeats::Repeats, metrics::Observed};
 
 /// The header of request ids.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");

@@ -21,12 +21,12 @@ use sqlx::{
     Connection, Postgres,
     postgres::{PgArguments, PgConnectOptions, PgRow},
 };
+use symbolon_batcher::BatchLimits;
 use users::Users;
 use uuid::Uuid;
 
 use super::store::{Batching, Claim, ShardStore, StoredClaim};
 use crate::{
-    batcher::BatchLimits,
     breaker::Circuit,
     migrations::{Source, migrator},
     passwords::PasswordHash,

@@ -49,6 +49,7 @@ use fred::{
     error::Error,
     types::{FromValue, Value, config::ServerConfig},
 };
+use symbolon_batcher::{BatchLimits, BatchStats};
 use tokio_util::sync::CancellationToken;
 
 pub use self::{
@@ -65,7 +66,6 @@ use self::{
 };
 use super::SharedStore;
 use crate::{
-    batcher::{BatchLimits, BatchStats},
     breaker::Circuit,
     clock::Timestamp,
     store_error::{Outcome, StoreError},

@@ -14,7 +14,6 @@ use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 use symbolon::{
-    partitioner::{PartitionerSpec, Strategy},
     passwords::{PasswordHash, PasswordPolicy, Passwords},
     sessions::{SessionPolicy, Sessions},
     shards::{BulkStore, Claim, ShardStore, Shards, StoredClaim, sqlite::SqliteShard},
@@ -24,6 +23,7 @@ use symbolon::{
     topology::{FIRST_EPOCH, Topology},
     users::{Issued, LoginName, Profile, Registration, User, UserError, UserId, Users},
 };
+use symbolon_partitioner::{PartitionerSpec, Strategy};
 use tempfile::TempDir;
 use uuid::Uuid;
 

@@ -10,7 +10,8 @@ use std::{
     sync::Arc,
 };
 
-use symbolon::batcher::BatchLimits;
+use symbolon_batcher::BatchLimits;
+
 use tempfile::TempDir;
 
 use super::{Server, directory_of, free_port, installed, own, wait_until};

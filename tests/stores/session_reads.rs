@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use symbolon_batcher::BatchLimits;
+
 use symbolon::{
-    batcher::BatchLimits,
     clock::Timestamp,
     sessions::Token,
     shared_store::{Client, SessionStore, SharedStore, StoredSession, UserSnapshot, redis::RedisSharedStore},

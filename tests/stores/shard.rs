@@ -2,7 +2,6 @@ use std::time::Duration;
 
 use serde_json::json;
 use symbolon::{
-    batcher::BatchLimits,
     clock::Timestamp,
     passwords::{PasswordHash, PasswordPolicy, Passwords},
     shards::{
@@ -13,6 +12,7 @@ use symbolon::{
     store_error::StoreError,
     users::{LoginName, PasswordReset, Permissions, Preferences, Profile, User, UserId},
 };
+use symbolon_batcher::BatchLimits;
 use uuid::Uuid;
 
 use crate::servers::postgres::Postgres;

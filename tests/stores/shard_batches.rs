@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use symbolon_batcher::{BatchLimits, BatchStats};
+
 use symbolon::{
-    batcher::{BatchLimits, BatchStats},
     shards::{
         Claim, ShardStore,
         postgres::{PgShard, ShardLimits},

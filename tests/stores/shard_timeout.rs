@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use sqlx::{Connection, PgConnection};
 use symbolon::{
-    batcher::BatchLimits,
     breaker::Circuit,
     shards::{
         Claim, ShardStore,
@@ -13,6 +12,7 @@ use symbolon::{
     store_error::StoreError,
     users::{LoginName, UserId},
 };
+use symbolon_batcher::BatchLimits;
 use uuid::Uuid;
 
 use crate::servers::{postgres::Postgres, proxy::Proxy};

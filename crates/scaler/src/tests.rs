@@ -1,4 +1,4 @@
-//! What holds for every policy.
+//! Properties of all policies.
 
 use proptest::prelude::*;
 
@@ -35,7 +35,7 @@ fn observation() -> impl Strategy<Value = Observation> {
     )
 }
 
-/// Observations with the milliseconds that pass before each.
+/// Observations, with the milliseconds before each.
 fn course() -> impl Strategy<Value = Vec<(u64, Observation)>> {
     proptest::collection::vec((prop_oneof![9 => 1_000..20_000_u64, 1 => 0..2_000_000_u64], observation()), 1..60)
 }
@@ -44,7 +44,7 @@ fn bounds() -> impl Strategy<Value = Bounds> {
     (1..6_u32, 0..12_u32).prop_map(|(min, more)| Bounds::new(min, min + more).unwrap())
 }
 
-/// Decides all the way, and hands each observation with its decision and the policy on.
+/// Calls `check` with every decision of each policy on a sequence of observations.
 fn decide_all(bounds: Bounds, course: &[(u64, Observation)], mut check: impl FnMut(&Policy, &Observation, &Decision)) {
     for policy in policies(bounds) {
         let mut state = State::default();
@@ -66,7 +66,7 @@ proptest! {
     }
 
     #[test]
-    fn the_outcome_says_what_changes(bounds in bounds(), course in course()) {
+    fn the_outcome_agrees_with_the_change(bounds in bounds(), course in course()) {
         decide_all(bounds, &course, |_, seen, decision| {
             assert_eq!(decision.from, seen.count());
             match decision.outcome {
@@ -80,14 +80,14 @@ proptest! {
     }
 
     #[test]
-    fn nothing_grows_while_a_store_is_the_bottleneck(bounds in bounds(), course in course()) {
+    fn no_instances_are_added_while_a_store_is_the_bottleneck(bounds in bounds(), course in course()) {
         decide_all(bounds, &course, |_, seen, decision| {
             assert!(seen.bottleneck.is_none() || decision.to <= decision.from, "{decision:?}");
         });
     }
 
     #[test]
-    fn who_does_not_know_the_demand_holds(bounds in bounds(), course in course()) {
+    fn an_unknown_demand_keeps_the_number_of_instances(bounds in bounds(), course in course()) {
         decide_all(bounds, &course, |policy, seen, decision| {
             let unknown = seen.demand.is_none_or(|demand| !demand.is_finite() || demand < 0.0);
             if policy.name() == PolicyName::Demand && unknown && bounds.clamp(seen.count()) == seen.count() {
@@ -117,12 +117,12 @@ proptest! {
 }
 
 #[test]
-fn a_state_without_fields_is_the_first_one() {
+fn a_state_without_fields_is_the_initial_state() {
     assert_eq!(serde_json::from_str::<State>("{}").unwrap(), State::default());
 }
 
 #[test]
-fn names_are_read_back() {
+fn names_parse_and_serialize() {
     for &name in PolicyName::ALL {
         assert_eq!(name.name().parse::<PolicyName>().unwrap(), name);
         assert_eq!(serde_json::to_value(name).unwrap(), name.name());
@@ -131,7 +131,7 @@ fn names_are_read_back() {
 }
 
 #[test]
-fn outcomes_have_the_same_name_everywhere() {
+fn outcome_names_equal_their_serialization() {
     let all = [
         Outcome::Cooldown,
         Outcome::NoHealthyNodes,
@@ -149,14 +149,14 @@ fn outcomes_have_the_same_name_everywhere() {
 }
 
 #[test]
-fn bounds_without_anything_between_are_refused() {
+fn empty_bounds_are_rejected() {
     assert_eq!(Bounds::new(0, 3), Err(InvalidBounds));
     assert_eq!(Bounds::new(4, 3), Err(InvalidBounds));
     assert_eq!((Bounds::default().min(), Bounds::default().max()), (2, 10));
 }
 
 #[test]
-fn rules_are_read_as_they_are_written() {
+fn rules_parse_as_they_are_displayed() {
     for text in ["cpu", "memory", "response_time", "crowded=utilization>0.7"] {
         let rule: Rule = text.parse().unwrap();
         assert_eq!(rule.to_string().parse(), Ok(rule), "{text}");

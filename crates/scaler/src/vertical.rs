@@ -1,4 +1,4 @@
-//! How large an instance should be: advice from the last quarter of an hour, and requests and limits to set from days.
+//! Size of an instance: advice from averages over 15 minutes, and recommended requests and limits from days of use.
 
 mod advice;
 mod histogram;

@@ -1,7 +1,7 @@
-//! The balancer in virtual time, over nodes that fail in the ways nodes do. Seeded: the same seed gives the same run.
+//! Load balancing in virtual time, over nodes that fail in typical ways. The same seed gives the same run.
 //!
-//! A node is a queue before a number of workers, so one that gets too much answers late, and one that gets nothing answers
-//! at once. Requests arrive at random, half of them from each of two zones.
+//! A node is a queue in front of a number of workers, so an overloaded node answers late and an idle one at once. Arrivals are
+//! random; half of them come from each of two zones.
 
 mod scenario;
 
@@ -16,23 +16,23 @@ pub use scenario::Scenario;
 use serde::Serialize;
 use symbolon_balancer::{Algorithm, Balancer, Caller, Lease, NodeSpec, Outcome, Policy};
 
-/// How many requests a node works on at a time.
+/// The number of requests that a node processes at a time.
 const WORKERS: usize = 8;
-/// How long one takes on average on a healthy node.
+/// The mean service time on a healthy node.
 const SERVICE: Duration = Duration::from_millis(10);
-/// How often health checks look.
-const CHECK: Duration = Duration::from_secs(1);
+/// The interval of health checks.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What to simulate.
+/// Parameters of a simulation.
 #[derive(Debug, Clone, Copy)]
 pub struct Settings {
-    /// How chance falls.
+    /// The seed of the random numbers.
     pub seed: u64,
-    /// How many nodes there are.
+    /// The number of nodes; at least 1.
     pub nodes: usize,
-    /// How long, in virtual time.
+    /// The virtual duration.
     pub time: Duration,
-    /// Which part of what all nodes can do arrives.
+    /// The arrival rate, as a part of the capacity of all nodes.
     pub load: f64,
 }
 
@@ -42,30 +42,30 @@ impl Default for Settings {
     }
 }
 
-/// What came of an algorithm in a scenario.
+/// The result of an algorithm in a scenario.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Report {
     /// The algorithm.
     pub algorithm: Algorithm,
-    /// What happened to the nodes.
+    /// The scenario.
     pub scenario: Scenario,
-    /// How many requests were made.
+    /// The number of requests.
     pub requests: u64,
-    /// Which part of them the nodes in question got, while they were in question.
+    /// The share of requests that the affected nodes got while they were affected, 0 to 1.
     pub share: f64,
-    /// Which part failed.
+    /// The share of requests that failed, 0 to 1.
     pub errors: f64,
-    /// Half were answered within, in milliseconds; errors count too.
+    /// The median latency in milliseconds, errors included.
     pub p50_ms: f64,
-    /// 99 % were.
+    /// The 99th percentile of the latency in milliseconds.
     pub p99_ms: f64,
-    /// 99.9 % were.
+    /// The 99.9th percentile of the latency in milliseconds.
     pub p999_ms: f64,
 }
 
-/// A node's machine.
+/// The workers and the queue of a node.
 #[derive(Default)]
-struct Machine {
+struct Server {
     busy: usize,
     queue: VecDeque<Job>,
 }
@@ -75,11 +75,11 @@ struct Job {
     lease: Lease,
 }
 
-/// What happens next: at which time, in which order, what.
-type Event = Reverse<(u64, u64, What)>;
+/// A scheduled event: its time in nanoseconds, a number that orders events of the same time, and its kind.
+type ScheduledEvent = Reverse<(u64, u64, Event)>;
 
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
-enum What {
+enum Event {
     Arrival,
     Check,
     End { node: usize, slot: usize },
@@ -91,26 +91,26 @@ struct Simulation {
     start: Instant,
     balancer: Balancer,
     rng: Rng,
-    events: BinaryHeap<Event>,
+    events: BinaryHeap<ScheduledEvent>,
     scheduled: u64,
-    machines: Vec<Machine>,
-    /// Requests that are worked on, by slot.
-    working: Vec<Option<(Job, Outcome)>>,
-    free: Vec<usize>,
+    servers: Vec<Server>,
+    /// Requests in processing, by slot.
+    processing: Vec<Option<(Job, Outcome)>>,
+    free_slots: Vec<usize>,
     latencies: Vec<u64>,
     errors: u64,
-    in_question: u64,
-    of_these: u64,
+    to_affected: u64,
+    while_affected: u64,
 }
 
-/// Runs one algorithm through one scenario.
+/// Runs an algorithm through a scenario.
 pub fn run(algorithm: Algorithm, scenario: Scenario, settings: Settings) -> Report {
-    // Picks use the thread's generator.
+    // The balancer uses the generator of the thread.
     fastrand::seed(settings.seed);
     let start = Instant::now();
     let balancer = Balancer::new(algorithm, Policy::default(), start);
     let mut simulation = Simulation {
-        machines: (0..settings.nodes).map(|_| Machine::default()).collect(),
+        servers: (0..settings.nodes).map(|_| Server::default()).collect(),
         rng: Rng::with_seed(settings.seed),
         scenario,
         settings,
@@ -118,16 +118,16 @@ pub fn run(algorithm: Algorithm, scenario: Scenario, settings: Settings) -> Repo
         balancer,
         events: BinaryHeap::new(),
         scheduled: 0,
-        working: Vec::new(),
-        free: Vec::new(),
+        processing: Vec::new(),
+        free_slots: Vec::new(),
         latencies: Vec::new(),
         errors: 0,
-        in_question: 0,
-        of_these: 0,
+        to_affected: 0,
+        while_affected: 0,
     };
     simulation.set_nodes(0);
-    simulation.schedule(0, What::Arrival);
-    simulation.schedule(0, What::Check);
+    simulation.schedule(0, Event::Arrival);
+    simulation.schedule(0, Event::Check);
     simulation.play();
     simulation.report(algorithm)
 }
@@ -137,25 +137,26 @@ impl Simulation {
         self.start + Duration::from_nanos(nanos)
     }
 
-    fn schedule(&mut self, at: u64, what: What) {
+    fn schedule(&mut self, at: u64, event: Event) {
         self.scheduled += 1;
-        self.events.push(Reverse((at, self.scheduled, what)));
+        self.events.push(Reverse((at, self.scheduled, event)));
     }
 
     fn play(&mut self) {
         let end = self.settings.time.as_nanos() as u64;
-        while let Some(Reverse((now, _, what))) = self.events.pop() {
-            match what {
-                What::Arrival if now < end => self.arrive(now),
-                What::Check if now < end => self.check(now),
-                What::End { node, slot } => self.end(node, slot, now),
-                What::Arrival | What::Check => {}
+        while let Some(Reverse((now, _, event))) = self.events.pop() {
+            match event {
+                Event::Arrival if now < end => self.arrive(now),
+                Event::Check if now < end => self.check(now),
+                Event::End { node, slot } => self.end(node, slot, now),
+                Event::Arrival | Event::Check => {}
             }
         }
     }
 
     fn set_nodes(&self, now: u64) {
-        let present = (0..self.settings.nodes).filter(|node| self.scenario.is_there(*node, Duration::from_nanos(now)));
+        let present =
+            (0..self.settings.nodes).filter(|node| self.scenario.is_present(*node, Duration::from_nanos(now)));
         let spec = |node: usize| NodeSpec {
             id: format!("node-{node}"),
             url: String::new(),
@@ -170,12 +171,12 @@ impl Simulation {
     fn arrive(&mut self, now: u64) {
         let rate = self.settings.load * (self.settings.nodes * WORKERS) as f64 / SERVICE.as_secs_f64();
         let wait = exponential(&mut self.rng, 1.0 / rate);
-        self.schedule(now + wait, What::Arrival);
+        self.schedule(now + wait, Event::Arrival);
         let key = format!("user-{}", self.rng.u32(..1000));
         let caller = Caller { key: &key, region: "here", zone: zone(self.rng.usize(..2)), failed: None };
         let time = Duration::from_nanos(now);
-        if self.scenario.is_on(time) {
-            self.of_these += 1;
+        if self.scenario.is_active(time) {
+            self.while_affected += 1;
         }
         let Ok(lease) = self.balancer.pick(&caller, self.at(now)) else {
             self.errors += 1;
@@ -183,52 +184,52 @@ impl Simulation {
             return;
         };
         let node = number(&lease);
-        if self.scenario.is_on(time) && self.scenario.is_in_question(node, self.settings.nodes) {
-            self.in_question += 1;
+        if self.scenario.is_active(time) && self.scenario.is_affected(node, self.settings.nodes) {
+            self.to_affected += 1;
         }
-        self.machines[node].queue.push_back(Job { arrived: now, lease });
-        self.work(node, now);
+        self.servers[node].queue.push_back(Job { arrived: now, lease });
+        self.start_work(node, now);
     }
 
-    /// Has a node begin what it can.
-    fn work(&mut self, node: usize, now: u64) {
-        while self.machines[node].busy < WORKERS {
-            let Some(job) = self.machines[node].queue.pop_front() else { return };
-            self.machines[node].busy += 1;
+    /// Starts queued requests on the free workers of a node.
+    fn start_work(&mut self, node: usize, now: u64) {
+        while self.servers[node].busy < WORKERS {
+            let Some(job) = self.servers[node].queue.pop_front() else { return };
+            self.servers[node].busy += 1;
             let fault = self.scenario.fault(node, self.settings.nodes, Duration::from_nanos(now));
             let took = exponential(&mut self.rng, SERVICE.as_secs_f64() * fault.slowness);
             let outcome = if fault.fails { Outcome::Failure } else { Outcome::Success };
-            let slot = self.free.pop().unwrap_or_else(|| {
-                self.working.push(None);
-                self.working.len() - 1
+            let slot = self.free_slots.pop().unwrap_or_else(|| {
+                self.processing.push(None);
+                self.processing.len() - 1
             });
-            self.working[slot] = Some((job, outcome));
-            self.schedule(now + took, What::End { node, slot });
+            self.processing[slot] = Some((job, outcome));
+            self.schedule(now + took, Event::End { node, slot });
         }
     }
 
     fn end(&mut self, node: usize, slot: usize, now: u64) {
-        let Some((job, outcome)) = self.working[slot].take() else { return };
-        self.free.push(slot);
-        self.machines[node].busy -= 1;
+        let Some((job, outcome)) = self.processing[slot].take() else { return };
+        self.free_slots.push(slot);
+        self.servers[node].busy -= 1;
         self.latencies.push(now - job.arrived);
         self.errors += u64::from(outcome == Outcome::Failure);
         job.lease.end(outcome, self.at(now));
-        self.work(node, now);
+        self.start_work(node, now);
     }
 
-    /// A health check finds out who is there and who is down.
+    /// Updates the nodes and their health.
     fn check(&mut self, now: u64) {
         let time = Duration::from_nanos(now);
         let known = self.balancer.nodes().len();
-        if (0..self.settings.nodes).filter(|node| self.scenario.is_there(*node, time)).count() != known {
+        if (0..self.settings.nodes).filter(|node| self.scenario.is_present(*node, time)).count() != known {
             self.set_nodes(now);
         }
         for node in 0..self.settings.nodes {
             let healthy = !self.scenario.is_down(node, self.settings.nodes, time);
             self.balancer.set_healthy(&format!("node-{node}"), healthy, self.at(now));
         }
-        self.schedule(now + CHECK.as_nanos() as u64, What::Check);
+        self.schedule(now + CHECK_INTERVAL.as_nanos() as u64, Event::Check);
     }
 
     fn report(mut self, algorithm: Algorithm) -> Report {
@@ -242,7 +243,7 @@ impl Simulation {
             algorithm,
             scenario: self.scenario,
             requests: requests as u64,
-            share: self.in_question as f64 / self.of_these.max(1) as f64,
+            share: self.to_affected as f64 / self.while_affected.max(1) as f64,
             errors: self.errors as f64 / requests.max(1) as f64,
             p50_ms: quantile(0.5),
             p99_ms: quantile(0.99),
@@ -251,7 +252,7 @@ impl Simulation {
     }
 }
 
-/// Nodes are in two zones by turns, and so are callers.
+/// Returns the zone of a node or a caller: one of two, alternating.
 fn zone(number: usize) -> &'static str {
     ["a", "b"][number % 2]
 }
@@ -260,7 +261,7 @@ fn number(lease: &Lease) -> usize {
     lease.node().spec().id.strip_prefix("node-").and_then(|number| number.parse().ok()).unwrap_or_default()
 }
 
-/// A time at random whose mean is so many seconds, in nanoseconds.
+/// Returns an exponentially distributed time in nanoseconds; `mean` is in seconds.
 fn exponential(rng: &mut Rng, mean: f64) -> u64 {
     (-(1.0 - rng.f64()).ln() * mean * 1e9) as u64
 }

@@ -1,11 +1,12 @@
-//! What policies would do with a trace of requests, in virtual time, a second a step. Seeded: the same seed gives the same
-//! run, and within a run all contenders meet the same requests.
+//! Autoscaling policies on a trace of requests, in virtual time with steps of a second. The same seed gives the same run, and all
+//! contenders get the same requests.
 //!
-//! The model: an instance that is started takes requests after the start-up delay, up to its capacity in each second. What
-//! is beyond the capacity of the ready instances is refused in that second, as the service does, and that second is a
-//! violation. Fewer instances are fewer at once, those that still start first. Whoever decides sees what was offered
-//! (refused requests included), as old as the metric lag, averaged as its own algorithm says. Where connections are
-//! asked for, Little's law gives them: the part of its capacity that an instance uses is the part of its places taken.
+//! The model:
+//! - An instance is ready after the start-up delay, and serves up to its capacity in each second.
+//! - Requests beyond the capacity of the ready instances are rejected in that second, which is a violation.
+//! - Removed instances end at once, starting ones first.
+//! - A policy sees the offered requests, including rejected ones, after the metric lag, averaged as its algorithm requires.
+//! - The used share of connections equals the used share of the capacity (Little's law).
 
 mod arrivals;
 pub mod chart;
@@ -14,7 +15,7 @@ mod fleet;
 mod frontier;
 mod hpa;
 mod kpa;
-mod least;
+mod minimum;
 mod report;
 mod trace;
 
@@ -31,54 +32,54 @@ use report::Tally;
 use symbolon_scaler::Bounds;
 pub use trace::{Trace, TraceError};
 
-/// The world that policies are put into.
+/// Parameters of a simulation.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Settings {
-    /// How many requests an instance serves in a second, at most; more than 0.
+    /// The maximum number of requests that an instance serves in a second; more than 0.
     pub capacity: f64,
-    /// How long an instance takes from its start until it takes requests, in whole seconds.
+    /// The time from the start of an instance until it is ready, in whole seconds.
     pub startup_delay: Duration,
-    /// How old what is seen is, in whole seconds.
+    /// The age of measurements, in whole seconds.
     pub metric_lag: Duration,
-    /// How many instances there may be.
+    /// Bounds of the number of instances.
     pub bounds: Bounds,
 }
 
-/// What happened, second by second.
+/// The result of a run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Run {
-    /// The sums.
+    /// The totals.
     pub report: Report,
-    /// How many instances there were, those that start included.
+    /// The number of instances in each second, including starting ones.
     pub counts: Vec<u32>,
 }
 
-/// What a decider may look at.
+/// The information that a contender may use.
 struct View<'a> {
-    /// Now, in seconds since the beginning.
+    /// The current second.
     pub now: usize,
-    /// The first second that is not seen yet.
+    /// The first second without measurements so far.
     pub until: usize,
-    /// What arrived.
+    /// The requests.
     pub arrivals: &'a Arrivals,
-    /// Instances in each second that takes requests, up to now.
+    /// The number of ready instances in each second so far.
     pub ready: &'a [u32],
-    /// Instances now.
+    /// The current instances.
     pub fleet: &'a Fleet,
-    /// The world.
+    /// The parameters.
     pub settings: &'a Settings,
 }
 
 impl View<'_> {
-    /// The mean of what was offered in the last so many seconds that are seen, in instances at full use. At the beginning it
-    /// is of fewer seconds; with none, of the first.
+    /// Returns the mean of the offered requests over the last measured `seconds`, in instances at full use. At the beginning of a
+    /// run the mean covers fewer seconds, at least the first one.
     pub fn offered(&self, seconds: usize) -> f64 {
         let until = self.until.max(1);
         self.arrivals.mean(until.saturating_sub(seconds.max(1)), until) / self.settings.capacity
     }
 }
 
-/// Has a contender meet the arrivals. It begins with as many instances as the first minute needs at its target.
+/// Runs a contender. It starts with as many instances as the first minute needs at its target.
 pub fn run(mut contender: Contender, arrivals: &Arrivals, settings: &Settings) -> Run {
     let seconds = arrivals.seconds();
     let first = arrivals.mean(0, seconds.min(60)) / settings.capacity / contender.target();
@@ -88,17 +89,17 @@ pub fn run(mut contender: Contender, arrivals: &Arrivals, settings: &Settings) -
     let mut tally = Tally::default();
     let (mut counts, mut ready) = (Vec::with_capacity(seconds), Vec::with_capacity(seconds));
     for now in 0..seconds {
-        fleet.pass(now);
+        fleet.advance(now);
         if now.is_multiple_of(contender.interval()) {
             let until = now.saturating_sub(lag);
             let view = View { now, until, arrivals, ready: &ready, fleet: &fleet, settings };
             let wanted = settings.bounds.clamp(contender.decide(&view));
-            tally.changed(now, fleet.count(), wanted);
+            tally.record_change(now, fleet.count(), wanted);
             fleet.set(wanted, now, delay);
         }
-        // Without a delay, what was started now is there now.
-        fleet.pass(now);
-        tally.second(arrivals.at(now), fleet.ready(), fleet.count(), settings.capacity);
+        // Without a start-up delay, instances started now are ready now.
+        fleet.advance(now);
+        tally.record_second(arrivals.at(now), fleet.ready(), fleet.count(), settings.capacity);
         ready.push(fleet.ready());
         counts.push(fleet.count());
     }

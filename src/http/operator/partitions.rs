@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use axum::extract::State;
 use serde::Serialize;
+use symbolon_partitioner::Strategy;
 
 use crate::{
     app::App,
     http::{auth::Operator, json::Json, path::Segment, problem::Problem, views::PartitionView},
-    partitioner::Strategy,
     shards::Placement,
 };
 

@@ -1,13 +1,13 @@
 //! Statements on `login_names`. Times are the server's clock.
 
 use sqlx::{Row, postgres::PgRow};
+use symbolon_partitioner::position;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{Query, copy::Rows, lookups::Table};
 use crate::{
     clock::Timestamp,
-    partitioner::position,
     shards::store::{Claim, StoredClaim},
     users::{LoginName, UserId, version},
 };

@@ -8,15 +8,13 @@
 use std::{error::Error, fmt::Debug, hash::Hash, slice, sync::Arc, time::Instant};
 
 use sqlx::postgres::PgRow;
+use symbolon_batcher::{BatchError, BatchStats, BatchTiming, Batcher};
 
 use super::{
     Query, ShardLimits,
     access::{Access, is_down, late},
 };
-use crate::{
-    batcher::{BatchError, BatchStats, BatchTiming, Batcher},
-    store_error::StoreError,
-};
+use crate::store_error::StoreError;
 
 /// The code of a statement that took too long for the server: there is no time for another.
 const CANCELED: &str = "57014";

@@ -1,13 +1,13 @@
 //! Statements on `users`.
 
 use sqlx::{Decode, Postgres, Row, Type, postgres::PgRow};
+use symbolon_partitioner::position;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use uuid::Uuid;
 
 use super::{Query, copy::Rows, lookups::Table};
 use crate::{
     clock::Timestamp,
-    partitioner::position,
     passwords::PasswordHash,
     users::{LoginName, PasswordReset, Profile, User, UserId},
 };

@@ -1,12 +1,12 @@
 //! Statements on `login_names`. Times are the file's clock, which is the machine's.
 
 use sqlx::Row;
+use symbolon_partitioner::position;
 use uuid::Uuid;
 
 use super::Query;
 use crate::{
     clock::Timestamp,
-    partitioner::position,
     shards::store::{Claim, StoredClaim},
     sqlite::Database,
     store_error::StoreError,

@@ -1,11 +1,11 @@
 //! Statements on `users`.
 
 use sqlx::{FromRow, Row, sqlite::SqliteRow};
+use symbolon_partitioner::position;
 
 use super::Query;
 use crate::{
     clock::Timestamp,
-    partitioner::position,
     passwords::PasswordHash,
     sqlite::Database,
     store_error::StoreError,

@@ -9,6 +9,7 @@ use fred::{
     error::{Error, ErrorKind},
     types::Value,
 };
+use symbolon_batcher::{BatchError, BatchLimits, BatchStats, BatchTiming, Batcher};
 
 use super::{
     codec,
@@ -18,7 +19,6 @@ use super::{
     sessions::{session_key, user_key},
 };
 use crate::{
-    batcher::{BatchError, BatchLimits, BatchStats, BatchTiming, Batcher},
     sessions::SessionId,
     shared_store::{StoredSession, UserSnapshot},
     users::UserId,

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use symbolon_balancer::Algorithm;
+
 use symbolon::{
-    balancer::Algorithm,
     clock::Timestamp,
     shared_store::{
         Balancing, InstanceRecord, NodeRecord, SharedStore, redis::RedisSharedStore, sqlite::SqliteSharedStore,

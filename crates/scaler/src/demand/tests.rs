@@ -1,7 +1,7 @@
 use super::*;
 use crate::Policy;
 
-/// A fleet that is as the policy wants it, at once; returns the numbers of instances.
+/// Applies every decision at once; returns the numbers of instances.
 fn follow(policy: &Demand, state: &mut State, demands: impl IntoIterator<Item = f64>, from: &mut i64) -> Vec<u32> {
     let mut count = policy.bounds.min();
     let policy = Policy::Demand(*policy);
@@ -18,20 +18,20 @@ fn policy() -> Demand {
     Demand::new(Bounds::new(1, 100).unwrap())
 }
 
-/// Noise between -1 and 1, the same each time.
+/// Returns reproducible noise between -1 and 1.
 fn noise(count: usize) -> Vec<f64> {
     let mut rng = fastrand::Rng::with_seed(7);
     (0..count).map(|_| rng.f64() * 2.0 - 1.0).collect()
 }
 
 #[test]
-fn it_grows_at_once_by_as_many_as_are_missing() {
+fn missing_instances_are_added_at_once() {
     let counts = follow(&policy(), &mut State::default(), [3.0, 3.0, 20.0], &mut 0);
     assert!(counts[2] >= 20, "{counts:?}");
 }
 
 #[test]
-fn it_shrinks_only_after_fewer_were_enough_for_a_while() {
+fn instances_are_removed_only_after_fewer_were_enough_for_a_while() {
     let (state, mut now) = (&mut State::default(), 0);
     let mut count = *follow(&policy(), state, vec![20.0; 24], &mut now).last().unwrap();
     let mut calm = |seconds: i64| {
@@ -42,12 +42,12 @@ fn it_shrinks_only_after_fewer_were_enough_for_a_while() {
         });
         count
     };
-    assert!(calm(60) >= 20, "within the minute that a start takes");
-    assert!(calm(60) < 20, "after it");
+    assert!(calm(60) >= 20, "within the start-up time");
+    assert!(calm(60) < 20, "after the start-up time");
 }
 
 #[test]
-fn a_measurement_that_is_absurd_is_not_remembered_as_such() {
+fn an_absurd_measurement_is_clamped_before_learning() {
     let state = &mut State::default();
     follow(&policy(), state, [2.0, f64::MAX, 2.0], &mut 0);
     let json = serde_json::to_string(state).unwrap();
@@ -55,7 +55,7 @@ fn a_measurement_that_is_absurd_is_not_remembered_as_such() {
 }
 
 #[test]
-fn noise_around_a_whole_number_does_not_flap() {
+fn noise_around_a_whole_number_causes_few_changes() {
     let demands = noise(8000).into_iter().map(|noise| 5.0 + 0.3 * noise);
     let counts = follow(&policy(), &mut State::default(), demands, &mut 0);
     let changes = counts[2000..].windows(2).filter(|pair| pair[0] != pair[1]).count();
@@ -63,14 +63,14 @@ fn noise_around_a_whole_number_does_not_flap() {
 }
 
 #[test]
-fn what_is_there_now_is_served_whatever_is_expected() {
+fn the_current_demand_is_covered_even_if_the_forecast_is_lower() {
     let demands: Vec<f64> = noise(3000).into_iter().map(|noise| 10.0 + 8.0 * noise).collect();
     let counts = follow(&policy(), &mut State::default(), demands.clone(), &mut 0);
     assert!(counts.iter().zip(&demands).all(|(count, demand)| f64::from(*count) >= *demand));
 }
 
 #[test]
-fn more_demand_never_wants_fewer_instances() {
+fn more_demand_never_needs_fewer_instances() {
     let wanted: Vec<u32> = (0..200)
         .map(|tenths| follow(&policy(), &mut State::default(), [f64::from(tenths) / 10.0], &mut 0)[0])
         .collect();
@@ -78,7 +78,7 @@ fn more_demand_never_wants_fewer_instances() {
 }
 
 #[test]
-fn the_bounds_hold_where_nothing_is_known() {
+fn the_bounds_apply_without_a_known_demand() {
     let policy = Policy::Demand(Demand::new(Bounds::new(3, 5).unwrap()));
     let decide = |ready| {
         policy.decide(
@@ -93,7 +93,7 @@ fn the_bounds_hold_where_nothing_is_known() {
 }
 
 #[test]
-fn a_store_that_is_the_bottleneck_does_not_keep_instances_that_nobody_needs() {
+fn a_bottleneck_does_not_prevent_scaling_in() {
     let policy = Policy::Demand(policy());
     let seen =
         Observation { ready: 9, demand: Some(2.0), bottleneck: Some("redis".to_owned()), ..Observation::default() };
@@ -103,7 +103,7 @@ fn a_store_that_is_the_bottleneck_does_not_keep_instances_that_nobody_needs() {
 }
 
 #[test]
-fn a_day_is_remembered_in_a_few_kilobytes() {
+fn the_state_after_a_day_is_a_few_kilobytes() {
     let mut state = State::default();
     let policy = Demand { look_ahead: Duration::from_secs(600), ..policy() };
     follow(&policy, &mut state, noise(17_280).into_iter().map(|noise| 20.0 + 19.0 * noise), &mut 0);
@@ -112,7 +112,7 @@ fn a_day_is_remembered_in_a_few_kilobytes() {
 }
 
 #[test]
-fn a_clock_that_goes_back_leaves_nothing_behind() {
+fn a_clock_that_goes_back_resets_the_forecast() {
     let mut state = State::default();
     follow(&policy(), &mut state, vec![50.0; 20], &mut 1_000_000);
     let counts = follow(&policy(), &mut state, vec![2.0; 60], &mut 0);

@@ -1,7 +1,7 @@
 use super::*;
 use crate::{Connections, Policy};
 
-/// So many instances of 100 places, of which such a part is taken.
+/// Returns `ready` instances of 100 connections at a utilization.
 fn seen(ready: u32, utilization: f64) -> Observation {
     let current = (utilization * 100.0).round() as u64;
     Observation {
@@ -25,7 +25,7 @@ fn once(seen: &Observation) -> (Outcome, u32) {
 }
 
 #[test]
-fn above_80_percent_there_is_one_more_and_below_30_one_less() {
+fn one_instance_is_added_above_80_percent_and_removed_below_30() {
     assert_eq!(once(&seen(4, 0.81)), (Outcome::ScaledUp, 5));
     assert_eq!(once(&seen(4, 0.80)), (Outcome::NoAction, 4));
     assert_eq!(once(&seen(4, 0.30)), (Outcome::NoAction, 4));
@@ -33,23 +33,23 @@ fn above_80_percent_there_is_one_more_and_below_30_one_less() {
 }
 
 #[test]
-fn there_are_never_more_than_ten_nor_fewer_than_two() {
+fn the_default_bounds_are_two_and_ten() {
     assert_eq!(once(&seen(10, 1.0)), (Outcome::NoAction, 10));
     assert_eq!(once(&seen(2, 0.0)), (Outcome::NoAction, 2));
-    // One is on its way.
+    // One instance is starting.
     let starting = Observation { starting: 1, ..seen(9, 0.9) };
     assert_eq!(once(&starting), (Outcome::NoAction, 10));
 }
 
 #[test]
-fn without_instances_or_places_nothing_is_done() {
+fn without_instances_or_capacity_nothing_changes() {
     assert_eq!(once(&seen(0, 0.0)), (Outcome::NoHealthyNodes, 0));
     let placeless = Observation { ready: 3, connections: vec![Connections::default(); 3], ..Observation::default() };
     assert_eq!(once(&placeless), (Outcome::NoCapacity, 3));
 }
 
 #[test]
-fn after_an_action_nothing_is_done_for_five_minutes() {
+fn a_change_starts_a_cooldown_of_five_minutes() {
     let mut state = State::default();
     assert_eq!(decide(&mut state, &seen(4, 0.9), 0).outcome, Outcome::ScaledUp);
     let pause = decide(&mut state, &seen(5, 0.9), 299);
@@ -58,14 +58,14 @@ fn after_an_action_nothing_is_done_for_five_minutes() {
 }
 
 #[test]
-fn what_changes_nothing_begins_no_cooldown() {
+fn an_evaluation_without_a_change_starts_no_cooldown() {
     let mut state = State::default();
     decide(&mut state, &seen(4, 0.5), 0);
     assert_eq!(decide(&mut state, &seen(4, 0.9), 5).outcome, Outcome::ScaledUp);
 }
 
 #[test]
-fn the_cooldown_outlives_the_decider() {
+fn the_cooldown_survives_serialization() {
     let mut state = State::default();
     decide(&mut state, &seen(4, 0.9), 0);
     let mut restored = serde_json::from_str(&serde_json::to_string(&state).unwrap()).unwrap();
@@ -73,7 +73,7 @@ fn the_cooldown_outlives_the_decider() {
 }
 
 #[test]
-fn a_rule_that_fires_asks_for_one_more_and_is_named() {
+fn a_custom_rule_adds_an_instance_and_is_named() {
     let rules = vec![Rule::memory(), Rule::cpu(), Rule::response_time()];
     let policy = Policy::Threshold(Threshold { rules, ..Threshold::new(Bounds::default()) });
     let hot = Observation { cpu_percent: Some(80.1), memory_percent: Some(85.0), ..seen(4, 0.1) };
@@ -86,7 +86,7 @@ fn a_rule_that_fires_asks_for_one_more_and_is_named() {
 }
 
 #[test]
-fn rules_wait_for_the_cooldown_too() {
+fn custom_rules_respect_the_cooldown() {
     let policy = Policy::Threshold(Threshold { rules: vec![Rule::cpu()], ..Threshold::new(Bounds::default()) });
     let hot = Observation { cpu_percent: Some(99.0), ..seen(4, 0.5) };
     let mut state = State { last_action_at: Some(at(0)), ..State::default() };
@@ -94,7 +94,7 @@ fn rules_wait_for_the_cooldown_too() {
 }
 
 #[test]
-fn a_store_that_is_the_bottleneck_is_named_instead_of_an_instance_added() {
+fn a_bottleneck_is_named_and_prevents_growth() {
     let bound = Observation { bottleneck: Some("db-node-1".to_owned()), ..seen(4, 0.9) };
     let decision = decide(&mut State::default(), &bound, 0);
     assert_eq!((decision.outcome, decision.to), (Outcome::StoreBound, 4));
@@ -102,7 +102,7 @@ fn a_store_that_is_the_bottleneck_is_named_instead_of_an_instance_added() {
 }
 
 #[test]
-fn more_taken_places_never_want_fewer_instances() {
+fn a_higher_utilization_never_needs_fewer_instances() {
     let counts: Vec<u32> = (0..=100).map(|percent| once(&seen(5, f64::from(percent) / 100.0)).1).collect();
     assert!(counts.is_sorted(), "{counts:?}");
 }

@@ -1,19 +1,20 @@
-//! The seed's advice (`VerticalScalingManager.recommend_vertical_scaling`): thresholds on means over 15 minutes.
+//! Advice by thresholds on means over 15 minutes, as in the reference design
+//! (`VerticalScalingManager.recommend_vertical_scaling`).
 
 use serde::Serialize;
 
-/// Means over the last 15 minutes, in percent; none where nothing was measured.
+/// Means over the last 15 minutes, in percent; none if not measured.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Averages {
-    /// Processors.
+    /// Processor use.
     pub cpu_percent: Option<f64>,
-    /// Memory.
+    /// Memory use.
     pub memory_percent: Option<f64>,
-    /// The file system of the data.
+    /// Use of the file system with the data.
     pub disk_percent: Option<f64>,
 }
 
-/// What there should be more or less of.
+/// A resource of an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "utoipa", derive(utoipa::ToSchema))]
 pub enum Resource {
@@ -26,57 +27,57 @@ pub enum Resource {
     Disk,
 }
 
-/// More or less of it.
+/// A change of a resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "utoipa", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
-    /// More.
+    /// Add more of the resource.
     ScaleUp,
-    /// Less.
+    /// Reduce the resource.
     ScaleDown,
 }
 
-/// One piece of advice.
+/// A recommendation for one resource.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[cfg_attr(feature = "utoipa", derive(utoipa::ToSchema))]
 pub struct Recommendation {
-    /// Of what.
+    /// The resource.
     pub resource: Resource,
-    /// What to do.
+    /// The recommended change.
     pub action: Action,
-    /// How much of it is used, with a percent sign.
+    /// Current use, as text with a percent sign.
     #[cfg_attr(feature = "utoipa", schema(example = "91.4%"))]
     pub current_usage: String,
-    /// The advice, and why.
+    /// The recommendation and its reason, as a sentence.
     pub recommendation: String,
 }
 
-/// Whether there was anything to go by.
+/// Whether there were measurements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "utoipa", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
-    /// Nothing was measured yet.
+    /// There are no measurements yet.
     NoData,
-    /// What was measured was looked at.
+    /// The measurements were evaluated.
     Completed,
 }
 
-/// All of it.
+/// Recommendations for all resources.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[cfg_attr(feature = "utoipa", derive(utoipa::ToSchema))]
 pub struct Advice {
-    /// Whether there was anything to go by.
+    /// Whether there were measurements.
     pub status: Status,
-    /// Over how much time means were taken.
+    /// The period of the means.
     #[cfg_attr(feature = "utoipa", schema(example = "15 minutes"))]
     pub analysis_period: &'static str,
-    /// What to do; nothing where all is well.
+    /// The recommendations; empty if all resources are within their thresholds.
     pub recommendations: Vec<Recommendation>,
 }
 
-/// A resource's thresholds: above the first there should be more, below the second less.
+/// Thresholds of a resource, and the advice above and below them.
 struct Thresholds {
     resource: Resource,
     above: (f64, &'static str),
@@ -97,7 +98,7 @@ const THRESHOLDS: [Thresholds; 3] = [
     Thresholds { resource: Resource::Disk, above: (90.0, "Add more storage capacity"), below: None },
 ];
 
-/// What to do about the size of an instance.
+/// Recommends changes to the size of an instance.
 pub fn advise(averages: Averages) -> Advice {
     let used = [averages.cpu_percent, averages.memory_percent, averages.disk_percent];
     let status = if used.iter().all(Option::is_none) { Status::NoData } else { Status::Completed };
@@ -133,13 +134,13 @@ mod tests {
     }
 
     #[test]
-    fn nothing_measured_is_no_data() {
+    fn without_measurements_there_is_no_data() {
         let advice = advise(Averages::default());
         assert_eq!((advice.status, advice.recommendations), (Status::NoData, Vec::new()));
     }
 
     #[test]
-    fn the_thresholds_are_the_seeds() {
+    fn the_thresholds_equal_those_of_the_reference_design() {
         use Action::{ScaleDown, ScaleUp};
         use Resource::{Cpu, Disk, Memory};
         assert_eq!(actions(80.0, 85.0, 90.0), []);
@@ -149,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_is_left_out() {
+    fn unmeasured_resources_are_left_out() {
         let advice = advise(Averages { memory_percent: Some(91.44), ..Averages::default() });
         assert_eq!(advice.status, Status::Completed);
         let json = serde_json::to_value(&advice.recommendations).unwrap();

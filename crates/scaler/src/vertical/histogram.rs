@@ -1,7 +1,7 @@
-//! A histogram that forgets, as Kubernetes' Vertical Pod Autoscaler has it (`recommender/util`): a sample of a day ago
-//! weighs half as much as one of now, and each bucket is 5 % wider than the one before it.
+//! A decaying histogram, as in Kubernetes' Vertical Pod Autoscaler (`recommender/util`): the half-life of samples is a day, and
+//! each bucket is 5 % wider than the one before it.
 //!
-//! Old weights are not made smaller; new ones are made larger, by two to the power of the half-lives since a reference
+//! Old weights are not reduced. Instead the weight of a new sample grows by two to the power of the half-lives since a reference
 //! time, which is moved before the numbers get too large.
 
 use serde::{Deserialize, Serialize};
@@ -9,15 +9,15 @@ use serde::{Deserialize, Serialize};
 use crate::Timestamp;
 
 const HALF_LIFE_MS: i64 = 24 * 60 * 60 * 1000;
-/// After how many half-lives the reference time moves.
+/// The number of half-lives after which the reference time is moved.
 const MAX_EXPONENT: i64 = 100;
 const GROWTH: f64 = 1.05;
-/// The least weight that makes a bucket count: a thousandth of a sample's.
+/// The minimum weight of a bucket that is not empty.
 const EPSILON: f64 = 0.0001;
-/// What the heaviest bucket weighs in a checkpoint.
+/// The weight of the heaviest bucket in a checkpoint.
 const CHECKPOINT_WEIGHT: f64 = 10_000.0;
 
-/// What is counted; it says which buckets there are.
+/// The unit of samples, which determines the buckets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Scheme {
@@ -37,7 +37,7 @@ pub struct Histogram {
     reference: Timestamp,
 }
 
-/// What is stored of one, as in `HistogramCheckpoint`: weights in ten-thousandths of the heaviest one, without the tiny.
+/// The stored form, as in `HistogramCheckpoint`: weights in ten-thousandths of the heaviest one, without zeros.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Checkpoint {
     scheme: Scheme,
@@ -46,7 +46,7 @@ struct Checkpoint {
     weights: Vec<(usize, u32)>,
 }
 
-/// A checkpoint that no histogram wrote.
+/// The checkpoint was not written by a histogram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a histogram's checkpoint")]
 pub struct InvalidCheckpoint;
@@ -75,7 +75,7 @@ impl Scheme {
     }
 
     fn bucket(self, value: f64) -> usize {
-        // Too small, negative and not a number are all the first one.
+        // Values that are too small, negative or not a number belong to the first bucket.
         (self.position(value.max(0.0)) as usize).min(self.buckets() - 1)
     }
 
@@ -85,25 +85,25 @@ impl Scheme {
 }
 
 impl Histogram {
-    /// An empty one.
+    /// Makes an empty histogram.
     pub fn new(scheme: Scheme) -> Self {
         let weights = vec![0.0; scheme.buckets()];
         Self { scheme, weights, total: 0.0, reference: Timestamp::from_millis(0) }
     }
 
-    /// Counts a sample of a time.
+    /// Adds a sample measured at `at`.
     pub fn add(&mut self, value: f64, weight: f64, at: Timestamp) {
         let weight = weight * self.growth(at);
         self.weights[self.scheme.bucket(value)] += weight;
         self.total += weight;
     }
 
-    /// Whether nothing that counts is in it.
+    /// Returns whether all buckets are empty.
     pub fn is_empty(&self) -> bool {
         !self.weights.iter().any(|weight| *weight >= EPSILON)
     }
 
-    /// The end of the bucket below which such a part of the weight is (the start of the last one); 0 if it is empty.
+    /// Returns the end of the bucket at the quantile `part`, 0 to 1 (for the last bucket its start); 0 if the histogram is empty.
     pub fn percentile(&self, part: f64) -> f64 {
         let Some(last) = self.weights.iter().rposition(|weight| *weight >= EPSILON) else { return 0.0 };
         let sums = self.weights.iter().scan(0.0, |sum: &mut f64, weight| {
@@ -116,7 +116,7 @@ impl Histogram {
         self.scheme.start((bucket.min(last) + 1).min(self.weights.len() - 1))
     }
 
-    /// How much more a sample of this time weighs than one of the reference time.
+    /// Returns the weight of a sample at `at`, relative to one at the reference time.
     fn growth(&mut self, at: Timestamp) -> f64 {
         if at.millis() - self.reference.millis() > HALF_LIFE_MS * MAX_EXPONENT {
             self.move_reference(at);

@@ -1,8 +1,8 @@
-//! Requests and limits to set, as Kubernetes' Vertical Pod Autoscaler recommends them (`recommender/logic`).
+//! Recommended requests and limits, as in Kubernetes' Vertical Pod Autoscaler (`recommender/logic`).
 //!
-//! The request is what is enough for 90 % of the time, and 15 % on top; the limit what is enough for 95 %, and more the
-//! shorter the history. Of memory only peaks count, one a day: one moment with too little ends the process. One thing
-//! differs: VPA recommends at least 250 MB for a pod, far above what an instance needs, so memory has no such floor.
+//! The request is the 90th percentile plus 15 %. The limit is the 95th percentile plus a margin that shrinks with the length of
+//! the history. For memory only the peak of each day counts, as too little memory ends the process at once. One deviation: VPA
+//! recommends at least 250 MB of memory for a pod; here there is no such minimum.
 
 use std::time::Duration;
 
@@ -12,39 +12,39 @@ use super::{Histogram, Scheme};
 use crate::Timestamp;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-/// What a sample of the processors weighs before it decays, and a peak of memory.
+/// The initial weights of a processor sample and of a memory peak.
 const CPU_WEIGHT: f64 = 0.1;
 const MEMORY_WEIGHT: f64 = 1.0;
 const MARGIN: f64 = 1.15;
-/// The least that is recommended, in cores.
-const LEAST_CORES: f64 = 0.025;
+/// The minimum recommendation, in cores.
+const MIN_CORES: f64 = 0.025;
 
-/// What was used so far. Its JSON is a checkpoint of a few kilobytes, exact to a ten-thousandth.
+/// The use so far. Its JSON is a checkpoint of a few kilobytes, exact to a ten-thousandth.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Usage {
     cpu: Histogram,
-    /// Peaks of days that are over.
+    /// Peaks of past days.
     memory: Histogram,
-    /// When the running day began, and its peak.
+    /// Start of the current day, and its peak.
     peak: Option<(Timestamp, f64)>,
     first: Option<Timestamp>,
     last: Option<Timestamp>,
     samples: u64,
 }
 
-/// What to set of one resource, in cores or in bytes.
+/// Recommendation for one resource, in cores or in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[cfg_attr(feature = "utoipa", derive(utoipa::ToSchema))]
 pub struct Sizing {
-    /// Less than this is surely too little.
+    /// Less than this is too little.
     pub lower_bound: f64,
-    /// What to request.
+    /// Recommended request.
     pub request: f64,
-    /// What to limit it to; more than this is surely too much.
+    /// Recommended limit; more than this is too much.
     pub limit: f64,
 }
 
-/// What to set.
+/// Recommendations for an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[cfg_attr(feature = "utoipa", derive(utoipa::ToSchema))]
 pub struct Sizes {
@@ -52,8 +52,7 @@ pub struct Sizes {
     pub cpu_cores: Sizing,
     /// Memory, in bytes.
     pub memory_bytes: Sizing,
-    /// How many days of history this is from: the time since the first sample, or less if there were fewer samples than
-    /// one a minute.
+    /// Days of history: the time since the first sample, or less if there were fewer than one sample a minute.
     pub confidence_days: f64,
 }
 
@@ -65,7 +64,7 @@ impl Default for Usage {
 }
 
 impl Usage {
-    /// Counts a measurement: cores used, as a mean since the last one, and bytes used.
+    /// Adds a measurement at `at`: the mean of cores used since the last measurement, and bytes used.
     pub fn add(&mut self, cores: Option<f64>, bytes: Option<f64>, at: Timestamp) {
         if let Some(cores) = cores.filter(|cores| cores.is_finite()) {
             self.cpu.add(cores, CPU_WEIGHT, at);
@@ -75,9 +74,9 @@ impl Usage {
         }
         if let Some(bytes) = bytes.filter(|bytes| bytes.is_finite()) {
             self.peak = match self.peak {
-                Some((began, peak)) if at.since(began) < DAY => Some((began, peak.max(bytes))),
-                Some((began, peak)) => {
-                    self.memory.add(peak, MEMORY_WEIGHT, began);
+                Some((day_start, peak)) if at.since(day_start) < DAY => Some((day_start, peak.max(bytes))),
+                Some((day_start, peak)) => {
+                    self.memory.add(peak, MEMORY_WEIGHT, day_start);
                     Some((at, bytes))
                 }
                 None => Some((at, bytes)),
@@ -85,9 +84,9 @@ impl Usage {
         }
     }
 
-    /// What to set; none before there is a history of both.
+    /// Returns the recommendations; none without a history of both resources.
     pub fn sizes(&self) -> Option<Sizes> {
-        let (first, last, (began, peak)) = (self.first?, self.last?, self.peak?);
+        let (first, last, (day_start, peak)) = (self.first?, self.last?, self.peak?);
         let lifespan = last.since(first).as_secs_f64() / DAY.as_secs_f64();
         let samples = self.samples as f64 / (DAY.as_secs_f64() / 60.0);
         let confidence = lifespan.min(samples);
@@ -95,17 +94,17 @@ impl Usage {
             return None;
         }
         let mut memory = self.memory.clone();
-        memory.add(peak, MEMORY_WEIGHT, began);
-        let size = |histogram: &Histogram, least: f64| {
-            let at_least = |part: f64, factor: f64| (histogram.percentile(part) * MARGIN * factor).max(least);
+        memory.add(peak, MEMORY_WEIGHT, day_start);
+        let size = |histogram: &Histogram, minimum: f64| {
+            let with_margin = |part: f64, factor: f64| (histogram.percentile(part) * MARGIN * factor).max(minimum);
             Sizing {
-                lower_bound: at_least(0.5, (1.0 + 0.001 / confidence).powi(-2)),
-                request: at_least(0.9, 1.0),
-                limit: at_least(0.95, 1.0 + 1.0 / confidence),
+                lower_bound: with_margin(0.5, (1.0 + 0.001 / confidence).powi(-2)),
+                request: with_margin(0.9, 1.0),
+                limit: with_margin(0.95, 1.0 + 1.0 / confidence),
             }
         };
         Some(Sizes {
-            cpu_cores: size(&self.cpu, LEAST_CORES),
+            cpu_cores: size(&self.cpu, MIN_CORES),
             memory_bytes: size(&memory, 0.0),
             confidence_days: confidence,
         })

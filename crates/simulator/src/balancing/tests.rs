@@ -10,18 +10,18 @@ fn the_same_seed_gives_the_same_run() {
 }
 
 #[test]
-fn with_all_nodes_well_nothing_fails_and_each_has_its_share() {
+fn healthy_nodes_get_equal_shares_without_errors() {
     for &algorithm in Algorithm::ALL {
         let report = report(algorithm, Scenario::Healthy);
         assert_eq!(report.errors, 0.0, "{algorithm}");
-        // Whoever looks at past latencies alone sends all to one node, then to the next.
+        // Algorithms that use past latencies alone send all requests to one node, then to the next.
         let herds = matches!(algorithm, Algorithm::LeastResponseTime | Algorithm::HealthBased);
         assert!(herds || (0.15..0.18).contains(&report.share), "{algorithm}: {report:?}");
     }
 }
 
 #[test]
-fn a_node_that_fails_at_once_costs_few_errors_whatever_the_algorithm() {
+fn a_node_that_fails_fast_causes_few_errors_with_every_algorithm() {
     for &algorithm in Algorithm::ALL {
         let report = report(algorithm, Scenario::Failing);
         assert!(report.errors < 0.01 && report.share < 0.01, "{algorithm}: {report:?}");
@@ -29,9 +29,9 @@ fn a_node_that_fails_at_once_costs_few_errors_whatever_the_algorithm() {
 }
 
 #[test]
-fn algorithms_that_look_at_load_avoid_a_slow_node() {
+fn load_aware_algorithms_avoid_a_slow_node() {
     let blind = report(Algorithm::RoundRobin, Scenario::Slow);
-    // least_response_time looks at the past only: all go to the node that was best, until it is the worst.
+    // least_response_time uses the past only: all requests go to the best node until it is the worst.
     for algorithm in [Algorithm::LeastConnections, Algorithm::PeakEwma] {
         let report = report(algorithm, Scenario::Slow);
         assert!(report.share < blind.share / 2.0 && report.p99_ms < blind.p99_ms / 2.0, "{report:?} {blind:?}");
@@ -39,7 +39,7 @@ fn algorithms_that_look_at_load_avoid_a_slow_node() {
 }
 
 #[test]
-fn a_new_node_is_not_stampeded() {
+fn a_new_node_is_not_overloaded() {
     for &algorithm in Algorithm::ALL {
         let report = report(algorithm, Scenario::New);
         assert!(report.share < 0.25 && report.errors == 0.0, "{algorithm}: {report:?}");

@@ -1,23 +1,22 @@
 //! The requests that arrive in each second.
 //!
-//! Between the buckets of a trace the rate is smooth: the running total is interpolated by a monotone cubic (Fritsch and
-//! Carlson 1980, with harmonic means as slopes), so every bucket keeps its count, and the rate is continuous and nowhere
-//! negative. What arrives in a second is Poisson around that.
+//! The running total of a trace is interpolated by a monotone cubic (Fritsch and Carlson 1980, with harmonic means as slopes). So
+//! every bucket keeps its count, and the rate is continuous and never negative. Arrivals in a second are Poisson distributed.
 
 use rand::{SeedableRng, rngs::Xoshiro256PlusPlus};
 use rand_distr::{Distribution, Poisson};
 
 use super::Trace;
 
-/// How many requests arrive in each second.
+/// The requests of each second.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Arrivals {
-    /// Running totals: what arrived before each second.
+    /// Running totals: the number of requests before each second.
     before: Vec<u64>,
 }
 
 impl Arrivals {
-    /// Those of a trace whose counts are multiplied by `scale`, as chance falls by `seed`.
+    /// Makes arrivals of a trace whose counts are multiplied by `scale`.
     pub fn new(trace: &Trace, scale: f64, seed: u64) -> Self {
         let length = trace.bucket.as_secs() as usize;
         let rates: Vec<f64> = trace.counts.iter().map(|count| count * scale / length as f64).collect();
@@ -36,12 +35,12 @@ impl Arrivals {
             })
         });
         Self::from_counts(seconds.map(|rate| {
-            // A rate of zero has no distribution; rounding may put one a little below.
+            // A rate of 0, or slightly below by rounding, has no distribution.
             Poisson::new(rate).map_or(0.0, |distribution: Poisson<f64>| distribution.sample(&mut rng)) as u64
         }))
     }
 
-    /// Exactly these.
+    /// Makes arrivals of exact counts, one for each second.
     pub fn from_counts(counts: impl IntoIterator<Item = u64>) -> Self {
         let totals = counts.into_iter().scan(0, |total: &mut u64, count| {
             *total += count;
@@ -50,22 +49,28 @@ impl Arrivals {
         Self { before: std::iter::once(0).chain(totals).collect() }
     }
 
-    /// For how many seconds.
+    /// Returns the number of seconds.
     pub fn seconds(&self) -> usize {
         self.before.len() - 1
     }
 
-    /// How many arrive in a second.
+    /// Returns the number of requests in a second.
+    ///
+    /// # Panics
+    /// If `second` is not below [`Self::seconds`].
     pub fn at(&self, second: usize) -> u64 {
         self.before[second + 1] - self.before[second]
     }
 
-    /// The mean number a second over some seconds, the last one not included; 0 over none.
+    /// Returns the mean number of requests a second from second `from` to before second `to`; 0 if that is empty.
+    ///
+    /// # Panics
+    /// If `to` is above [`Self::seconds`].
     pub fn mean(&self, from: usize, to: usize) -> f64 {
         if from >= to { 0.0 } else { (self.before[to] - self.before[from]) as f64 / (to - from) as f64 }
     }
 
-    /// All of them.
+    /// Returns the number of all requests.
     pub fn total(&self) -> u64 {
         self.before[self.seconds()]
     }

@@ -10,13 +10,13 @@ use plotters::prelude::{
 use super::{Arrivals, ContenderName, Report, Run, Settings};
 
 const SIZE: (u32, u32) = (1200, 600);
-/// So many points at most are drawn of a line.
-const POINTS: usize = 800;
-/// What a smaller share of the time is drawn as, in percent: a logarithmic axis has no zero.
-const LEAST_PERCENT: f64 = 0.001;
+/// The maximum number of points of a line.
+const MAX_POINTS: usize = 800;
+/// The lower end of the logarithmic axis, in percent; smaller values are drawn there.
+const MIN_PERCENT: f64 = 0.001;
 const GRAY: RGBColor = RGBColor(150, 150, 150);
 
-/// Why there is no chart.
+/// A chart cannot be drawn.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot draw the chart: {0}")]
 pub struct ChartError(String);
@@ -33,11 +33,14 @@ struct Line {
     points: Vec<(f64, f64)>,
 }
 
-/// The demand, in instances at full use, and the number of instances of each run, over time; means, where a point is of
-/// more than one second.
+/// Draws the demand, in instances at full use, and the number of instances of each run over time, as SVG. A point is the mean of
+/// one or more seconds.
+///
+/// # Errors
+/// [`ChartError`] if drawing fails.
 pub fn course(runs: &[Run], arrivals: &Arrivals, settings: &Settings) -> Result<String, ChartError> {
     let seconds = arrivals.seconds();
-    let step = seconds.div_ceil(POINTS).max(1);
+    let step = seconds.div_ceil(MAX_POINTS).max(1);
     let points = |value: &dyn Fn(usize, usize) -> f64| {
         let bins = (0..seconds).step_by(step);
         bins.map(|from| (from as f64 / 3600.0, value(from, (from + step).min(seconds)))).collect()
@@ -70,14 +73,17 @@ pub fn course(runs: &[Run], arrivals: &Arrivals, settings: &Settings) -> Result<
     Ok(svg)
 }
 
-/// Violations over cost, a line a policy; both axes are logarithmic.
+/// Draws violations over cost on logarithmic axes, with a line for each policy, as SVG.
+///
+/// # Errors
+/// [`ChartError`] if drawing fails.
 pub fn frontiers(reports: &[Report]) -> Result<String, ChartError> {
     let mut lines = BTreeMap::<&str, Line>::new();
     for report in reports {
         let percent = 100.0 * report.violation_seconds as f64 / report.seconds.max(1) as f64;
         let (name, color) = (report.policy.name(), color(report.policy));
         let line = lines.entry(name).or_insert_with(|| Line { name: name.to_owned(), color, points: Vec::new() });
-        line.points.push((report.over_least(), percent.max(LEAST_PERCENT)));
+        line.points.push((report.over_minimum(), percent.max(MIN_PERCENT)));
     }
     lines.values_mut().for_each(|line| line.points.sort_by(|a, b| a.0.total_cmp(&b.0)));
     let costs = || lines.values().flat_map(|line| line.points.iter().map(|(x, _)| *x));
@@ -91,11 +97,11 @@ pub fn frontiers(reports: &[Report]) -> Result<String, ChartError> {
             .margin(20)
             .x_label_area_size(45)
             .y_label_area_size(60)
-            .build_cartesian_2d((left..right * 1.05).log_scale(), (LEAST_PERCENT..100.0).log_scale())?;
+            .build_cartesian_2d((left..right * 1.05).log_scale(), (MIN_PERCENT..100.0).log_scale())?;
         chart
             .configure_mesh()
             .light_line_style(TRANSPARENT)
-            .x_desc("node-seconds, relative to the least without a violation")
+            .x_desc("node-seconds, relative to the minimum without violations")
             .y_desc("% of the time with too few instances")
             .draw()?;
         draw(&mut chart, lines.into_values())?;

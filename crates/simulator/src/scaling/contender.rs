@@ -1,4 +1,4 @@
-//! Who is put into the simulated world: our policies, and the autoscalers that they are compared with.
+//! The contenders of a simulation: the policies of `symbolon-scaler`, and other autoscalers for comparison.
 
 use std::time::Duration;
 
@@ -7,21 +7,21 @@ use symbolon_scaler::{Connections, Observation, Policy, PolicyName, State, Times
 
 use super::{Hpa, Kpa, View, hpa, kpa};
 
-/// How often our policies decide.
+/// The interval of decisions of the policies of `symbolon-scaler`.
 pub const DECIDE_EVERY: Duration = Duration::from_secs(DECIDE_SECONDS as u64);
 const DECIDE_SECONDS: usize = 5;
-/// How many places an instance of ours has; only the part that is taken matters.
-const PLACES: u64 = 1_000_000;
+/// The connections of an instance; only the used share matters.
+const CONNECTIONS: u64 = 1_000_000;
 
-/// The contenders by name.
+/// The name of a contender.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[derive(strum::Display, strum::EnumString, strum::IntoStaticStr, strum::VariantArray, strum::VariantNames)]
 #[strum(serialize_all = "snake_case", parse_err_ty = UnknownContender, parse_err_fn = UnknownContender::new)]
 pub enum ContenderName {
-    /// Our default policy.
+    /// The demand policy of `symbolon-scaler`.
     Demand,
-    /// The seed's policy.
+    /// The threshold policy of `symbolon-scaler`.
     Threshold,
     /// Kubernetes' Horizontal Pod Autoscaler.
     Hpa,
@@ -29,16 +29,16 @@ pub enum ContenderName {
     Kpa,
 }
 
-/// One of them, ready to begin.
+/// A contender with its parameters and state.
 #[derive(Debug, Clone)]
 pub enum Contender {
-    /// A policy of ours, which serves too.
+    /// A policy of `symbolon-scaler`.
     Ours {
         /// The policy.
         policy: Policy,
-        /// Which part of an instance's capacity is full use to it.
+        /// The target utilization, which divides the demand that the policy sees.
         target: f64,
-        /// What it remembers.
+        /// The state between decisions.
         state: Box<State>,
     },
     /// See [`ContenderName::Hpa`].
@@ -48,12 +48,12 @@ pub enum Contender {
 }
 
 impl Contender {
-    /// A policy of ours. The target divides the demand that it sees.
+    /// Makes a contender of a policy and its target utilization.
     pub fn ours(policy: Policy, target: f64) -> Self {
         Self::Ours { policy, target, state: Box::default() }
     }
 
-    /// Which one this is.
+    /// Returns the name.
     pub fn name(&self) -> ContenderName {
         match self {
             Self::Ours { policy, .. } => match policy.name() {
@@ -65,7 +65,7 @@ impl Contender {
         }
     }
 
-    /// Which part of an instance's capacity it aims at; for `threshold`, the part above which it grows.
+    /// Returns the target utilization; for `threshold`, the utilization above which it adds an instance.
     pub fn target(&self) -> f64 {
         match self {
             Self::Ours { target, .. } => *target,
@@ -74,7 +74,7 @@ impl Contender {
         }
     }
 
-    /// Every how many seconds it decides.
+    /// Returns the interval of decisions, in seconds.
     pub(super) fn interval(&self) -> usize {
         match self {
             Self::Ours { .. } => DECIDE_SECONDS,
@@ -83,7 +83,7 @@ impl Contender {
         }
     }
 
-    /// How many instances it wants.
+    /// Returns the wanted number of instances.
     pub(super) fn decide(&mut self, view: &View<'_>) -> u32 {
         match self {
             Self::Ours { policy, target, state } => {
@@ -98,31 +98,31 @@ impl Contender {
 
 fn observe(view: &View<'_>, target: f64) -> Observation {
     let (ready, offered) = (view.fleet.ready(), view.offered(DECIDE_SECONDS));
-    // What is beyond the capacity is refused, so it takes no place.
-    let taken = (offered / f64::from(ready.max(1))).min(1.0) * PLACES as f64;
-    let places = u64::from(ready) * PLACES;
+    // Requests beyond the capacity are rejected, so they use no connection.
+    let used = (offered / f64::from(ready.max(1))).min(1.0) * CONNECTIONS as f64;
+    let connections = u64::from(ready) * CONNECTIONS;
     Observation {
         ready,
         starting: view.fleet.starting(),
-        connections: vec![Connections { current: (taken * f64::from(ready)) as u64, max: places }],
+        connections: vec![Connections { current: (used * f64::from(ready)) as u64, max: connections }],
         demand: Some(offered / target),
         ..Observation::default()
     }
 }
 
 impl ContenderName {
-    /// Everybody.
+    /// All contenders.
     pub const ALL: &[Self] = <Self as strum::VariantArray>::VARIANTS;
     /// The names of all contenders, in snake case.
     pub const NAMES: &[&str] = <Self as strum::VariantNames>::VARIANTS;
 
-    /// The name on the command line and in output.
+    /// Returns the name, in snake case.
     pub fn name(self) -> &'static str {
         self.into()
     }
 }
 
-/// A contender that does not exist.
+/// The text is not the name of a contender.
 #[derive(Debug, thiserror::Error)]
 #[error("unknown policy; use {}", ContenderName::NAMES.join(", "))]
 pub struct UnknownContender;

@@ -2,11 +2,11 @@
 
 use std::collections::VecDeque;
 
-/// Instances, and those that start.
+/// Ready and starting instances.
 #[derive(Debug, Clone)]
 pub(super) struct Fleet {
     ready: u32,
-    /// When, and how many, in the order of time.
+    /// Time of readiness and number of instances, in the order of time.
     starting: VecDeque<(usize, u32)>,
 }
 
@@ -15,14 +15,14 @@ impl Fleet {
         Self { ready, starting: VecDeque::new() }
     }
 
-    /// Those whose time has come take requests.
-    pub fn pass(&mut self, now: usize) {
+    /// Makes instances ready whose start-up delay has ended.
+    pub fn advance(&mut self, now: usize) {
         while let Some((_, count)) = self.starting.pop_front_if(|(at, _)| *at <= now) {
             self.ready += count;
         }
     }
 
-    /// So many there shall be: more are started, of too many the last started end first, at once.
+    /// Changes the number of instances. Additional ones are started; surplus ones end at once, the last started first.
     pub fn set(&mut self, wanted: u32, now: usize, delay: usize) {
         let count = self.count();
         if wanted > count {

@@ -1,24 +1,24 @@
-//! Contenders at equal cost: each has a frontier of violations over node-seconds, drawn by its target.
+//! Comparison at equal cost: each contender has a frontier of violations over node-seconds, by its target.
 
 use serde::Serialize;
 
 use super::{ContenderName, Report};
 
-/// Violations of two contenders at the same node-seconds.
+/// The violations of two contenders at the same cost.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Comparison {
-    /// Who is compared with.
+    /// The other contender.
     pub policy: ContenderName,
-    /// What both cost.
+    /// The cost of both, in node-seconds.
     pub node_seconds: u64,
-    /// Violation seconds of the one that is compared.
+    /// Violation seconds of the first contender.
     pub violation_seconds: f64,
-    /// Those of the other, on a straight line between its two runs that cost a little less and a little more; none where it
-    /// has no run on one of the sides.
+    /// Violation seconds of the other contender, interpolated between its runs of the next lower and higher cost; none without
+    /// one of them.
     pub other_violation_seconds: Option<f64>,
 }
 
-/// Compares each run of one with the frontier of another.
+/// Compares each run of a contender with the frontier of another.
 pub fn compare(runs: &[Report], others: &[Report]) -> Vec<Comparison> {
     let mut frontier: Vec<(f64, f64)> =
         others.iter().map(|report| (report.node_seconds as f64, report.violation_seconds as f64)).collect();

@@ -1,18 +1,17 @@
-//! The least that a run without a violation can cost.
+//! The minimum cost of a run without violations.
 
 use super::{Arrivals, Settings};
 
-/// The least node-seconds with which no second is a violation, save those in which more arrive than the greatest number of
-/// instances can serve: by whoever knows the future, may change the number every second, and pays for an instance from
-/// its start.
+/// Returns the minimum of node-seconds without violations, except in seconds that exceed the capacity of the maximum number of
+/// instances. The optimum knows the future, may change the number every second, and pays for an instance from its start.
 ///
-/// In each second so many instances are needed. Take them as layers: the k-th one is needed while k or more are. Between
-/// two times that it is needed it is either kept, or ended and started again in time, which costs the start-up delay;
-/// the cheaper of both is the least, and layers don't depend on each other as each is needed only when those below it are.
-/// Before its first time it may have been there from the beginning, after its last time it costs nothing.
-pub(super) fn least_node_seconds(arrivals: &Arrivals, settings: &Settings) -> u64 {
+/// The instances needed in each second form layers: layer k is needed while k or more instances are. Between two times that a
+/// layer is needed, its instance is either kept, or ended and started again in time, which costs the start-up delay; the
+/// cheaper of both is optimal. Layers are independent, as each one is needed only when those below it are. Before its first
+/// use an instance may have been there from the beginning, and after its last use it costs nothing.
+pub(super) fn min_node_seconds(arrivals: &Arrivals, settings: &Settings) -> u64 {
     let delay = settings.startup_delay.as_secs();
-    // When each layer was last needed: the second after.
+    // The second after the last one in which each layer was needed.
     let mut needed_until: Vec<u64> = Vec::new();
     let (mut total, mut before) = (0, 0);
     for second in 0..arrivals.seconds() {
@@ -47,15 +46,15 @@ mod tests {
         Settings { capacity: 10.0, startup_delay, metric_lag: Duration::ZERO, bounds }
     }
 
-    /// The least that any sequence of numbers from 1 to 3 costs without a violation, tried one by one.
-    fn tried(arrivals: &[u64], delay: u64) -> Option<u64> {
+    /// Returns the minimum over all sequences of 1 to 3 instances, by exhaustive search.
+    fn exhaustive_minimum(arrivals: &[u64], delay: u64) -> Option<u64> {
         let sequences = 3_u32.pow(arrivals.len() as u32);
         let cost = |sequence: u32, first: u32| {
             let mut fleet = Fleet::new(first);
             arrivals.iter().enumerate().try_fold(0, |cost, (now, arrived)| {
-                fleet.pass(now);
+                fleet.advance(now);
                 fleet.set(1 + sequence / 3_u32.pow(now as u32) % 3, now, delay as usize);
-                fleet.pass(now);
+                fleet.advance(now);
                 (*arrived <= u64::from(fleet.ready()) * 10).then(|| cost + u64::from(fleet.count()))
             })
         };
@@ -65,20 +64,19 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(48))]
 
-        /// The last seconds need all: what is started too late to serve would otherwise be cheaper than is counted.
         #[test]
-        fn it_is_what_the_best_of_all_sequences_costs(
+        fn the_minimum_equals_that_of_an_exhaustive_search(
             arrivals in proptest::collection::vec(0..=30_u64, 1..8), delay in 0..4_u64
         ) {
             let bounds = Bounds::new(1, 3).unwrap();
-            let least = least_node_seconds(&Arrivals::from_counts(arrivals.clone()), &settings(delay, bounds));
-            prop_assert_eq!(Some(least), tried(&arrivals, delay));
+            let minimum = min_node_seconds(&Arrivals::from_counts(arrivals.clone()), &settings(delay, bounds));
+            prop_assert_eq!(Some(minimum), exhaustive_minimum(&arrivals, delay));
         }
     }
 
     #[test]
-    fn what_nobody_can_serve_is_left_out() {
+    fn seconds_beyond_the_maximum_capacity_are_left_out() {
         let bounds = Bounds::new(1, 2).unwrap();
-        assert_eq!(least_node_seconds(&Arrivals::from_counts([5, 100, 5]), &settings(0, bounds)), 4);
+        assert_eq!(min_node_seconds(&Arrivals::from_counts([5, 100, 5]), &settings(0, bounds)), 4);
     }
 }

@@ -1,42 +1,43 @@
-//! What came of a run.
+//! The report of a run.
 
 use serde::Serialize;
 
-use super::{Arrivals, Contender, ContenderName, Settings, least::least_node_seconds};
+use super::{Arrivals, Contender, ContenderName, Settings, minimum::min_node_seconds};
 
-/// Within how many seconds a change in the other direction is a reversal.
+/// A change in the other direction within this time is a reversal.
 const REVERSAL_SECONDS: usize = 600;
 
-/// What came of a contender.
+/// The totals of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Report {
     /// The contender.
     pub policy: ContenderName,
-    /// Which part of an instance's capacity it aims at.
+    /// The target utilization of an instance.
     pub target: f64,
-    /// From start to service.
+    /// The start-up delay, in seconds.
     pub startup_delay_seconds: u64,
-    /// How old what it saw was.
+    /// The metric lag, in seconds.
     pub metric_lag_seconds: u64,
-    /// How long the run was.
+    /// The duration of the run, in seconds.
     pub seconds: u64,
-    /// Seconds in which more arrived than the ready instances could serve.
+    /// The number of seconds in which more requests arrived than the ready instances could serve.
     pub violation_seconds: u64,
-    /// Instances, starting ones included, summed over the seconds.
+    /// The sum of instances over the seconds, including starting ones.
     pub node_seconds: u64,
-    /// The least of them without a violation, by whoever knows the future and pays for start-up too.
-    pub least_node_seconds: u64,
-    /// How often the number of instances changed.
+    /// The minimum of node-seconds without violations, with full knowledge of the future.
+    #[serde(rename = "least_node_seconds")]
+    pub min_node_seconds: u64,
+    /// The number of changes of the number of instances.
     pub changes: u64,
-    /// Changes in the other direction than the one before, within ten minutes of it.
+    /// The number of changes in the other direction within ten minutes.
     pub reversals: u64,
-    /// Which part of the requests was refused.
+    /// The share of requests that were rejected, 0 to 1.
     pub shed_share: f64,
-    /// How many requests there were.
+    /// The number of requests.
     pub requests: u64,
 }
 
-/// What is counted while a run goes on.
+/// The running totals.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     violation_seconds: u64,
@@ -44,12 +45,12 @@ pub(super) struct Tally {
     changes: u64,
     reversals: u64,
     shed: f64,
-    /// When the number changed last, and whether it grew.
+    /// Time of the last change, and whether it added instances.
     last_change: Option<(usize, bool)>,
 }
 
 impl Tally {
-    pub fn changed(&mut self, now: usize, from: u32, to: u32) {
+    pub fn record_change(&mut self, now: usize, from: u32, to: u32) {
         if from == to {
             return;
         }
@@ -60,7 +61,7 @@ impl Tally {
         self.last_change = Some((now, grew));
     }
 
-    pub fn second(&mut self, arrived: u64, ready: u32, count: u32, capacity: f64) {
+    pub fn record_second(&mut self, arrived: u64, ready: u32, count: u32, capacity: f64) {
         let beyond = arrived as f64 - f64::from(ready) * capacity;
         if beyond > 0.0 {
             self.violation_seconds += 1;
@@ -78,7 +79,7 @@ impl Tally {
             seconds: arrivals.seconds() as u64,
             violation_seconds: self.violation_seconds,
             node_seconds: self.node_seconds,
-            least_node_seconds: least_node_seconds(arrivals, settings),
+            min_node_seconds: min_node_seconds(arrivals, settings),
             changes: self.changes,
             reversals: self.reversals,
             shed_share: self.shed / (arrivals.total().max(1)) as f64,
@@ -88,8 +89,8 @@ impl Tally {
 }
 
 impl Report {
-    /// Node-seconds relative to the least.
-    pub fn over_least(&self) -> f64 {
-        self.node_seconds as f64 / self.least_node_seconds.max(1) as f64
+    /// Returns node-seconds relative to the minimum.
+    pub fn over_minimum(&self) -> f64 {
+        self.node_seconds as f64 / self.min_node_seconds.max(1) as f64
     }
 }

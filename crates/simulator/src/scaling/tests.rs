@@ -3,7 +3,7 @@ use symbolon_scaler::{Demand, Policy, PolicyName};
 use super::*;
 
 fn trace() -> Trace {
-    // A day of five minutes each: a wave, and a burst.
+    // A day in buckets of five minutes: a wave, and a burst.
     let wave = |bucket: usize| 9000.0 * (1.5 + (bucket as f64 / 288.0 * std::f64::consts::TAU).sin());
     let counts = (0..288).map(|bucket| wave(bucket) * if bucket == 200 { 2.0 } else { 1.0 }).collect();
     Trace { bucket: Duration::from_secs(300), counts }
@@ -38,11 +38,11 @@ fn the_same_seed_gives_the_same_run() {
 }
 
 #[test]
-fn every_bucket_keeps_its_count() {
+fn arrivals_keep_the_count_of_each_bucket() {
     let arrivals = Arrivals::new(&trace(), 100.0, 1);
     for (bucket, count) in trace().counts.iter().enumerate() {
         let arrived = arrivals.mean(bucket * 300, bucket * 300 + 300) * 300.0;
-        // Poisson: five standard deviations.
+        // Within five standard deviations of a Poisson distribution.
         assert!((arrived - count * 100.0).abs() < 5.0 * (count * 100.0).sqrt(), "bucket {bucket}: {arrived}");
     }
 }
@@ -56,7 +56,7 @@ fn empty_buckets_stay_empty() {
 }
 
 #[test]
-fn a_run_stays_within_the_bounds_and_costs_what_it_has() {
+fn a_run_stays_within_its_bounds_and_sums_its_cost() {
     let arrivals = Arrivals::new(&trace(), 1.0, 1);
     for contender in contenders() {
         let run = run(contender, &arrivals, &settings(60));
@@ -66,7 +66,7 @@ fn a_run_stays_within_the_bounds_and_costs_what_it_has() {
 }
 
 #[test]
-fn enough_for_everything_violates_nothing() {
+fn enough_instances_cause_no_violation() {
     let arrivals = Arrivals::new(&trace(), 1.0, 1);
     let bounds = Bounds::new(60, 60).unwrap();
     let report = run(Contender::Hpa(Hpa::new(0.8)), &arrivals, &Settings { bounds, ..settings(60) }).report;
@@ -74,7 +74,7 @@ fn enough_for_everything_violates_nothing() {
 }
 
 #[test]
-fn too_little_refuses_the_rest() {
+fn requests_beyond_the_capacity_are_rejected() {
     let arrivals = Arrivals::from_counts([30; 100]);
     let bounds = Bounds::new(2, 2).unwrap();
     let report = run(Contender::Hpa(Hpa::new(0.8)), &arrivals, &Settings { bounds, ..settings(60) }).report;
@@ -83,17 +83,17 @@ fn too_little_refuses_the_rest() {
 }
 
 #[test]
-fn a_started_instance_serves_after_the_delay_and_costs_from_its_start() {
+fn an_instance_serves_after_the_delay_and_costs_from_its_start() {
     let mut fleet = Fleet::new(1);
     fleet.set(3, 100, 60);
-    fleet.pass(159);
+    fleet.advance(159);
     assert_eq!((fleet.ready(), fleet.count()), (1, 3));
-    fleet.pass(160);
+    fleet.advance(160);
     assert_eq!((fleet.ready(), fleet.count()), (3, 3));
 }
 
 #[test]
-fn those_that_start_end_first() {
+fn starting_instances_end_first() {
     let mut fleet = Fleet::new(3);
     fleet.set(5, 0, 60);
     fleet.set(6, 10, 60);
@@ -104,7 +104,7 @@ fn those_that_start_end_first() {
 }
 
 #[test]
-fn a_contender_is_compared_on_the_line_between_two_runs() {
+fn a_comparison_interpolates_between_two_runs() {
     let report = |contender: Contender, node_seconds, violation_seconds| {
         let report = run(contender, &Arrivals::from_counts([1]), &settings(0)).report;
         Report { node_seconds, violation_seconds, ..report }
@@ -117,7 +117,7 @@ fn a_contender_is_compared_on_the_line_between_two_runs() {
 }
 
 #[test]
-fn charts_are_svg_with_a_line_for_each() {
+fn charts_are_svg_with_a_line_for_each_policy() {
     let arrivals = Arrivals::new(&trace(), 1.0, 1);
     let runs: Vec<Run> = contenders().into_iter().map(|contender| run(contender, &arrivals, &settings(60))).collect();
     let reports: Vec<Report> = runs.iter().map(|run| run.report).collect();
@@ -128,11 +128,11 @@ fn charts_are_svg_with_a_line_for_each() {
 }
 
 #[test]
-fn the_demand_policy_is_cheaper_and_safer_than_the_seeds_on_a_daily_wave() {
+fn the_demand_policy_has_fewer_violations_than_the_threshold_policy_on_a_daily_wave() {
     let arrivals = Arrivals::new(&trace(), 1.0, 1);
     let settings = settings(60);
     let demand = Demand { look_ahead: Duration::from_secs(70), ..Demand::new(settings.bounds) };
-    let ours = run(Contender::ours(Policy::Demand(demand), 0.8), &arrivals, &settings).report;
-    let seeds = run(contenders()[1].clone(), &arrivals, &settings).report;
-    assert!(ours.violation_seconds * 4 < seeds.violation_seconds, "{ours:?} {seeds:?}");
+    let demand = run(Contender::ours(Policy::Demand(demand), 0.8), &arrivals, &settings).report;
+    let threshold = run(contenders()[1].clone(), &arrivals, &settings).report;
+    assert!(demand.violation_seconds * 4 < threshold.violation_seconds, "{demand:?} {threshold:?}");
 }

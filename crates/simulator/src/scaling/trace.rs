@@ -1,22 +1,22 @@
-//! Traces: how many requests came in each bucket of time.
+//! Traces: the number of requests in each bucket of time.
 
 use std::{path::Path, time::Duration};
 
 use time::{PrimitiveDateTime, UtcOffset, format_description::well_known::Rfc3339, macros::format_description};
 
-/// Counts in buckets of one length, without gaps.
+/// Request counts in buckets of equal length, without gaps.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Trace {
-    /// How long a bucket is, in whole seconds; at least one.
+    /// The length of a bucket, in whole seconds; at least 1 s.
     pub bucket: Duration,
-    /// How many came in each.
+    /// The number of requests in each bucket.
     pub counts: Vec<f64>,
 }
 
-/// Why a text is no trace.
+/// The text is not a trace.
 #[derive(Debug, thiserror::Error)]
 pub enum TraceError {
-    /// The file can't be read.
+    /// The file cannot be read.
     #[error("cannot read it")]
     Unreadable(#[from] std::io::Error),
     /// A line is not `timestamp,value`.
@@ -24,25 +24,31 @@ pub enum TraceError {
         "line {0} is not a time (2026-01-31 12:00:00, RFC 3339 or Unix seconds), a comma, and a number that is not negative"
     )]
     Line(usize),
-    /// The times are not in order.
+    /// A time is not later than the one before.
     #[error("line {0}: the time is not later than the one before")]
     Order(usize),
-    /// There is too little.
+    /// There are fewer than two lines of data.
     #[error("it has fewer than two lines of data")]
     Short,
-    /// Gaps would have to be filled with more than what is there.
+    /// More than half of the buckets are missing.
     #[error("most of its time is gaps")]
     Gaps,
 }
 
 impl Trace {
-    /// Reads a file of lines `timestamp,value`; a first line that is no data is its header.
+    /// Reads a file of lines `timestamp,value`. A first line without data is a header.
+    ///
+    /// # Errors
+    /// [`TraceError`] if the file cannot be read or is not a trace.
     pub fn read(path: &Path) -> Result<Self, TraceError> {
         Self::parse(&std::fs::read_to_string(path)?)
     }
 
-    /// The same from a text. The length of a bucket is the commonest distance of two lines; missing buckets are filled on
-    /// a straight line between their neighbours.
+    /// Parses a trace. The length of a bucket is the most common distance between two lines. Missing buckets are interpolated
+    /// linearly.
+    ///
+    /// # Errors
+    /// [`TraceError`] if the text is not a trace.
     pub fn parse(text: &str) -> Result<Self, TraceError> {
         let mut rows: Vec<(i64, f64)> = Vec::new();
         for (index, line) in text.lines().enumerate() {
@@ -62,7 +68,7 @@ impl Trace {
         let mut counts = Vec::with_capacity(rows.len());
         for pair in rows.windows(2) {
             let ((from, value), (to, next)) = (pair[0], pair[1]);
-            // A line that is a little late is no gap.
+            // A line that is slightly late is not a gap.
             let steps = ((to - from + bucket / 2) / bucket).max(1);
             if counts.len() as i64 + steps > 2 * rows.len() as i64 + 1 {
                 return Err(TraceError::Gaps);
@@ -73,7 +79,7 @@ impl Trace {
         Ok(Self { bucket: Duration::from_secs(bucket.unsigned_abs()), counts })
     }
 
-    /// The mean count.
+    /// Returns the mean count.
     pub fn mean(&self) -> f64 {
         self.counts.iter().sum::<f64>() / self.counts.len() as f64
     }
@@ -119,18 +125,18 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_bucket_lies_between_its_neighbours() {
+    fn a_missing_bucket_is_interpolated() {
         let trace = Trace::parse("0,10\n60,20\n120,30\n300,60\n").unwrap();
         assert_eq!(trace.counts, [10.0, 20.0, 30.0, 40.0, 50.0, 60.0]);
     }
 
     #[test]
-    fn a_line_that_is_a_little_late_is_no_gap() {
+    fn a_slightly_late_line_is_not_a_gap() {
         assert_eq!(Trace::parse("0,1\n60,2\n125,3\n180,4\n240,5\n").unwrap().counts.len(), 5);
     }
 
     #[test]
-    fn what_is_no_trace_is_named() {
+    fn errors_name_the_line_and_the_reason() {
         let error = |text: &str| Trace::parse(text).unwrap_err().to_string();
         assert!(error("a,b\n0,1\nx,2\n").starts_with("line 3 "));
         assert!(error("0,1\n60,-2\n").starts_with("line 2 "));

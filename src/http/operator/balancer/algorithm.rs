@@ -2,11 +2,11 @@
 
 use axum::{extract::State, http::StatusCode};
 use serde::Deserialize;
+use symbolon_balancer::{Algorithm, UnknownAlgorithm};
 
 use crate::{
     app::App,
     audit,
-    balancer::{Algorithm, UnknownAlgorithm},
     http::{
         auth::{Operator, Origin},
         body::JsonBody,

@@ -2,6 +2,7 @@
 
 use axum::extract::State;
 use serde::Serialize;
+use symbolon_scaler::Outcome;
 
 use crate::{
     app::App,
@@ -12,7 +13,6 @@ use crate::{
         json::Json,
         problem::{Problem, ProblemKind},
     },
-    scaler::Outcome,
 };
 
 /// What the whole fleet needs, whichever instance answers.

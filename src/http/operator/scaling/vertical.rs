@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use axum::extract::State;
 use serde::Serialize;
+use symbolon_scaler::vertical::{Advice, Averages, Sizes, advise};
 
 use crate::{
     app::App,
     clock::Timestamp,
     http::{auth::Operator, json::Json, problem::Problem},
-    scaler::vertical::{Advice, Averages, Sizes, advise},
 };
 
 const WINDOW: Duration = Duration::from_secs(15 * 60);

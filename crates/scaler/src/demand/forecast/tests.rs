@@ -3,7 +3,7 @@ use super::*;
 const HORIZON: Duration = Duration::from_secs(60);
 const STEP: i64 = 5;
 
-/// What is forecast at each of the demands, five seconds apart.
+/// Returns the forecast at each demand, five seconds apart.
 fn forecasts(demands: &[f64], risk: f64) -> Vec<Forecast> {
     let mut forecaster = Forecaster::default();
     let observe = |(index, demand): (usize, &f64)| {
@@ -12,7 +12,7 @@ fn forecasts(demands: &[f64], risk: f64) -> Vec<Forecast> {
     demands.iter().enumerate().map(observe).collect()
 }
 
-/// The demand that a forecast was for, with it.
+/// Iterates over pairs of outcome and forecast.
 fn outcomes<'a>(demands: &'a [f64], forecasts: &'a [Forecast]) -> impl Iterator<Item = (f64, &'a Forecast)> {
     demands.iter().copied().skip(HORIZON.as_secs() as usize / STEP as usize).zip(forecasts)
 }
@@ -23,13 +23,13 @@ fn noise(count: usize) -> Vec<f64> {
 }
 
 #[test]
-fn without_history_it_will_be_as_it_is() {
+fn without_history_the_forecast_is_the_current_demand() {
     let forecast = forecasts(&[9.0], 0.01)[0];
     assert!((forecast.expected - 9.0).abs() < 1e-9 && forecast.headroom > 0.5, "{forecast:?}");
 }
 
 #[test]
-fn what_jumps_about_returns_to_its_mean() {
+fn an_oscillation_returns_to_its_mean() {
     let demands: Vec<f64> = noise(20_000).into_iter().map(|noise| (5.0 + noise).max(0.0)).collect();
     let forecasts = forecasts(&demands, 0.01);
     let late = &forecasts[10_000..];
@@ -37,7 +37,7 @@ fn what_jumps_about_returns_to_its_mean() {
 }
 
 #[test]
-fn what_wanders_stays_near_where_it_is() {
+fn a_random_walk_stays_near_its_last_value() {
     let mut at = 20.0;
     let wander = |noise: f64| {
         at = (at + 0.3 * noise).clamp(5.0, 40.0);
@@ -51,7 +51,7 @@ fn what_wanders_stays_near_where_it_is() {
 }
 
 #[test]
-fn what_ramps_is_followed_ahead() {
+fn a_ramp_is_extrapolated() {
     // Ten minutes up, ten minutes down.
     let demands: Vec<f64> = (0..20_000).map(|step| 10.0 + 0.1 * f64::from((step % 240 - 120_i32).abs())).collect();
     let forecasts = forecasts(&demands, 0.01);
@@ -59,12 +59,12 @@ fn what_ramps_is_followed_ahead() {
         (10_000..19_900).map(|index| (demands[index + 12] - value(index, &demands, &forecasts)).abs()).sum::<f64>()
     };
     let ahead = off(|index, _, forecasts| forecasts[index].expected);
-    let as_it_is = off(|index, demands, _| demands[index]);
-    assert!(ahead < as_it_is * 0.6, "{ahead} {as_it_is}");
+    let persistence = off(|index, demands, _| demands[index]);
+    assert!(ahead < persistence * 0.6, "{ahead} {persistence}");
 }
 
 #[test]
-fn the_demand_is_above_in_the_part_of_the_time_that_is_asked_for() {
+fn the_demand_exceeds_the_headroom_in_the_requested_share_of_time() {
     let demands: Vec<f64> = noise(60_000).into_iter().map(|noise| (8.0 + 2.0 * noise).max(0.0)).collect();
     for risk in [0.01, 0.05, 0.2] {
         let forecasts = forecasts(&demands, risk);
@@ -78,7 +78,7 @@ fn the_demand_is_above_in_the_part_of_the_time_that_is_asked_for() {
 }
 
 #[test]
-fn nothing_is_learnt_from_what_nobody_saw() {
+fn unobserved_outcomes_are_not_learned() {
     let mut forecaster = Forecaster::default();
     forecaster.observe(5.0, HORIZON, 0.01, Timestamp::from_millis(0));
     forecaster.observe(500.0, HORIZON, 0.01, Timestamp::from_millis(3_600_000));
@@ -86,7 +86,7 @@ fn nothing_is_learnt_from_what_nobody_saw() {
 }
 
 #[test]
-fn another_horizon_begins_anew() {
+fn another_horizon_resets_the_forecast() {
     let mut forecaster = Forecaster::default();
     for step in 0..100 {
         forecaster.observe(5.0, HORIZON, 0.01, Timestamp::from_millis(step * 5000));

@@ -7,7 +7,7 @@ fn at(hours: i64) -> Timestamp {
 }
 
 #[test]
-fn an_empty_one_has_no_percentiles() {
+fn an_empty_histogram_has_no_percentiles() {
     let histogram = Histogram::new(Scheme::Cores);
     assert!(histogram.is_empty());
     assert_eq!(histogram.percentile(0.9), 0.0);
@@ -30,8 +30,8 @@ fn percentiles_are_the_ends_of_buckets() {
 }
 
 #[test]
-fn a_day_old_weighs_half() {
-    // Twice the weight a day ago is as much as once now: the median is at the border.
+fn the_half_life_is_a_day() {
+    // Twice the weight a day ago equals the weight now, so the median is at the border.
     let median = |weight_of_old| {
         let mut histogram = Histogram::new(Scheme::Cores);
         histogram.add(1.0, weight_of_old, at(0));
@@ -51,7 +51,7 @@ fn the_order_of_samples_does_not_matter() {
 }
 
 #[test]
-fn a_year_later_the_numbers_have_not_overflowed_and_the_old_is_forgotten() {
+fn after_a_year_old_samples_are_forgotten_without_overflow() {
     let mut histogram = Histogram::new(Scheme::Cores);
     histogram.add(10.0, 1.0, at(0));
     (0..12).for_each(|month| histogram.add(0.5, 1.0, at(8760 + month * 730)));
@@ -60,7 +60,7 @@ fn a_year_later_the_numbers_have_not_overflowed_and_the_old_is_forgotten() {
 }
 
 #[test]
-fn values_beyond_the_buckets_are_in_the_first_and_the_last() {
+fn values_out_of_range_are_in_the_first_and_the_last_bucket() {
     let mut histogram = Histogram::new(Scheme::Cores);
     for value in [-1.0, f64::NAN, 0.0] {
         histogram.add(value, 1.0, at(0));
@@ -71,21 +71,21 @@ fn values_beyond_the_buckets_are_in_the_first_and_the_last() {
 }
 
 #[test]
-fn a_checkpoint_with_a_bucket_that_is_not_there_is_refused() {
+fn a_checkpoint_with_an_unknown_bucket_is_rejected() {
     let json = r#"{"scheme":"cores","reference":"2026-01-01T00:00:00Z","total":1.0,"weights":[[999,5]]}"#;
     assert!(serde_json::from_str::<Histogram>(json).is_err());
 }
 
 proptest! {
     #[test]
-    fn a_checkpoint_gives_the_same_percentiles(samples in proptest::collection::vec((0.0..64.0, 0..400_i64), 1..200)) {
+    fn a_checkpoint_keeps_the_percentiles(samples in proptest::collection::vec((0.0..64.0, 0..400_i64), 1..200)) {
         let mut histogram = Histogram::new(Scheme::Cores);
         samples.iter().for_each(|(value, hours)| histogram.add(*value, 1.0, at(*hours)));
         let json = serde_json::to_string(&histogram).unwrap();
         let restored: Histogram = serde_json::from_str(&json).unwrap();
         prop_assert!(json.len() < 3000);
         prop_assert!((restored.total / histogram.total - 1.0).abs() < 1e-9);
-        // Rounding may move a border by as little as it rounds.
+        // Rounding may move a border slightly.
         for part in [0.5, 0.9, 0.95] {
             let restored = restored.percentile(part);
             let (low, high) = (histogram.percentile(part - 0.02), histogram.percentile(part + 0.02));
@@ -94,7 +94,7 @@ proptest! {
     }
 
     #[test]
-    fn percentiles_rise(samples in proptest::collection::vec(0.0..64.0, 1..50)) {
+    fn percentiles_are_monotone(samples in proptest::collection::vec(0.0..64.0, 1..50)) {
         let mut histogram = Histogram::new(Scheme::Cores);
         samples.iter().for_each(|value| histogram.add(*value, 1.0, at(0)));
         let percentiles: Vec<f64> = (0..=20).map(|part| histogram.percentile(f64::from(part) / 20.0)).collect();

@@ -4,7 +4,7 @@ fn at(minutes: i64) -> Timestamp {
     Timestamp::from_millis(1_700_000_000_000 + minutes * 60_000)
 }
 
-/// A sample a minute.
+/// Returns constant use, with a sample a minute.
 fn steady(minutes: i64) -> Usage {
     let mut usage = Usage::default();
     (0..=minutes).for_each(|minute| usage.add(Some(0.5), Some(2e8), at(minute)));
@@ -18,7 +18,7 @@ fn without_history_nothing_is_recommended() {
 }
 
 #[test]
-fn the_request_is_the_use_with_a_margin() {
+fn the_request_is_the_use_plus_a_margin() {
     let sizes = steady(60).sizes().unwrap();
     let margin = |value: f64, used: f64| value / used / MARGIN;
     assert!((1.0..1.08).contains(&margin(sizes.cpu_cores.request, 0.5)), "{sizes:?}");
@@ -26,8 +26,8 @@ fn the_request_is_the_use_with_a_margin() {
 }
 
 #[test]
-fn bounds_close_in_with_history_as_documented() {
-    // Of the lower bound: after 5 minutes × 0.6, after 30 × 0.9, after an hour × 0.95. Of the limit: 1 + 1 / days.
+fn margins_shrink_with_the_length_of_the_history() {
+    // Lower bound: × 0.6 after 5 minutes, × 0.9 after 30, × 0.95 after an hour. Limit: × (1 + 1 / days).
     for (minutes, lower) in [(5, 0.6), (30, 0.9), (60, 0.95)] {
         let cpu = steady(minutes).sizes().unwrap().cpu_cores;
         assert!((cpu.lower_bound / cpu.request - lower).abs() < 0.02, "{minutes}: {cpu:?}");
@@ -37,7 +37,7 @@ fn bounds_close_in_with_history_as_documented() {
 }
 
 #[test]
-fn more_samples_than_one_a_minute_give_no_more_confidence() {
+fn more_than_one_sample_a_minute_does_not_raise_the_confidence() {
     let mut usage = Usage::default();
     (0..720).for_each(|five| usage.add(Some(0.5), Some(2e8), Timestamp::from_millis(1_700_000_000_000 + five * 5000)));
     let confidence = usage.sizes().unwrap().confidence_days;
@@ -45,7 +45,7 @@ fn more_samples_than_one_a_minute_give_no_more_confidence() {
 }
 
 #[test]
-fn one_moment_of_much_memory_counts_for_its_day() {
+fn a_short_memory_peak_counts_for_its_day() {
     let mut usage = steady(600);
     let before = usage.sizes().unwrap().memory_bytes.request;
     usage.add(None, Some(8e8), at(601));
@@ -54,14 +54,14 @@ fn one_moment_of_much_memory_counts_for_its_day() {
 }
 
 #[test]
-fn little_use_is_not_less_than_25_millicores() {
+fn the_minimum_is_25_millicores() {
     let mut usage = Usage::default();
     (0..60).for_each(|minute| usage.add(Some(0.001), Some(1e6), at(minute)));
     assert_eq!(usage.sizes().unwrap().cpu_cores.request, 0.025);
 }
 
 #[test]
-fn a_restart_changes_no_recommendation() {
+fn a_checkpoint_keeps_the_recommendations() {
     let mut usage = steady(3000);
     (0..500)
         .for_each(|minute| usage.add(Some(minute as f64 / 500.0), Some(1e8 + 1e6 * minute as f64), at(3000 + minute)));
