@@ -1,4 +1,4 @@
-//! Overloads a server that can do 500 requests a second, without and with a gate, and prints what its clients get.
+//! Sends 1000 requests a second to a server that can do 500, without and with a gate, and prints the latencies.
 //!
 //! `cargo run -p symbolon-admission --example overload`
 
@@ -8,11 +8,15 @@ use std::{
 };
 
 use symbolon_admission::{Gate, GatePolicy, Kind};
-use tokio::{sync::Semaphore, task::JoinSet, time::sleep};
+use tokio::{
+    sync::Semaphore,
+    task::JoinSet,
+    time::{interval, sleep},
+};
 
 const WORKERS: usize = 10;
 const SERVICE_TIME: Duration = Duration::from_millis(20);
-const REQUESTS: u32 = 3000;
+const REQUESTS: u32 = 5000;
 const INTERVAL: Duration = Duration::from_millis(1);
 
 /// Serves a request on one of the workers; returns its latency, or none if it was rejected.
@@ -27,16 +31,16 @@ async fn serve(gate: Gate<u32>, workers: Arc<Semaphore>, client: u32) -> Option<
 
 async fn run(name: &str, policy: GatePolicy) {
     let (gate, workers) = (Gate::new(policy), Arc::new(Semaphore::new(WORKERS)));
-    let mut requests = JoinSet::new();
+    let (mut requests, mut arrivals) = (JoinSet::new(), interval(INTERVAL));
     for request in 0..REQUESTS {
+        arrivals.tick().await;
         requests.spawn(serve(gate.clone(), Arc::clone(&workers), request % 50));
-        sleep(INTERVAL).await;
     }
     let mut latencies: Vec<Duration> = requests.join_all().await.into_iter().flatten().collect();
     latencies.sort_unstable();
     let quantile = |part: f64| latencies.get((latencies.len() as f64 * part) as usize).copied().unwrap_or_default();
     let rejected = gate.stats().rejected;
-    println!("{name:<14}{:>8}{rejected:>10}{:>12.0?}{:>12.0?}", latencies.len(), quantile(0.5), quantile(0.99));
+    println!("{name:<14}{:>8}{rejected:>10}{:>12.1?}{:>12.1?}", latencies.len(), quantile(0.5), quantile(0.99));
 }
 
 #[tokio::main(flavor = "current_thread")]
