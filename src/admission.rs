@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use symbolon_admission::{Gate, GatePolicy, GateStats, Kind, Rejected};
 
-use crate::throttle::Network;
+use crate::model::Network;
 
 /// What is worked off in this time is never worth refusing anybody for, nor having them wait for a place.
 const NEGLIGIBLE: Duration = Duration::from_millis(8);

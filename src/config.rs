@@ -4,6 +4,7 @@
 //! says what is accepted. A wrong value stops the start with a message that names the setting and where it came from.
 
 mod checks;
+mod hash_by;
 mod layers;
 mod shards;
 mod store_url;
@@ -16,6 +17,7 @@ use symbolon_balancer::Algorithm;
 use symbolon_partitioner::{Node, PartitionerSpec, Strategy};
 use symbolon_scaler::PolicyName;
 
+pub use hash_by::HashBy;
 pub use layers::{FILE, Layers, PREFIX};
 pub use store_url::{PgUrl, RedisUrl};
 pub use value::{
@@ -25,9 +27,9 @@ pub use value::{
 
 pub use shards::{ShardUrl, ShardUrls};
 
-use crate::{gateway::HashBy, http::Patience, log::LogFormat, throttle::Limit};
+use crate::{log::LogFormat, throttle::Limit};
 
-/// A setting as `--help` and the README know it.
+/// A setting, as `--help` and `docs/configuration.md` show it.
 #[derive(Debug, Clone, Copy)]
 pub struct SettingInfo {
     /// Its flat name; `SYMBOLON_` + upper case in the environment, dashes for underscores as a flag.
@@ -251,15 +253,6 @@ settings! {
 }
 
 impl Settings {
-    /// How long clients may take.
-    pub(crate) fn patience(&self) -> Patience {
-        Patience {
-            header_timeout: self.header_timeout,
-            send_timeout: self.send_timeout,
-            http2_idle_timeout: self.http2_idle_timeout,
-        }
-    }
-
     /// How keys are placed on storage that does not exist yet.
     pub fn placement_spec(&self) -> PartitionerSpec {
         let embedded = || crate::topology::EMBEDDED_SHARDS.map(Node::new).to_vec();

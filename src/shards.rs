@@ -5,6 +5,7 @@
 //! the topology: an insert placed by an older topology can't name a newer epoch.
 
 pub mod bulk;
+pub(crate) mod catalog;
 pub mod postgres;
 pub mod sqlite;
 pub mod store;
@@ -15,9 +16,9 @@ use symbolon_partitioner::{Location, Partition, Partitioner, SpecError};
 use tokio::sync::{Notify, watch};
 
 use crate::{
+    model::{LoginName, UserId},
     store_error::{Outcome, StoreError},
     topology::Topology,
-    users::{LoginName, UserId},
 };
 pub use bulk::BulkStore;
 pub use store::{Batching, Claim, ShardStore, StoredClaim};

@@ -10,8 +10,8 @@ use super::App;
 use crate::{
     breaker::Circuit,
     clock::SHARED,
-    load::ByClass,
     metrics::{self, Sample},
+    model::ByClass,
     monitor::{ResourceMetrics, Stall},
 };
 

@@ -15,7 +15,7 @@ use symbolon_partitioner::Strategy;
 use symbolon_scaler::PolicyName;
 
 use crate::{
-    gateway::HashBy,
+    config::HashBy,
     log::LogFormat,
     secret,
     throttle::Limit,

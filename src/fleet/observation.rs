@@ -6,7 +6,7 @@ use symbolon_scaler::{Connections, Observation};
 
 use super::FleetView;
 use crate::{
-    load::{ByClass, Load},
+    model::{ByClass, Load},
     shared_store::InstanceRecord,
 };
 

@@ -14,7 +14,7 @@ use symbolon_scaler::{Decision, Policy, State, vertical::Usage};
 use tokio_util::sync::CancellationToken;
 
 use super::{FleetView, FleetWatch, Leader};
-use crate::{clock::Timestamp, shared_store::SharedStore, store_error::StoreError};
+use crate::{clock::Timestamp, shared_store::SharedStore, store_error::StoreError, ticks::Ticks};
 
 /// How often is decided.
 pub const DECIDE_EVERY: Duration = Duration::from_secs(5);
@@ -111,14 +111,13 @@ impl Scaling {
         let registered =
             async { views.wait_for(|view| view.instances.contains_key(&self.instance_id)).await.map(drop) };
         let Some(Ok(())) = stop.run_until_cancelled(registered).await else { return };
-        let mut ticks = tokio::time::interval(DECIDE_EVERY);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut ticks = Ticks::every(DECIDE_EVERY);
         let (mut led, mut counted): (Option<u64>, Option<Instant>) = (None, None);
         let mut failing = false;
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
-                _ = ticks.tick() => {}
+                () = ticks.next() => {}
                 // A new leader decides at once.
                 fence = self.leader.begins(led) => {
                     led = Some(fence);

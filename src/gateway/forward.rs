@@ -13,16 +13,17 @@ use hyper::body::Incoming;
 use symbolon_balancer::{Algorithm, Caller, Lease, Node, Outcome, PickError};
 
 use super::{
-    Gateway, HashBy,
+    Gateway,
     body::{Forwarded, ReadError, RequestBody, ResponseBody, Upload},
     headers::{
         has_plain_length, has_plain_target, has_plain_values, is_plainly_coded, prepare_request, prepare_response,
     },
     upstream::{self, Reusable, SendError},
 };
+use crate::config::HashBy;
 use crate::{
-    http::{ClientBody, Problem, ProblemKind, address, auth},
     log::repeats::Repeats,
+    web::{ClientBody, Problem, ProblemKind, address, auth},
 };
 
 /// Headers of a request that is passed on: nodes take 100, and up to eight are added.

@@ -12,8 +12,8 @@ use prometheus_client::{
 use symbolon_balancer::{Balancer, NodeStats};
 
 use crate::{
-    http::Connections,
     metrics::{self, SECONDS, Sample},
+    web::Connections,
 };
 
 /// Counters of the gateway.

@@ -11,6 +11,7 @@ use http::{Uri, uri::Authority};
 use symbolon_balancer::{Balancer, NodeSpec};
 
 use super::upstream::{Upstream, UpstreamPolicy};
+use crate::ticks::Ticks;
 
 /// How often idle connections are looked through.
 const REAP_EVERY: Duration = Duration::from_secs(1);
@@ -67,9 +68,9 @@ impl Nodes {
 
     /// Closes idle connections for as long as it is polled.
     pub(super) async fn reap(&self) {
-        let mut ticks = tokio::time::interval(REAP_EVERY);
+        let mut ticks = Ticks::every(REAP_EVERY);
         loop {
-            ticks.tick().await;
+            ticks.next().await;
             let now = Instant::now();
             self.upstreams.load_full().values().for_each(|upstream| upstream.reap(now));
         }

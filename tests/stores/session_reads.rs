@@ -6,10 +6,9 @@ use symbolon_batcher::BatchLimits;
 
 use symbolon::{
     clock::Timestamp,
-    sessions::Token,
-    shared_store::{Client, SessionStore, SharedStore, StoredSession, UserSnapshot, redis::RedisSharedStore},
+    model::{Client, Permissions, Preferences, StoredSession, Token, UserId, UserSnapshot},
+    shared_store::{SessionStore, SharedStore, redis::RedisSharedStore},
     store_error::StoreError,
-    users::{Permissions, Preferences, UserId},
 };
 
 use crate::servers::{

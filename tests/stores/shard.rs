@@ -3,14 +3,14 @@ use std::time::Duration;
 use serde_json::json;
 use symbolon::{
     clock::Timestamp,
-    passwords::{PasswordHash, PasswordPolicy, Passwords},
+    model::{LoginName, PasswordHash, PasswordReset, Permissions, Preferences, Profile, User, UserId},
+    passwords::{PasswordPolicy, Passwords},
     shards::{
         Claim, ShardStore,
         postgres::{PgShard, ShardLimits},
         sqlite::SqliteShard,
     },
     store_error::StoreError,
-    users::{LoginName, PasswordReset, Permissions, Preferences, Profile, User, UserId},
 };
 use symbolon_batcher::BatchLimits;
 use uuid::Uuid;

@@ -5,12 +5,12 @@ use std::time::Duration;
 use symbolon_batcher::{BatchLimits, BatchStats};
 
 use symbolon::{
+    model::{LoginName, User, UserId},
     shards::{
         Claim, ShardStore,
         postgres::{PgShard, ShardLimits},
     },
     store_error::StoreError,
-    users::{LoginName, User, UserId},
 };
 use uuid::Uuid;
 

@@ -5,12 +5,12 @@ use std::time::Duration;
 use sqlx::{Connection, PgConnection};
 use symbolon::{
     breaker::Circuit,
+    model::{LoginName, UserId},
     shards::{
         Claim, ShardStore,
         postgres::{PgShard, ShardLimits},
     },
     store_error::StoreError,
-    users::{LoginName, UserId},
 };
 use symbolon_batcher::BatchLimits;
 use uuid::Uuid;

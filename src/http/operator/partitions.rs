@@ -8,8 +8,9 @@ use symbolon_partitioner::Strategy;
 
 use crate::{
     app::App,
-    http::{auth::Operator, json::Json, path::Segment, problem::Problem, views::PartitionView},
+    http::{auth::Operator, json::Json, path::Segment, views::PartitionView},
     shards::Placement,
+    web::problem::Problem,
 };
 
 /// The seed's partition statistics, and the epoch and shares.

@@ -12,7 +12,8 @@ use crate::{
     app::App,
     clock::Timestamp,
     fleet::{Decided, STANDS},
-    http::{auth::Operator, json::Json, problem::Problem},
+    http::{auth::Operator, json::Json},
+    web::problem::Problem,
 };
 
 /// How many instances there are and should be.

@@ -18,11 +18,7 @@ use super::{
     nodes::Nodes,
     sessions::{session_key, user_key},
 };
-use crate::{
-    sessions::SessionId,
-    shared_store::{StoredSession, UserSnapshot},
-    users::UserId,
-};
+use crate::model::{SessionId, StoredSession, UserId, UserSnapshot};
 
 /// A second pass would cost more than it saves.
 const TIMING: BatchTiming = BatchTiming { timeout: COMMAND_TIMEOUT, yields: 1 };
@@ -42,9 +38,9 @@ pub(super) struct SessionReads {
 }
 
 impl SessionReads {
-    pub(super) fn new(nodes: Arc<Nodes>, limits: BatchLimits) -> Self {
-        let joins = limits.max_keys > 1 && !nodes.is_cluster();
-        Self { nodes, batcher: joins.then(|| Batcher::new(limits, TIMING)) }
+    pub(super) fn new(nodes: Arc<Nodes>, policy: BatchLimits) -> Self {
+        let joins = policy.max_keys > 1 && !nodes.is_cluster();
+        Self { nodes, batcher: joins.then(|| Batcher::new(policy, TIMING)) }
     }
 
     /// A session that is alive by its user's generation, whatever the time.

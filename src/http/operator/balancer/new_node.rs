@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use symbolon_partitioner::MAX_WEIGHT;
 
-use crate::{json::whole, shared_store::NodeRecord, users::Violation};
+use crate::{json::whole, model::Violation, shared_store::NodeRecord};
 
 /// The most characters of an id, region or zone.
 const MAX_NAME_CHARS: usize = 128;

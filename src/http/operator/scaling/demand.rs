@@ -8,11 +8,8 @@ use crate::{
     app::App,
     clock::Timestamp,
     fleet::{Decided, STANDS},
-    http::{
-        auth::Operator,
-        json::Json,
-        problem::{Problem, ProblemKind},
-    },
+    http::{auth::Operator, json::Json},
+    web::problem::{Problem, ProblemKind},
 };
 
 /// What the whole fleet needs, whichever instance answers.

@@ -9,7 +9,8 @@ use symbolon_scaler::vertical::{Advice, Averages, Sizes, advise};
 use crate::{
     app::App,
     clock::Timestamp,
-    http::{auth::Operator, json::Json, problem::Problem},
+    http::{auth::Operator, json::Json},
+    web::problem::Problem,
 };
 
 const WINDOW: Duration = Duration::from_secs(15 * 60);
