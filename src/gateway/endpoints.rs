@@ -13,13 +13,13 @@ use axum::{
 };
 use http::{Request, Response};
 use serde::{Deserialize, Serialize};
+use symbolon_balancer::{Algorithm, Node};
 use tower::ServiceExt;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{Gateway, body::ResponseBody, spawn::InstanceView};
 use crate::{
     audit::{self, Actor},
-    balancer::{Algorithm, Node},
     metrics::OPENMETRICS,
     web::{ClientBody, Problem, ProblemKind, address, auth, problem},
 };
@@ -271,7 +271,7 @@ async fn set_algorithm(
     choice: Sent<Choice>,
 ) -> OwnResponse {
     let Ok(Json(Choice { algorithm })) = choice else {
-        let names = Algorithm::ALL.map(Algorithm::name).join(", ");
+        let names = Algorithm::NAMES.join(", ");
         return wrong("algorithm", &format!("must be one of {names}"));
     };
     gateway.0.nodes.balancer.set_algorithm(algorithm, std::time::Instant::now());

@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, num::NonZero, path::PathBuf, sync::Arc};
 
+use symbolon_balancer::{Node, NodeSpec};
 use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -14,7 +15,6 @@ use super::{
 use crate::{
     admission::{Admission, AdmissionPolicy},
     app::{App, Components, Dependencies},
-    balancer::{Node, NodeSpec},
     compaction,
     config::Settings,
     descriptors::Needs,
@@ -298,8 +298,8 @@ fn password_policy(settings: &Settings) -> PasswordPolicy {
 fn admission_policy(settings: &Settings) -> AdmissionPolicy {
     AdmissionPolicy {
         enabled: settings.admission,
-        least: settings.admission_min,
-        most: settings.admission_max,
+        min: settings.admission_min,
+        max: settings.admission_max,
         hash_deadline: settings.hash_deadline,
     }
 }

@@ -15,7 +15,6 @@ use futures_util::future::BoxFuture;
 use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 use symbolon::{
     model::{Client, LoginName, PasswordHash, Profile, User, UserId},
-    partitioner::{PartitionerSpec, Strategy},
     passwords::{PasswordPolicy, Passwords},
     sessions::{SessionPolicy, Sessions},
     shards::{BulkStore, Claim, ShardStore, Shards, StoredClaim, sqlite::SqliteShard},
@@ -25,6 +24,7 @@ use symbolon::{
     topology::{FIRST_EPOCH, Topology},
     users::{Issued, Registration, UserError, Users},
 };
+use symbolon_partitioner::{PartitionerSpec, Strategy};
 use tempfile::TempDir;
 use uuid::Uuid;
 

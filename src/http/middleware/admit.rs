@@ -15,9 +15,10 @@ use axum::{
     response::Response,
 };
 use http_body::{Frame, SizeHint};
+use symbolon_admission::Kind;
 
 use crate::{
-    admission::{Class, Kind, Permit},
+    admission::{Class, Permit},
     app::App,
     http::{
         auth::{Target, address_of},
@@ -64,9 +65,9 @@ pub(super) async fn admit(app: &App, request: &mut Request) -> Result<Option<Per
 /// Notes on a permit what its request took, if it was served, or that it met another limit.
 pub(super) fn note_outcome(permit: &Permit, response: &Response) {
     if is_served(response.status()) {
-        permit.served();
+        permit.mark_served();
     } else if response.extensions().get() == Some(&ProblemKind::Overloaded) {
-        permit.refused();
+        permit.mark_rejected_downstream();
     }
 }
 

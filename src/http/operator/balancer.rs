@@ -6,10 +6,10 @@ pub(super) mod nodes;
 
 use axum::extract::State;
 use serde::Serialize;
+use symbolon_balancer::Algorithm;
 
 use crate::{
     app::App,
-    balancer::Algorithm,
     clock::Timestamp,
     fleet::{FleetNode, Sighting},
     http::json::Json,

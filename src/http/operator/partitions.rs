@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use axum::extract::State;
 use serde::Serialize;
+use symbolon_partitioner::Strategy;
 
 use crate::{
     app::App,
     http::{json::Json, path::Segment, views::PartitionView},
-    partitioner::Strategy,
     shards::Placement,
     web::problem::Problem,
 };

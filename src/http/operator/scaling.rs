@@ -6,13 +6,13 @@ pub(super) mod vertical;
 
 use axum::extract::State;
 use serde::Serialize;
+use symbolon_scaler::{Bounds, Policy, PolicyName};
 
 use crate::{
     app::App,
     clock::Timestamp,
     fleet::{Decided, STANDS},
     http::json::Json,
-    scaler::{Bounds, Policy, PolicyName},
     web::problem::Problem,
 };
 

@@ -2,11 +2,11 @@
 
 use axum::{Extension, extract::State, http::StatusCode};
 use serde::Deserialize;
+use symbolon_balancer::{Algorithm, UnknownAlgorithm};
 
 use crate::{
     app::App,
     audit,
-    balancer::{Algorithm, UnknownAlgorithm},
     http::{
         auth::{Operator, Origin},
         body::JsonBody,
@@ -50,6 +50,6 @@ pub(in crate::http) async fn choose(
 }
 
 fn unknown(_: UnknownAlgorithm) -> Problem {
-    let names = Algorithm::ALL.map(Algorithm::name).join(", ");
+    let names = Algorithm::NAMES.join(", ");
     Problem::field(ProblemKind::Invalid, "algorithm", format!("must be one of {names}, or null"))
 }

@@ -2,13 +2,13 @@
 
 use axum::extract::State;
 use serde::Serialize;
+use symbolon_scaler::Outcome;
 
 use crate::{
     app::App,
     clock::Timestamp,
     fleet::{Decided, STANDS},
     http::json::Json,
-    scaler::Outcome,
     web::problem::{Problem, ProblemKind},
 };
 

@@ -4,14 +4,9 @@ use std::time::Duration;
 
 use axum::extract::State;
 use serde::Serialize;
+use symbolon_scaler::vertical::{Advice, Averages, Sizes, advise};
 
-use crate::{
-    app::App,
-    clock::Timestamp,
-    http::json::Json,
-    scaler::vertical::{Advice, Averages, Sizes, advise},
-    web::problem::Problem,
-};
+use crate::{app::App, clock::Timestamp, http::json::Json, web::problem::Problem};
 
 const WINDOW: Duration = Duration::from_secs(15 * 60);
 
