@@ -1,10 +1,10 @@
-//! Integration tests, in one binary: it links once, and nothing of what they share is written twice.
+//! Integration tests, in one binary, so that the library is linked once.
 
 #![expect(clippy::expect_used, clippy::panic, reason = "in a test a panic is the report")]
 
 mod gateway;
 mod hostile;
 mod interleavings;
-mod servers;
 mod service;
 mod stores;
+mod support;

@@ -1,11 +1,11 @@
-//! A client of HTTP/2 that takes of its responses only what a test lets it.
+//! A client of HTTP/2 that reads responses only when a test does.
 
 use h2::client::{Builder, ResponseFuture, SendRequest};
 use http::Request;
 use hyper::body::Bytes;
 use tokio::{net::TcpStream, task::JoinHandle};
 
-use super::harness::{DEADLINE, Service};
+use super::{Service, in_time};
 
 /// A connection.
 pub struct Http2 {
@@ -16,9 +16,9 @@ pub struct Http2 {
 }
 
 impl Http2 {
-    /// A connection whose streams have `window` bytes of room.
-    pub async fn with(service: &Service, window: u32) -> Self {
-        let authority = service.url.strip_prefix("http://").expect("an address").to_owned();
+    /// A connection whose streams have a window of `window` bytes.
+    pub async fn to(service: &Service, window: u32) -> Self {
+        let authority = service.address().to_owned();
         let stream = TcpStream::connect(&authority).await.expect("a connection");
         let (sender, connection) =
             Builder::new().initial_window_size(window).handshake(stream).await.expect("a handshake");
@@ -52,15 +52,15 @@ impl Http2 {
         response
     }
 
-    /// Begins a request that owes its body.
-    pub async fn owe(&mut self, path: &str) -> h2::SendStream<Bytes> {
+    /// Begins a POST request whose body is not sent.
+    pub async fn begin_without_body(&mut self, path: &str) -> h2::SendStream<Bytes> {
         let uri = format!("http://{}{path}", self.authority);
         let request = Request::post(uri).header("content-type", "application/json").body(()).expect("a request");
         self.sender = self.sender.clone().ready().await.expect("room for a stream");
         self.sender.send_request(request, false).expect("sent").1
     }
 
-    /// Makes so many requests and returns their responses, once all have a head; nothing of their bodies is taken.
+    /// Makes so many requests and returns the responses once all have a head; their bodies are not read.
     pub async fn stall(&mut self, count: usize, method: &str, path: &str, body: Option<&str>) -> Vec<Stalled> {
         let mut responses = Vec::new();
         for _ in 0..count {
@@ -68,21 +68,21 @@ impl Http2 {
         }
         let mut stalled = Vec::new();
         for response in responses {
-            let response = tokio::time::timeout(DEADLINE, response).await.expect("in time").expect("a head");
+            let response = in_time("a response begins", response).await.expect("a head");
             stalled.push(Stalled { status: response.status().as_u16(), body: response.into_body() });
         }
         stalled
     }
 }
 
-/// A response whose body is not taken.
+/// A response whose body is not read.
 pub struct Stalled {
     pub status: u16,
     body: h2::RecvStream,
 }
 
 impl Stalled {
-    /// Why the body breaks off, once it does.
+    /// The error that ends the body.
     pub async fn failure(&mut self) -> h2::Error {
         let failed = async {
             loop {
@@ -93,6 +93,6 @@ impl Stalled {
                 }
             }
         };
-        tokio::time::timeout(DEADLINE, failed).await.expect("in time")
+        in_time("the body fails", failed).await
     }
 }

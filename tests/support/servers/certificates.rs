@@ -2,8 +2,10 @@
 
 use std::path::PathBuf;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, KeyUsagePurpose};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose};
 use tempfile::TempDir;
+
+use crate::support::temporary_directory;
 
 /// Signs certificates.
 pub struct Authority {
@@ -21,15 +23,22 @@ impl Authority {
     pub fn new() -> Self {
         let mut parameters = CertificateParams::default();
         parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        // Without it CA and server have the same name, and OpenSSL takes the server's certificate for a self-signed one.
+        parameters.distinguished_name.push(DnType::CommonName, "A CA of the tests");
         parameters.key_usages = vec![KeyUsagePurpose::KeyCertSign];
         let issuer = CertifiedIssuer::self_signed(parameters, KeyPair::generate().expect("a key"));
-        let directory = tempfile::tempdir().expect("a temporary directory");
+        let directory = temporary_directory();
         let authority = Self { issuer: issuer.expect("a certificate"), directory };
-        std::fs::write(authority.path(), authority.issuer.pem()).expect("a file");
+        std::fs::write(authority.path(), authority.pem()).expect("a file");
         authority
     }
 
-    /// The file with its own certificate, for clients to trust.
+    /// Its own certificate, for clients to trust.
+    pub fn pem(&self) -> String {
+        self.issuer.pem()
+    }
+
+    /// The file with its own certificate.
     pub fn path(&self) -> PathBuf {
         self.directory.path().join("ca.pem")
     }

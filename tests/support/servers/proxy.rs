@@ -1,4 +1,4 @@
-//! A line to a server that can be cut, and led to another server.
+//! A proxy in front of a server that can break connections, or lead them to another server.
 
 mod tests;
 
@@ -9,7 +9,6 @@ use std::{
         atomic::{AtomicU16, Ordering},
     },
     thread::JoinHandle,
-    time::Duration,
 };
 
 use tokio::{
@@ -18,19 +17,20 @@ use tokio::{
     sync::watch,
 };
 
-use super::{free_port, wait_until};
+use super::free_port;
+use crate::support::{block_until, eventually};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Line {
-    /// Everything passes.
+    /// All bytes pass.
     Whole,
-    /// Connections stay and can be made, and nothing passes.
+    /// Connections stay open and new ones are accepted, but no byte passes.
     Silent,
     /// Connections are broken, and new ones are refused.
     Broken,
 }
 
-/// Listens in front of a server and passes everything on, on a thread of its own, until it is dropped.
+/// Forwards connections to a server, on a thread of its own, until it is dropped.
 #[derive(Debug)]
 pub struct Proxy {
     port: u16,
@@ -40,7 +40,7 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// A whole line to a port of this machine.
+    /// A proxy to a port of this machine.
     pub fn to(server: u16) -> Self {
         let (port, (line, watched)) = (free_port(), watch::channel(Line::Whole));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
@@ -57,7 +57,7 @@ impl Proxy {
         self.port
     }
 
-    /// Leads new connections to another server; those that there are stay.
+    /// Leads new connections to another server; open ones stay.
     pub fn redirect(&self, server: u16) {
         self.server.store(server, Ordering::Relaxed);
     }
@@ -69,29 +69,29 @@ impl Proxy {
         self.mend();
     }
 
-    /// Nothing passes any more, as when a network swallows everything.
+    /// Lets no byte pass, as a network that drops all packets.
     pub fn silence(&self) {
-        self.become_(Line::Silent);
+        self.set_line(Line::Silent);
     }
 
     /// Breaks every connection and refuses new ones.
     pub fn cut(&self) {
-        self.become_(Line::Broken);
+        self.set_line(Line::Broken);
         self.wait_for(false);
     }
 
-    /// Lets everything pass again; what was silenced goes on.
+    /// Lets all bytes pass again, those of silenced connections too.
     pub fn mend(&self) {
-        self.become_(Line::Whole);
+        self.set_line(Line::Whole);
         self.wait_for(true);
     }
 
-    fn become_(&self, state: Line) {
+    fn set_line(&self, state: Line) {
         self.line.as_ref().expect("it lives").send_replace(state);
     }
 
     fn wait_for(&self, listening: bool) {
-        wait_until("the line changes", || std::net::TcpStream::connect(address(self.port)).is_ok() == listening);
+        block_until("the line changes", || std::net::TcpStream::connect(address(self.port)).is_ok() == listening);
     }
 }
 
@@ -106,13 +106,16 @@ fn address(port: u16) -> SocketAddr {
     ([127, 0, 0, 1], port).into()
 }
 
+/// Listens at a port that connections of a broken line may still occupy.
+async fn listen(port: u16) -> TcpListener {
+    let bind = async || TcpListener::bind(address(port)).await.map_err(|error| error.to_string());
+    eventually("the port is free", bind).await
+}
+
 /// Ends when the line's owner is gone, and all connections with it.
 async fn serve(port: u16, server: Arc<AtomicU16>, mut line: watch::Receiver<Line>) {
     while line.wait_for(|line| *line != Line::Broken).await.is_ok() {
-        let Ok(listener) = TcpListener::bind(address(port)).await else {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-            continue;
-        };
+        let listener = listen(port).await;
         loop {
             tokio::select! {
                 accepted = listener.accept() => {

@@ -1,6 +1,7 @@
 //! A streaming replica.
 
-use super::{Postgres, USER, data, directory_of, run, wait_until};
+use super::{Postgres, USER, data, directory_of, run};
+use crate::support::block_until;
 
 impl Postgres {
     /// A new replica that follows this server.
@@ -8,10 +9,9 @@ impl Postgres {
         let directory = directory_of(USER);
         let port = self.port.to_string();
         let from = ["-h", "127.0.0.1", "-p", &port, "-U", USER, "--no-sync", "--checkpoint=fast"];
-        // With the settings that make it follow.
         run("pg_basebackup", &[&from[..], &["--write-recovery-conf", "--pgdata"]].concat(), &data(&directory));
         let replica = Self::with(directory, &[]);
-        wait_until("the replica follows", || {
+        block_until("the replica follows", || {
             self.psql("postgres", "SELECT state FROM pg_stat_replication").is_ok_and(|state| state == "streaming")
         });
         replica

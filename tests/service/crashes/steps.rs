@@ -1,17 +1,14 @@
-//! A service that can be killed at any step of what it does, without its knowing: each step waits for a lock that the test
-//! holds in the shard's database, and the next step's lock is taken before the former is let go.
+//! Instances that are killed at any step of an operation. Each step waits for a lock that the test holds in the shard's
+//! database; the lock of the next step is taken before the former is released.
 
 use futures_util::future::join_all;
 use rustix::process::{Pid, Signal};
 use sqlx::{Connection, PgConnection};
 
 use super::stage::Stage;
-use crate::{
-    servers::signal_to,
-    service::harness::{Request, Service, until},
-};
+use crate::support::{Request, Service, process::signal, until};
 
-/// A write that can be held up, by the shard that it goes to.
+/// A write that can be made to wait, with its shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
     /// A row is added: a claim, a user, or a void row.
@@ -28,7 +25,7 @@ impl Step {
         shard
     }
 
-    /// Only writes wait for these, and only as they run: whatever is read or prepared passes.
+    /// A statement whose lock delays the write, but no read and no preparation.
     fn lock(self) -> &'static str {
         match self {
             Self::Insert(_) => "SELECT pg_advisory_xact_lock(6005235)",
@@ -38,25 +35,25 @@ impl Step {
     }
 }
 
-/// What becomes of the statement that waited when its instance was killed.
+/// What happens to the statement that waited when its instance was killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
-    /// It never happens.
+    /// It is never executed.
     Lost,
-    /// It happens although nobody hears of it.
-    Done,
+    /// It is committed after the instance has died.
+    Committed,
 }
 
-pub const FATES: [Fate; 2] = [Fate::Lost, Fate::Done];
+pub const FATES: [Fate; 2] = [Fate::Lost, Fate::Committed];
 
-/// A lock on a step; let go when dropped.
+/// A lock that delays a step; released when dropped.
 pub struct Hold {
     shard: usize,
     backend: i32,
     _connection: PgConnection,
 }
 
-/// What a killed instance left waiting in a shard's database, and the lock that it waits for.
+/// The waiting statement of a killed instance, and the lock that it waits for.
 pub struct Orphan {
     shard: usize,
     backend: i32,
@@ -64,12 +61,12 @@ pub struct Orphan {
 }
 
 impl Stage {
-    /// Kills an instance while it does `request`, when it waits at the last of these steps; each is one of several that the
-    /// request may turn to. `None` if the request succeeded without coming there.
+    /// Kills an instance during a request, when that waits at the last of these steps. Each is a list of alternatives. Returns
+    /// none if the request succeeds without reaching the step.
     pub async fn kill_at(&self, request: impl FnOnce(&Service) -> Request, steps: &[&[Step]]) -> Option<Orphan> {
-        let mut doomed = self.instance().await;
+        let mut instance = self.instance().await;
         let mut holds = self.hold(steps[0]).await;
-        let request = tokio::spawn(request(&doomed).try_send());
+        let request = tokio::spawn(request(&instance).try_send());
         let mut waiting = self.waiting(&holds, || request.is_finished()).await;
         for step in &steps[1..] {
             if waiting.is_some() {
@@ -83,12 +80,12 @@ impl Stage {
             assert_eq!(reply.status, 201, "{}", reply.text);
             return None;
         };
-        doomed.kill().await;
+        instance.kill().await;
         assert!(request.await.expect("no panic").is_err(), "the instance answered before it was killed");
         Some(Orphan { shard, backend, holds })
     }
 
-    /// As [`Self::kill_at`], and then what it left meets its fate.
+    /// As [`Self::kill_at`]; then the waiting statement is lost or committed.
     pub async fn crash_at(
         &self,
         request: impl FnOnce(&Service) -> Request,
@@ -100,7 +97,7 @@ impl Stage {
         Some(())
     }
 
-    /// Lets what was left meet its fate.
+    /// Has a waiting statement lost or committed.
     pub async fn settle(&self, mut orphan: Orphan, fate: Fate) {
         if fate == Fate::Lost {
             self.psql(orphan.shard, &format!("SELECT pg_terminate_backend({})", orphan.backend));
@@ -123,7 +120,7 @@ impl Stage {
         join_all(holds).await
     }
 
-    /// The shard and the process that wait for one of the locks, once they do; `None` if `over` comes first.
+    /// Waits until a statement waits for one of the locks, or `over` holds; returns the shard and the process of the statement.
     pub async fn waiting(&self, holds: &[Hold], over: impl Fn() -> bool) -> Option<(usize, i32)> {
         let found = std::cell::Cell::new(None);
         until("the step waits", async || {
@@ -141,23 +138,23 @@ impl Stage {
 
     async fn ended(&self, orphan: &Orphan) {
         let count = format!("SELECT count(*) FROM pg_stat_activity WHERE pid = {}", orphan.backend);
-        until("what was left has ended", async || self.psql(orphan.shard, &count) == "0").await;
+        until("the statement has ended", async || self.psql(orphan.shard, &count) == "0").await;
     }
 
-    /// Lets an orphan's lock go, while its process stands still until [`Self::wake`].
-    pub fn let_sleep(&self, mut orphan: Orphan) -> Orphan {
-        signal(&orphan, Signal::STOP);
+    /// Releases the lock of a statement, and suspends its process until [`Self::resume_orphan`].
+    pub fn suspend_orphan(&self, mut orphan: Orphan) -> Orphan {
+        signal_orphan(&orphan, Signal::STOP);
         orphan.holds.clear();
         orphan
     }
 
-    /// Lets what sleeps go on, to its end.
-    pub async fn wake(&self, orphan: Orphan) {
-        signal(&orphan, Signal::CONT);
+    /// Resumes a suspended statement, and waits for its end.
+    pub async fn resume_orphan(&self, orphan: Orphan) {
+        signal_orphan(&orphan, Signal::CONT);
         self.ended(&orphan).await;
     }
 }
 
-fn signal(orphan: &Orphan, signal: Signal) {
-    signal_to(Pid::from_raw(orphan.backend).expect("a process"), signal);
+fn signal_orphan(orphan: &Orphan, to_send: Signal) {
+    signal(Pid::from_raw(orphan.backend).expect("a process"), to_send);
 }

@@ -1,12 +1,11 @@
-//! Certificates of a CA that nobody else knows.
+//! The certificates of a Redis server, of a private CA.
 
 use std::path::PathBuf;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use tempfile::TempDir;
 
 use super::{USER, own};
-use crate::servers::directory_of;
+use crate::support::servers::{certificates::Authority, directory_of};
 
 /// A CA's certificate, and a server's with its key.
 #[derive(Debug)]
@@ -15,18 +14,12 @@ pub struct Certificates {
 }
 
 impl Certificates {
-    /// A new CA, and a certificate of it for these names and addresses.
+    /// A new CA, and its certificate for these names and addresses.
     pub fn for_names(names: &[&str]) -> Self {
-        let mut ca = CertificateParams::default();
-        ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        // Else both have the same name, and OpenSSL takes the server's for one that it signed itself.
-        ca.distinguished_name.push(DnType::CommonName, "A CA of the tests");
-        let ca = CertifiedIssuer::self_signed(ca, KeyPair::generate().expect("a key")).expect("a CA");
-        let key = KeyPair::generate().expect("a key");
-        let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
-        let server = CertificateParams::new(names).expect("names").signed_by(&key, &ca).expect("a certificate");
+        let authority = Authority::new();
+        let server = authority.issue(names);
         let certificates = Self { directory: directory_of(USER) };
-        for (name, pem) in [("ca", ca.pem()), ("server", server.pem()), ("key", key.serialize_pem())] {
+        for (name, pem) in [("ca", authority.pem()), ("server", server.pem), ("key", server.key_pem)] {
             std::fs::write(certificates.file(name), pem).expect("a file");
             own(USER, &certificates.file(name));
         }
@@ -37,12 +30,12 @@ impl Certificates {
         self.directory.path().join(name)
     }
 
-    /// What clients verify servers with.
+    /// The CA file that clients verify servers with.
     pub fn ca(&self) -> PathBuf {
         self.file("ca")
     }
 
-    /// What makes a server at `port` speak TLS only.
+    /// The arguments with which a server at `port` speaks TLS only.
     pub fn settings(&self, port: u16) -> Vec<String> {
         let file = |name| self.file(name).display().to_string();
         let settings = [

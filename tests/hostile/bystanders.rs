@@ -1,4 +1,4 @@
-//! Calm users beside an attack: every request of theirs must succeed, and what they change must be what they read.
+//! Ordinary users during an attack: every request of theirs must succeed, and they must read what they have written.
 
 use std::{
     fmt,
@@ -18,22 +18,22 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::attack::UnderWay;
-use crate::service::harness::{PASSWORD, registration};
+use crate::support::{PASSWORD, registration};
 
-/// Limits are by address, and this one is no attacker's.
+/// An address that no attacker has: limits are by address.
 const SOURCE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
-/// A calm user is not more patient than this. How quick answers are beside attacks `scripts/hostile` measures; here a build
-/// that is not optimised shares a busy machine with its attackers.
+/// The longest time that a request may take. It is generous: here an unoptimised build shares a busy machine with its
+/// attackers, and `scripts/hostile` measures how fast the service is.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Between two rounds of requests.
+/// Between two rounds of requests: the load is meant to be light.
 const PAUSE: Duration = Duration::from_millis(40);
 
-/// One round of so many begins with a login.
+/// How many rounds of requests follow a login.
 const LOGIN_EVERY: u64 = 64;
 
-/// What became of the calm users' requests.
+/// The results of their requests.
 #[derive(Debug, Default)]
 pub struct Served {
     pub requests: u64,
@@ -41,35 +41,39 @@ pub struct Served {
     pub failures: Vec<String>,
 }
 
-/// Users that make requests until they are told to stop.
-pub struct Calm {
+/// Users that make requests until they are stopped.
+pub struct Bystanders {
     stop: CancellationToken,
     users: Vec<JoinHandle<Served>>,
 }
 
-/// A user and how it connects.
+/// A user and its connections.
 struct User {
     url: String,
     name: String,
     is_http2: bool,
-    /// Whether it keeps its connection, or makes a new one for each request.
-    keeps: bool,
+    /// Whether all requests share a connection.
+    keeps_connection: bool,
     kept: Client<HttpConnector, Full<Bytes>>,
     token: String,
     under_way: UnderWay,
     served: Served,
 }
 
-impl Calm {
-    /// Four users: over HTTP/1.1 and HTTP/2, on kept connections and on new ones. `round` tells them from earlier ones.
-    pub fn start(url: &str, round: &str, under_way: &UnderWay) -> Self {
+impl Bystanders {
+    /// Four users: over HTTP/1.1 and HTTP/2, on one connection and on a new one for each request. `phase` makes their login names unique.
+    pub fn start(url: &str, phase: &str, under_way: &UnderWay) -> Self {
         let stop = CancellationToken::new();
-        let users = [(false, false), (false, true), (true, false), (true, true)].map(|(is_http2, keeps)| {
+        let users = [(false, false), (false, true), (true, false), (true, true)].map(|(is_http2, keeps_connection)| {
             let user = User {
                 url: url.to_owned(),
-                name: format!("calm-{round}-{}-{}", if is_http2 { 2 } else { 1 }, if keeps { "kept" } else { "new" }),
+                name: format!(
+                    "bystander-{phase}-{}-{}",
+                    if is_http2 { 2 } else { 1 },
+                    if keeps_connection { "kept" } else { "new" }
+                ),
                 is_http2,
-                keeps,
+                keeps_connection,
                 kept: client(is_http2),
                 token: String::new(),
                 under_way: under_way.clone(),
@@ -80,12 +84,12 @@ impl Calm {
         Self { stop, users: users.into() }
     }
 
-    /// Ends them; what became of all their requests.
+    /// Stops them; returns the results of all their requests.
     pub async fn stop(self) -> Served {
         self.stop.cancel();
         let mut all = Served::default();
         for user in self.users {
-            let served = user.await.expect("a calm user does not panic");
+            let served = user.await.expect("no panic");
             all.requests += served.requests;
             all.slowest = all.slowest.max(served.slowest);
             all.failures.extend(served.failures);
@@ -98,7 +102,7 @@ fn client(is_http2: bool) -> Client<HttpConnector, Full<Bytes>> {
     let mut connector = HttpConnector::new();
     connector.set_local_address(Some(IpAddr::V4(SOURCE)));
     connector.set_nodelay(true);
-    // Nothing is made again that the service did not take.
+    // A retry would hide a request that was not served.
     Client::builder(TokioExecutor::new()).http2_only(is_http2).retry_canceled_requests(false).build(connector)
 }
 
@@ -106,7 +110,7 @@ impl User {
     async fn live(mut self, stop: CancellationToken) -> Served {
         self.expect(Method::POST, "/v1/users", Some(registration(&self.name)), StatusCode::CREATED).await;
         let mut round = 0;
-        // As told at least once, however short the attack is.
+        // At least one round, however short the attack is.
         while round == 0 || !stop.is_cancelled() {
             if round % LOGIN_EVERY == 0 {
                 let login = json!({"login_name": self.name, "password": PASSWORD});
@@ -118,7 +122,7 @@ impl User {
             self.expect(Method::PATCH, path, Some(json!({"round": round})), StatusCode::OK).await;
             let read = self.expect(Method::GET, path, None, StatusCode::OK).await;
             if read["round"] != round {
-                self.fail(format_args!("round {round} is not what is read: {read}"));
+                self.fail(format_args!("round {round} was written, and read was {read}"));
             }
             self.expect(Method::GET, "/v1/users/me", None, StatusCode::OK).await;
             round += 1;
@@ -127,7 +131,7 @@ impl User {
         self.served
     }
 
-    /// Makes a request; the body of its response.
+    /// Makes a request, and records a failure if its status is not the expected one; returns the body.
     async fn expect(&mut self, method: Method, path: &str, body: Option<Value>, expected: StatusCode) -> Value {
         let begun = Instant::now();
         let request = format!("{method} {path}");
@@ -151,13 +155,13 @@ impl User {
         };
         let request = request.header("content-type", "application/json");
         let request = request.body(body.map_or_else(Full::default, |body| Full::from(body.to_string())))?;
-        let client = if self.keeps { self.kept.clone() } else { client(self.is_http2) };
+        let client = if self.keeps_connection { self.kept.clone() } else { client(self.is_http2) };
         let response = client.request(request).await?;
         Ok((response.status(), response.into_body().collect().await?.to_bytes()))
     }
 
     fn fail(&mut self, what: fmt::Arguments<'_>) {
         let seeds = self.under_way.range();
-        self.served.failures.push(format!("{}: {what}; seeds under way: {seeds:?}", self.name));
+        self.served.failures.push(format!("{}: {what}; seeds of open connections: {seeds:?}", self.name));
     }
 }

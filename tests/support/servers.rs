@@ -12,21 +12,20 @@ use std::{
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    time::{Duration, Instant},
 };
 
 use rustix::process::{Pid, Signal};
 
-/// What a server may take to start on a busy machine.
-pub const DEADLINE: Duration = Duration::from_secs(60);
+use super::{process::signal, temporary_directory};
 
-/// A port that nobody listens on just now.
+/// A port that no process listens on at the moment.
 pub fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("its address").port()
 }
 
-/// A server process with all that it takes to start it again. It is killed when dropped, and by the kernel when the thread that started it ends.
+/// A server process that can be started again. It is killed when dropped, and by the kernel when the thread that started it
+/// ends.
 #[derive(Debug)]
 pub struct Server {
     child: Child,
@@ -54,8 +53,8 @@ impl Server {
     }
 
     /// Sends it a signal and waits until it has ended.
-    pub fn end_by(&mut self, signal: Signal) {
-        signal_to(self.id(), signal);
+    pub fn end_by(&mut self, by: Signal) {
+        signal(self.id(), by);
         self.child.wait().expect("it ends");
     }
 
@@ -66,22 +65,17 @@ impl Server {
         let _ = self.child.wait();
     }
 
-    /// Stops it in the middle of whatever it does; connections stay open.
+    /// Stops its execution; connections stay open.
     pub fn pause(&self) {
-        self.signal(rustix::process::Signal::STOP);
+        signal(self.id(), Signal::STOP);
     }
 
-    /// Lets it go on.
+    /// Continues its execution.
     pub fn resume(&self) {
-        self.signal(rustix::process::Signal::CONT);
+        signal(self.id(), Signal::CONT);
     }
 
-    fn signal(&self, signal: rustix::process::Signal) {
-        let process = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(process, signal).expect("the process gets the signal");
-    }
-
-    /// Starts it again, on what it left.
+    /// Starts it again, on its former data.
     pub fn start_again(&mut self) {
         self.child = self.start.spawn();
     }
@@ -103,25 +97,7 @@ impl Drop for Server {
     }
 }
 
-/// Sends a signal to a process that may have ended.
-pub fn signal_to(process: Pid, signal: Signal) {
-    let _ = rustix::process::kill_process(process, signal);
-}
-
-/// The processes that a process has started and that have not ended.
-pub fn children_of(process: Pid) -> Vec<Pid> {
-    let process = process.as_raw_nonzero();
-    let children = std::fs::read_to_string(format!("/proc/{process}/task/{process}/children")).unwrap_or_default();
-    children.split_whitespace().filter_map(|child| Pid::from_raw(child.parse().ok()?)).collect()
-}
-
-/// Whether a process is no more; one that nobody has asked for its status yet (a zombie) is not.
-pub fn has_ended(process: Pid) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", process.as_raw_nonzero())).unwrap_or_default();
-    stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['Z', 'X']))
-}
-
-/// A command as `user` where this process may choose (as root), else as whoever runs the tests.
+/// A command that runs as `user` if this process is root, else as its own user.
 pub fn command_as(user: &str, program: &Path) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL"]);
@@ -138,12 +114,12 @@ pub fn is_root() -> bool {
 
 /// Makes a directory that `user` owns.
 pub fn directory_of(user: &str) -> tempfile::TempDir {
-    let directory = tempfile::tempdir().expect("a temporary directory");
+    let directory = temporary_directory();
     own(user, directory.path());
     directory
 }
 
-/// Gives a path to `user`, where this process may.
+/// Makes `user` the owner of a path, if this process is root.
 pub fn own(user: &str, path: &Path) {
     if is_root() {
         let status = Command::new("chown").arg(format!("{user}:{user}")).arg(path).status().expect("chown runs");
@@ -158,16 +134,10 @@ pub fn write_private(user: &str, path: &Path, text: &str) {
     own(user, path);
 }
 
-/// Waits until `condition` holds.
-pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !condition() {
-        assert!(begun.elapsed() < DEADLINE, "{what} did not come true");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
-/// The newest of the paths that match, or a failure that says what to do.
+/// The last of the paths that exist.
+///
+/// # Panics
+/// If there is none, with what to do about it.
 pub fn installed(what: &str, candidates: impl IntoIterator<Item = PathBuf>) -> PathBuf {
     let found = candidates.into_iter().filter(|path| path.exists()).max();
     found.unwrap_or_else(|| panic!("{what} is not installed: run `make test`, which installs what tests need"))

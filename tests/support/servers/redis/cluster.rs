@@ -3,9 +3,9 @@
 use std::{net::TcpListener, path::PathBuf, sync::Arc};
 
 use super::{Certificates, Redis, cli, url};
-use crate::servers::{free_port, wait_until};
+use crate::support::{block_until, servers::free_port};
 
-/// Whether the bus of a Cluster's node at `port` can listen: 10,000 ports higher.
+/// Whether the cluster bus of a node at `port` can listen: 10,000 ports higher.
 fn has_free_bus(port: u16) -> bool {
     port.checked_add(10_000).is_some_and(|bus| TcpListener::bind(("127.0.0.1", bus)).is_ok())
 }
@@ -25,7 +25,7 @@ impl RedisCluster {
         Self::with(0, Some(Arc::new(certificates)))
     }
 
-    /// Three primaries with a replica each, which takes over soon when its primary dies.
+    /// Three primaries with a replica each, which takes over within seconds when its primary dies.
     pub fn with_replicas() -> Self {
         Self::with(1, None)
     }
@@ -44,10 +44,10 @@ impl RedisCluster {
             .output()
             .expect("redis-cli runs");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
-        wait_until("the cluster is complete", || {
+        block_until("the cluster is complete", || {
             cluster.nodes.iter().all(|node| node.command(&["cluster", "info"]).contains("cluster_state:ok"))
         });
-        wait_until("the replicas follow", || {
+        block_until("the replicas follow", || {
             let down = |node: &Redis| node.command(&["info", "replication"]).contains("master_link_status:down");
             let followed = cluster.nodes.iter().filter(|node| node.command(&["role"]).starts_with("slave")).count();
             followed == 3 * replicas && !cluster.nodes.iter().any(down)
@@ -64,12 +64,12 @@ impl RedisCluster {
         self.nodes[0].ca()
     }
 
-    /// Has all nodes tell a host name beside their addresses.
+    /// Has all nodes announce a host name beside their addresses.
     pub fn announce_host_name(&self, name: &str) {
         for node in &self.nodes {
             assert_eq!(node.command(&["config", "set", "cluster-announce-hostname", name]), "OK");
         }
-        wait_until("all nodes know the host names", || {
+        block_until("all nodes know the host names", || {
             self.nodes.iter().all(|node| node.command(&["cluster", "slots"]).matches(name).count() == self.nodes.len())
         });
     }
@@ -100,8 +100,8 @@ impl RedisCluster {
         self.nodes.iter().find(follows).expect("a replica")
     }
 
-    /// Announces that the slot of `key` is to be where `there` is.
-    pub fn announce_move(&self, key: &str, there: &str) -> Move<'_> {
+    /// Begins to move the slot of `key` to the node that has `there`.
+    pub fn begin_move(&self, key: &str, there: &str) -> Move<'_> {
         let (from, to) = (self.node(self.port_of(key)), self.node(self.port_of(there)));
         let slot = from.command(&["cluster", "keyslot", key]);
         let id = |node: &Redis| node.command(&["cluster", "myid"]);
@@ -114,7 +114,7 @@ impl RedisCluster {
         self.nodes.iter().find(|node| node.port == port).expect("a node")
     }
 
-    /// Where `key` is, as a node says that does not have it, or the node itself.
+    /// The port of the node that has `key`.
     pub fn port_of(&self, key: &str) -> u16 {
         let found = self.nodes.iter().find(|node| node.command(&["role"]).starts_with("master")).expect("a primary");
         let answer = found.command(&["exists", key]);
@@ -123,7 +123,7 @@ impl RedisCluster {
     }
 }
 
-/// A slot on its way from one node to another.
+/// A slot that is being moved from one node to another.
 pub struct Move<'a> {
     cluster: &'a RedisCluster,
     from: &'a Redis,
@@ -132,8 +132,8 @@ pub struct Move<'a> {
 }
 
 impl Move<'_> {
-    /// Takes all keys over; the slot is still where it was.
-    pub fn carry_keys(&self) {
+    /// Moves all keys of the slot, and not yet the slot.
+    pub fn move_keys(&self) {
         let keys = self.from.command(&["cluster", "getkeysinslot", &self.slot, "1000"]);
         let port = self.to.port.to_string();
         let head = ["migrate", "127.0.0.1", &port, "", "0", "5000", "keys"];
@@ -141,7 +141,7 @@ impl Move<'_> {
         assert_eq!(self.from.command(&migrate), "OK");
     }
 
-    /// Tells all nodes where the slot is.
+    /// Moves the slot, on all nodes.
     pub fn finish(self) {
         let id = self.to.command(&["cluster", "myid"]);
         for node in [self.to, self.from].into_iter().chain(&self.cluster.nodes) {

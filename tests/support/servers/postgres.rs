@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use super::{
-    Server, certificates::Certificate, children_of, command_as, directory_of, free_port, has_ended, installed,
-    signal_to, wait_until, write_private,
+use super::{Server, certificates::Certificate, command_as, directory_of, free_port, installed, write_private};
+use crate::support::{
+    block_until,
+    process::{children_of, has_ended, signal},
 };
 
 const USER: &str = "postgres";
@@ -24,7 +25,7 @@ pub struct Postgres {
 }
 
 impl Postgres {
-    /// A new server. It need not survive the machine's end, so it does not wait for the disk.
+    /// A new server. It does not wait for the disk: it need not survive a crash of the machine.
     pub fn start() -> Self {
         Self::with(initialized(), &[])
     }
@@ -60,43 +61,43 @@ impl Postgres {
     }
 
     fn wait(&self) {
-        wait_until("the server answers", || self.psql("postgres", "SELECT 1").is_ok());
+        block_until("the server answers", || self.psql("postgres", "SELECT 1").is_ok());
     }
 
     /// Ends it at once with all of its processes, as when its machine crashes.
     pub fn kill(&mut self) {
-        // Paused first, so that it starts no more of them.
-        signal_to(self.server.id(), Signal::STOP);
+        // A paused server starts no more processes.
+        signal(self.server.id(), Signal::STOP);
         let children = children_of(self.server.id());
         self.server.kill();
-        children.iter().for_each(|child| signal_to(*child, Signal::KILL));
-        wait_until("its processes have ended", || children.iter().all(|child| has_ended(*child)));
+        children.iter().for_each(|child| signal(*child, Signal::KILL));
+        block_until("its processes have ended", || children.iter().all(|child| has_ended(*child)));
     }
 
-    /// Shuts it down in good order, its clients' connections included.
+    /// Shuts it down, and closes its clients' connections.
     pub fn stop(&mut self) {
         self.server.end_by(Signal::INT);
     }
 
-    /// Starts it again, on what it left.
+    /// Starts it again, on its former data.
     pub fn start_again(&mut self) {
         self.server.start_again();
         self.wait();
     }
 
-    /// Has it hang: it takes connections, and answers nothing.
+    /// Has it hang: it accepts connections, and does not answer.
     pub fn pause(&self) {
-        self.to_all(Signal::STOP);
+        self.signal_all(Signal::STOP);
     }
 
-    /// Has it go on where it was paused.
+    /// Continues its execution.
     pub fn resume(&self) {
-        self.to_all(Signal::CONT);
+        self.signal_all(Signal::CONT);
     }
 
-    fn to_all(&self, signal: Signal) {
-        signal_to(self.server.id(), signal);
-        children_of(self.server.id()).into_iter().for_each(|child| signal_to(child, signal));
+    fn signal_all(&self, to_send: Signal) {
+        signal(self.server.id(), to_send);
+        children_of(self.server.id()).into_iter().for_each(|child| signal(child, to_send));
     }
 
     /// The port that it listens on.
@@ -115,7 +116,7 @@ impl Postgres {
         format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
     }
 
-    /// Runs a statement; the error is what the server said.
+    /// Runs a statement; the error is the server's message.
     pub fn psql(&self, database: &str, statement: &str) -> Result<String, String> {
         let arguments =
             ["-h", "127.0.0.1", "-p", &self.port.to_string(), "-U", USER, "-d", database, "-XAtqc", statement];

@@ -12,8 +12,9 @@ use std::{
 use tempfile::TempDir;
 
 use super::{is_root, own};
+use crate::support::temporary_directory;
 
-/// A file system of its own, in memory; unmounted when dropped, and when this process is killed.
+/// A file system in memory; unmounted when dropped, and when this process is killed.
 #[derive(Debug)]
 pub struct Volume {
     directory: Arc<TempDir>,
@@ -22,12 +23,12 @@ pub struct Volume {
 }
 
 impl Volume {
-    /// A volume of so many MiB that `user` owns; none where this process may not mount one.
+    /// A volume of `mib` MiB that `user` owns; none if this process may not mount one.
     pub fn mount(user: &str, mib: u32) -> Option<Self> {
         if !is_root() {
             return None;
         }
-        let directory = Arc::new(tempfile::tempdir().expect("a temporary directory"));
+        let directory = Arc::new(temporary_directory());
         let options = ["-t", "tmpfs", "-o", &format!("size={mib}m,mode=0700"), "tmpfs"];
         let mounted = Command::new("mount").args(options).arg(directory.path()).output().expect("mount runs");
         if !mounted.status.success() {
@@ -35,7 +36,7 @@ impl Volume {
         }
         let mut keeper = Command::new("sh");
         keeper.args(["-c", "read -r _; umount --lazy \"$0\""]).arg(directory.path());
-        // In a group of its own: what ends this one must not end it.
+        // In a process group of its own, so that a signal to the test's group does not end it.
         let keeper = keeper.stdin(Stdio::piped()).process_group(0).spawn().expect("sh runs");
         own(user, directory.path());
         Some(Self { directory, keeper })

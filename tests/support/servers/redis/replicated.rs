@@ -5,7 +5,10 @@ use std::{path::PathBuf, sync::Arc};
 use tempfile::TempDir;
 
 use super::{Certificates, Redis, USER, binary, cli, url};
-use crate::servers::{Server, directory_of, free_port, own, wait_until};
+use crate::support::{
+    block_until,
+    servers::{Server, directory_of, free_port, own},
+};
 
 /// A primary and its replica.
 #[derive(Debug)]
@@ -14,7 +17,7 @@ pub struct RedisPair {
     pub replica: Redis,
 }
 
-/// A pair, watched by a Sentinel.
+/// A primary and its replica, watched by a Sentinel.
 #[derive(Debug)]
 pub struct RedisSentinel {
     pub primary: Redis,
@@ -33,7 +36,7 @@ impl RedisPair {
     fn with(certificates: Option<Arc<Certificates>>) -> Self {
         let primary = Redis::with(free_port(), certificates.clone(), &[]);
         let replica = Redis::with(free_port(), certificates, &["--replicaof", "127.0.0.1", &primary.port.to_string()]);
-        wait_until("the replica follows", || {
+        block_until("the replica follows", || {
             replica.command(&["info", "replication"]).contains("master_link_status:up")
         });
         Self { primary, replica }
@@ -74,7 +77,7 @@ impl RedisSentinel {
         let arguments = [file.display().to_string(), "--sentinel".to_owned()].into_iter().chain(tls).collect();
         let server = Server::start(USER, &binary(), arguments, directory.path().join("log"));
         let sentinel = Self { primary, replica, port, certificates, _server: server, _directory: directory };
-        wait_until("the Sentinel knows the replica", || {
+        block_until("the Sentinel knows the replica", || {
             sentinel.command(&["sentinel", "replicas", "main"]).contains(&sentinel.replica.port.to_string())
         });
         sentinel

@@ -2,7 +2,8 @@
 
 use tempfile::TempDir;
 
-use super::{Server, directory_of, free_port, installed, postgres::Postgres, wait_until, write_private};
+use super::{Server, directory_of, free_port, installed, postgres::Postgres, write_private};
+use crate::support::block_until;
 
 const USER: &str = "postgres";
 
@@ -28,7 +29,7 @@ impl PgBouncer {
         write_private(USER, &path("settings"), &settings);
         let program = installed("PgBouncer", ["/usr/sbin/pgbouncer".into()]);
         let server = Server::start(USER, &program, vec![path("settings").display().to_string()], path("log"));
-        wait_until("PgBouncer listens", || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
+        block_until("PgBouncer listens", || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
         Self { port, _server: server, _directory: directory }
     }
 

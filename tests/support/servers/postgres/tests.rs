@@ -1,16 +1,16 @@
-//! That the servers do what the tests take for granted.
+//! Tests of the servers themselves.
 
 use super::Postgres;
-use crate::servers::wait_until;
+use crate::support::block_until;
 
 #[test]
-fn a_replica_follows_and_takes_no_writes_until_it_is_promoted() {
+fn a_replica_follows_its_primary_and_refuses_writes_until_promoted() {
     let mut primary = Postgres::start();
     primary.database("app");
     primary.psql("app", "CREATE TABLE seen (number int)").expect("a table");
     let replica = primary.replica();
     primary.psql("app", "INSERT INTO seen VALUES (7)").expect("a write");
-    wait_until("the replica has the row", || {
+    block_until("the replica has the row", || {
         replica.psql("app", "SELECT number FROM seen").is_ok_and(|number| number == "7")
     });
     let refused = replica.psql("app", "INSERT INTO seen VALUES (8)").expect_err("a refusal");
@@ -22,7 +22,7 @@ fn a_replica_follows_and_takes_no_writes_until_it_is_promoted() {
 }
 
 #[test]
-fn a_server_that_was_stopped_or_killed_has_its_data_when_it_starts_again() {
+fn a_stopped_or_killed_server_has_its_data_after_a_restart() {
     let mut server = Postgres::start();
     server.psql("postgres", "CREATE TABLE kept ()").expect("a table");
     server.stop();

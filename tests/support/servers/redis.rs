@@ -13,15 +13,16 @@ use std::{
 use symbolon::batcher::BatchPolicy;
 use tempfile::TempDir;
 
-use super::{Server, directory_of, free_port, installed, own, wait_until};
+use super::{Server, directory_of, free_port, installed, own};
+use crate::support::block_until;
 pub use certificates::Certificates;
 pub use cluster::RedisCluster;
 pub use replicated::{RedisPair, RedisSentinel};
 
 const USER: &str = "redis";
 
-/// How stores on them read sessions, as the settings have it by default.
-pub const BATCHES: BatchPolicy = BatchPolicy { slots: 2, most: 64 };
+/// The default batches of session reads.
+pub const DEFAULT_BATCHES: BatchPolicy = BatchPolicy { slots: 2, most: 64 };
 
 /// A running server.
 #[derive(Debug)]
@@ -33,12 +34,12 @@ pub struct Redis {
 }
 
 impl Redis {
-    /// A new server that has written every change to its file before it answers.
+    /// A new server that writes every change to its file before it answers.
     pub fn start() -> Self {
         Self::with(free_port(), None, &[])
     }
 
-    /// One that waits for the disk. Else it may answer before it has written, while the disk is busy with what came before.
+    /// One that waits for the disk. The others may answer before they have written, if the disk is busy.
     pub fn start_waiting_for_disk() -> Self {
         Self::with(free_port(), None, &["--appendfsync", "always"])
     }
@@ -48,7 +49,7 @@ impl Redis {
         Self::with(free_port(), Some(Arc::new(certificates)), &[])
     }
 
-    /// One that wants a password.
+    /// One that requires a password.
     pub fn with_password(certificates: Certificates, password: &str) -> Self {
         let redis = Self::with_certificates(certificates);
         redis.command(&["config", "set", "requirepass", password]);
@@ -63,8 +64,8 @@ impl Redis {
             None => vec!["--port".to_owned(), port.to_string()],
         };
         let settings = ["--bind", "127.0.0.1", "--dir", &path, "--save", "", "--appendonly", "yes"];
-        // What is written survives a kill; only a machine's end would need the disk, which a busy machine waits for. Without a
-        // disk in between a replica gets nothing until it has said, a second later, that it is ready.
+        // A file that is written but not synced survives a kill of the process. A diskless replication would begin a second
+        // later.
         let more_settings = ["--appendfsync", "everysec", "--repl-diskless-sync", "no"];
         let settings = settings.iter().chain(&more_settings).chain(more).map(|&setting| setting.to_owned());
         let arguments = port_settings.into_iter().chain(settings).collect();
@@ -75,7 +76,7 @@ impl Redis {
     }
 
     fn wait(&self) {
-        wait_until("Redis answers", || self.command(&["ping"]) == "PONG");
+        block_until("Redis answers", || self.command(&["ping"]) == "PONG");
     }
 
     /// Ends it at once, as a crash would.
@@ -83,18 +84,18 @@ impl Redis {
         self.server.kill();
     }
 
-    /// Starts it again, on what it left.
+    /// Starts it again, on its former data.
     pub fn start_again(&mut self) {
         self.server.start_again();
         self.wait();
     }
 
-    /// Stops it in the middle of whatever it does; connections stay open.
+    /// Stops its execution; connections stay open.
     pub fn pause(&self) {
         self.server.pause();
     }
 
-    /// Lets it go on.
+    /// Continues its execution.
     pub fn resume(&self) {
         self.server.resume();
     }
@@ -113,10 +114,10 @@ impl Redis {
         self.certificates.as_ref().map(|certificates| certificates.ca())
     }
 
-    /// Fills its memory, so that it refuses whatever takes more.
+    /// Fills its memory, so that it refuses every command that takes more.
     pub fn fill(&self) {
         let memory = self.command(&["info", "memory"]);
-        let used = memory.lines().find_map(|line| line.trim().strip_prefix("used_memory:")).expect("what it uses");
+        let used = memory.lines().find_map(|line| line.trim().strip_prefix("used_memory:")).expect("the memory in use");
         let limit_at = |more: u64| {
             let limit = (used.parse::<u64>().expect("a number") + more).to_string();
             assert_eq!(self.command(&["config", "set", "maxmemory", &limit]), "OK");
@@ -124,17 +125,17 @@ impl Redis {
         assert_eq!(self.command(&["config", "set", "maxmemory-policy", "noeviction"]), "OK");
         limit_at(1024 * 1024);
         let is_full = |answer: &str| answer.starts_with("OOM");
-        // In a Cluster some of the keys are another node's.
+        // In a cluster some of the keys belong to other nodes.
         let mut number = 0;
-        wait_until("it is full", || {
+        block_until("it is full", || {
             number += 1;
             is_full(&self.command(&["set", &format!("filling-{number}"), &"x".repeat(100 * 1024)]))
         });
-        // What a closed connection gives back must not make room again.
+        // Memory that a closed connection gives back must not make room again.
         limit_at(0);
     }
 
-    /// Lets it take memory again.
+    /// Removes the limit of its memory.
     pub fn empty(&self) {
         assert_eq!(self.command(&["config", "set", "maxmemory", "0"]), "OK");
     }
