@@ -3,6 +3,6 @@
 mod clients;
 mod fleet;
 mod framing;
-mod node;
+pub mod node;
 mod retries;
 mod spawned;

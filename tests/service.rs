@@ -26,6 +26,7 @@ mod pgbouncer;
 mod postgres_redis;
 mod postgres_tls;
 mod preferences;
+mod problems;
 mod processes;
 mod protocol;
 mod publishing;
