@@ -82,9 +82,7 @@ async fn one_of_200_concurrent_registrations_on_three_instances_succeeds() {
     let statuses: Vec<u16> = replies.iter().map(|reply| reply.status.as_u16()).collect();
     assert_eq!(statuses.iter().filter(|status| **status == 201).count(), 1, "{statuses:?}");
     for reply in replies.iter().filter(|reply| reply.status != 201) {
-        // A name is pending until the winner's user is stored.
-        let slug = if reply.status == 503 { "login-name-pending" } else { "login-name-taken" };
-        reply.problem(if reply.status == 503 { 503 } else { 409 }, slug);
+        reply.assert_name_refused();
     }
     instances[1].login("ada").await;
 }

@@ -48,9 +48,7 @@ async fn one_of_several_concurrent_registrations_of_a_name_succeeds() {
     let replies = join_all(racers).await;
     assert_eq!(replies.iter().filter(|reply| reply.status == 201).count(), 1, "{replies:?}");
     for reply in replies.iter().filter(|reply| reply.status != 201) {
-        // A name is pending until the winner's user is stored.
-        let slug = if reply.status == 503 { "login-name-pending" } else { "login-name-taken" };
-        reply.problem(if reply.status == 503 { 503 } else { 409 }, slug);
+        reply.assert_name_refused();
     }
     first.login("ada").await;
 }

@@ -222,17 +222,20 @@ async fn an_import_runs_beside_a_serving_instance() {
         for number in 0..20 {
             let name = format!("user-{}", number * 100);
             let reply = service.post("/v1/users", registration(&name)).send().await;
-            match reply.status.as_u16() {
-                201 => registered.set(registered.get() + 1),
-                409 => drop(reply.problem(409, "login-name-taken")),
-                _ => drop(reply.problem(503, "login-name-pending")),
+            if reply.status == 201 {
+                registered.set(registered.get() + 1);
+            } else {
+                reply.assert_name_refused();
             }
         }
     };
-    let (imported, ()) = tokio::join!(run(&["users", "import", "-"], &settings, input.as_bytes()), registrations);
-    // Exit code 3 is for lines that were rejected: those whose names were registered before.
-    assert_eq!(imported.0, if imported.2.is_empty() { 0 } else { 3 }, "{}", imported.2);
-    assert!(imported.2.lines().count() <= registered.get(), "{}", imported.2);
+    let import = run(&["users", "import", "-", "--json"], &settings, input.as_bytes());
+    let ((code, out, err), ()) = tokio::join!(import, registrations);
+    let summary: Value = serde_json::from_str(&out).expect("JSON");
+    // Only lines whose names were registered before are rejected.
+    let rejected = summary["rejected"].as_u64().expect("a number");
+    assert!(rejected <= registered.get(), "{summary}, {err}");
+    assert_eq!(code, if rejected == 0 { 0 } else { 3 }, "{err}");
     let (names, claims): (BTreeSet<_>, BTreeSet<_>) =
         (fleet.pairs("users").into_iter().collect(), fleet.pairs("login_names").into_iter().collect());
     assert_eq!(names, claims);

@@ -47,9 +47,7 @@ async fn one_of_several_concurrent_renames_to_a_name_succeeds() {
     let replies = futures_util::future::join_all(races).await;
     assert_eq!(replies.iter().filter(|reply| reply.status == 200).count(), 1, "{replies:?}");
     for reply in replies.iter().filter(|reply| reply.status != 200) {
-        // A name is pending until the winner's user has it.
-        let slug = if reply.status == 503 { "login-name-pending" } else { "login-name-taken" };
-        reply.problem(if reply.status == 503 { 503 } else { 409 }, slug);
+        reply.assert_name_refused();
     }
     service.login("prize").await;
 }

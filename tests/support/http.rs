@@ -73,6 +73,14 @@ impl Reply {
         let fields = body["errors"].as_array().cloned().unwrap_or_default();
         fields.iter().map(|error| error["field"].as_str().expect("a field").to_owned()).collect()
     }
+
+    /// Asserts that another request has taken the login name, or is taking it and has not stored its user yet.
+    pub fn assert_name_refused(&self) {
+        match self.status.as_u16() {
+            503 => self.problem(503, "login-name-pending"),
+            _ => self.problem(409, "login-name-taken"),
+        };
+    }
 }
 
 impl Service {

@@ -61,7 +61,7 @@ async fn race_for(stage: &Stage, name: &str) -> Vec<String> {
     let racers = [&stage.service, &other].map(|service| registering(name)(service).send());
     let replies = futures_util::future::join_all(racers).await;
     for reply in replies.iter().filter(|reply| reply.status != 201) {
-        reply.problem(409, "login-name-taken");
+        reply.assert_name_refused();
     }
     let succeeded = replies.iter().filter(|reply| reply.status == 201);
     succeeded.map(|reply| reply.string("user_id")).collect()
