@@ -6,8 +6,8 @@ use crate::support::{NEW_PASSWORD, PASSWORD, in_time, until};
 use staged::{Stage, Step};
 use symbolon::{
     audit::Actor,
-    shared_store::Client,
-    users::{Precondition, Registration, UserChange, UserError, UserId, Users},
+    model::{Client, UserId},
+    users::{Precondition, Registration, UserChange, UserError, Users},
 };
 
 fn rename_to(name: &str) -> UserChange {

@@ -5,13 +5,13 @@ use std::time::Duration;
 use symbolon::{
     batcher::BatchPolicy,
     clock::Timestamp,
+    model::{Permissions, Preferences, User, UserId},
     shards::{
         Claim, ShardStore,
         postgres::{PgShard, ShardLimits},
         sqlite::SqliteShard,
     },
     store_error::StoreError,
-    users::{Permissions, Preferences, User, UserId},
 };
 use uuid::Uuid;
 

@@ -8,12 +8,12 @@ use crate::support::{
 };
 use symbolon::{
     batcher::{BatchPolicy, BatchStats},
+    model::{User, UserId},
     shards::{
         ShardStore,
         postgres::{PgShard, ShardLimits},
     },
     store_error::StoreError,
-    users::{User, UserId},
 };
 
 const EPOCH: i64 = 1;

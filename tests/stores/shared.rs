@@ -10,9 +10,8 @@ use std::time::Duration;
 use serde_json::json;
 use symbolon::{
     clock::Timestamp,
-    sessions::Token,
-    shared_store::{Client, Generation, RevocationStep, SharedStore, StoredSession, UserSnapshot},
-    users::{Permissions, UserId},
+    model::{Client, Generation, Permissions, StoredSession, Token, UserId, UserSnapshot},
+    shared_store::{RevocationStep, SharedStore},
 };
 
 use self::{buckets::*, fleet::*, revocation::*, snapshots::*};

@@ -5,9 +5,9 @@ use std::time::Duration;
 use serde_json::json;
 use symbolon::{
     clock::Timestamp,
-    passwords::{HashKind, PasswordHash, PasswordPolicy, Passwords},
+    model::{LoginName, PasswordHash, PasswordReset, Permissions, Profile, User, UserId},
+    passwords::{HashKind, PasswordPolicy, Passwords},
     shards::{Claim, ShardStore},
-    users::{LoginName, PasswordReset, Permissions, Profile, User, UserId},
 };
 use uuid::Uuid;
 

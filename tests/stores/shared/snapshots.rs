@@ -1,8 +1,8 @@
 //! Snapshots of users, which their sessions show.
 
 use symbolon::{
+    model::UserId,
     shared_store::{RevocationStep, SharedStore},
-    users::UserId,
 };
 
 use super::{IDLE, LIMIT, at, create, generation, later, session, snapshot};
