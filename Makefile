@@ -76,7 +76,7 @@ KILLS_SERVERS ?= 25
 kills:
 	scripts/install-test-servers
 	KILLS_EMBEDDED=$(KILLS_EMBEDDED) KILLS_SERVERS=$(KILLS_SERVERS) \
-		$(CARGO) test --locked --test it -- kills::nothing --nocapture --test-threads=1
+		$(CARGO) test --locked --test it -- kills::acknowledged_writes --nocapture --test-threads=1
 
 bench:
 	scripts/bench
