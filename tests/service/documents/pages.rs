@@ -52,7 +52,8 @@ fn the_configuration_page_has_every_setting_as_the_code_has_it() {
 fn settings_table() -> String {
     let row = |setting: &symbolon::config::SettingInfo| {
         let default = if setting.default.is_empty() { String::new() } else { format!("`{}`", setting.default) };
-        format!("| `{}` | {default} | {} |\n", setting.name, setting.help.trim().replace('|', "\\|"))
+        let former = setting.former_name.map_or_else(String::new, |name| format!(" Until 0.1.x ends also `{name}`."));
+        format!("| `{}` | {default} | {}{former} |\n", setting.name, setting.help.trim().replace('|', "\\|"))
     };
     let rows: String = SETTINGS.iter().map(row).collect();
     format!("\n| setting | default | what it does |\n|---|---|---|\n{rows}\n")
