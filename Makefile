@@ -44,7 +44,7 @@ openapi:
 	mv openapi/openapi.json.new openapi/openapi.json
 
 contract:
-	scripts/contract
+	tests/contract/run
 
 check-deploy:
 	scripts/check-deploy

@@ -1,5 +1,11 @@
-"""What Schemathesis can't read from the document: who asks, and which refusals of good data no schema can foretell."""
-import base64, itertools, os, re, unicodedata, uuid
+"""Hooks for Schemathesis: credentials, working values, and refusals of valid data that no schema can express."""
+
+import base64
+import itertools
+import os
+import re
+import unicodedata
+import uuid
 
 import requests
 import schemathesis
@@ -12,14 +18,16 @@ COOKIE = "__Host-symbolon"
 PASSWORD = "correct horse battery"
 BODY_LIMIT = 65536
 RESET_TOKEN = "symr_[A-Za-z0-9_-]{64}"
-# Preferences of a user add up over requests: after so many someone new asks.
+# Preferences of a user add up over requests, so another user takes over after this many.
 REQUESTS_OF_A_USER = 50
 
 service = requests.Session()
 
 
 def operator(method, path, **options):
-    return service.request(method, f"{URL}/v1/operator{path}", headers={"Authorization": f"Bearer {OPERATOR}"}, **options)
+    return service.request(
+        method, f"{URL}/v1/operator{path}", headers={"Authorization": f"Bearer {OPERATOR}"}, **options
+    )
 
 
 def register(name):
@@ -30,19 +38,21 @@ def register(name):
 
 
 def session_of(user_id):
-    """A new session's token; None if there is no such user, or it is suspended."""
+    """A new session's token; `None` if the user does not exist or is suspended."""
     reply = operator("POST", f"/users/{user_id}/sessions", json={})
     return reply.json()["token"] if reply.ok else None
 
 
-class People:
-    """Who asks. Requests end sessions and delete users, so each gets a session of its own of a user that is there."""
+class Users:
+    """Users of requests. Requests end sessions and delete users, so each gets a new session of an existing user."""
 
     def __init__(self):
         # The document's examples log in as ada.
         register("ada")
         self.admin = register("admin")
-        operator("PUT", f"/users/{self.admin}/permissions", json={"permissions": ["read", "write", "admin"]}).raise_for_status()
+        operator(
+            "PUT", f"/users/{self.admin}/permissions", json={"permissions": ["read", "write", "admin"]}
+        ).raise_for_status()
         self.member = self.name = None
         self.requests = itertools.count()
         self.owners = {}
@@ -53,7 +63,7 @@ class People:
             user_id = self.owners.get(path_parameters["session_id"], "me")
         if user_id in (None, "me") or not is_uuid(user_id):
             return self.token_of_a_member()
-        # Nobody but an admin is told that a user is not there.
+        # Only an admin is told that a user does not exist.
         return session_of(user_id) or session_of(self.admin)
 
     def token_of_a_member(self):
@@ -77,7 +87,7 @@ class People:
         return operator("POST", f"/users/{self.member}/password-reset").json()["token"]
 
     def remember_sessions(self, token, body):
-        """Whose the sessions in an answer are, so that requests about one of them come from its user."""
+        """Notes the owners of sessions in a response, so that requests about one of them come from its user."""
         sessions = body.get("sessions", []) if isinstance(body, dict) else []
         self.owners |= {session["session_id"]: user_of(token) for session in sessions}
         session = body.get("session") if isinstance(body, dict) else None
@@ -93,11 +103,11 @@ def is_uuid(text):
 
 
 def user_of(token):
-    """A token begins with its user's id."""
+    """The user id that a token begins with."""
     return str(uuid.UUID(bytes=base64.urlsafe_b64decode(token.removeprefix("sym_"))[:16]))
 
 
-people = People()
+users = Users()
 by_cookie = itertools.cycle([False, False, False, True])
 real = itertools.cycle([True, False])
 
@@ -112,7 +122,7 @@ class Credentials:
             return None
         if {"operator_token": []} in security:
             return OPERATOR
-        return people.token_for(case.path_parameters or {})
+        return users.token_for(case.path_parameters or {})
 
     def set(self, case, token, context):
         if token != OPERATOR and next(by_cookie):
@@ -130,25 +140,25 @@ def texts(body, *members):
     return isinstance(body, dict) and all(isinstance(body.get(member), str) and body[member] for member in members)
 
 
-# Text is only replaced by text that keeps the schema exactly if the other does: what is bad stays bad.
+# Text is replaced by text that fits the schema exactly if the other does: invalid values stay invalid.
 @schemathesis.hook
 def map_body(context, body):
-    """Reset tokens that work; and for half of the requests names that nobody has, and passwords that are right or good."""
+    """Reset tokens that work; for half of the requests also free names, and passwords that are right or acceptable."""
     operation = operation_of(context)
     if operation not in REAL_BODIES or not texts(body, *REAL_BODIES[operation]):
         return body
     if operation == "reset_password" and re.fullmatch(RESET_TOKEN, body["token"]):
-        body = {**body, "token": people.reset_token()}
+        body = {**body, "token": users.reset_token()}
     if not next(real):
         return body
     if operation == "register":
-        return {**body, "login_name": own(body["login_name"], 1), "password": own(body["password"], 8)}
+        return {**body, "login_name": made_unique(body["login_name"], 1), "password": made_unique(body["password"], 8)}
     if operation == "change_password":
-        return {**body, "current_password": PASSWORD, "new_password": own(body["new_password"], 8)}
+        return {**body, "current_password": PASSWORD, "new_password": made_unique(body["new_password"], 8)}
     if operation == "reset_password":
-        return {**body, "new_password": own(body["new_password"], 8)}
-    people.token_of_a_member()
-    return {**body, "login_name": people.name, "password": PASSWORD}
+        return {**body, "new_password": made_unique(body["new_password"], 8)}
+    users.token_of_a_member()
+    return {**body, "login_name": users.name, "password": PASSWORD}
 
 
 REAL_BODIES = {
@@ -159,20 +169,20 @@ REAL_BODIES = {
 }
 
 
-def own(text, shortest):
-    """A text of allowed length made one that nobody has and nobody guesses; another one as it is."""
-    return f"{text}-{uuid.uuid4().hex}" if shortest <= len(text) <= 200 else text
+def made_unique(text, min_length):
+    """A text of allowed length with a random suffix; another one unchanged."""
+    return f"{text}-{uuid.uuid4().hex}" if min_length <= len(text) <= 200 else text
 
 
 @schemathesis.hook
 def map_path_parameters(context, parameters):
-    """Users and sessions that are there, for half of the requests that name one."""
+    """Existing users and sessions, for half of the requests that name one."""
     parameters = parameters or {}
     if is_uuid(parameters.get("user_id")) and next(real):
-        people.token_of_a_member()
-        return {**parameters, "user_id": people.member}
+        users.token_of_a_member()
+        return {**parameters, "user_id": users.member}
     if re.fullmatch("[0-9a-f]{32}", str(parameters.get("session_id"))) and next(real):
-        return {**parameters, "session_id": people.session_of_a_member()}
+        return {**parameters, "session_id": users.session_of_a_member()}
     return parameters
 
 
@@ -188,12 +198,23 @@ def after_call(context, case, response):
     if response.status_code == 200 and "application/json" in response.headers.get("content-type", [""])[0]:
         token = (case.headers.get("Authorization") or "").removeprefix("Bearer ") or (case.cookies or {}).get(COOKIE)
         if case.operation.definition.raw.get("operationId") in ("list_sessions", "login", "issue_session"):
-            people.remember_sessions(token, response.json())
+            users.remember_sessions(token, response.json())
 
 
 # Default_Ignorable_Code_Point outside of the general category Cf (Unicode's DerivedCoreProperties.txt).
-IGNORABLE = {0x34F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x2800, 0x3164, 0xFFA0, *range(0x180B, 0x1810), *range(0xFE00, 0xFE10),
-             *range(0xE0000, 0xE1000)}
+IGNORABLE = {
+    0x34F,
+    0x115F,
+    0x1160,
+    0x17B4,
+    0x17B5,
+    0x2800,
+    0x3164,
+    0xFFA0,
+    *range(0x180B, 0x1810),
+    *range(0xFE00, 0xFE10),
+    *range(0xE0000, 0xE1000),
+}
 
 
 def canonical(text):
@@ -202,7 +223,7 @@ def canonical(text):
     return text
 
 
-def shows_nothing(character):
+def is_invisible(character):
     return unicodedata.category(character)[0] in "CZ" or ord(character) in IGNORABLE
 
 
@@ -215,14 +236,21 @@ def deepest(value):
     return 1 + max(map(deepest, members), default=0)
 
 
-# Rules that no JSON Schema can say: the field, the refusal, and whether the value breaks the rule. Unicode's tables are
-# one: a name is judged by its canonical form. Which passwords are guessed first is another, and only the service knows; so
-# are which text is an IPv6 address, and what instances there are.
+# Rules that no JSON Schema can express: the field, the refusal, and whether the value breaks the rule. Names are judged
+# by their canonical form, for which a schema has no Unicode tables. Only the service knows which passwords are guessed
+# first, which text is an IPv6 address, and which instances there are.
 BEYOND_SCHEMAS = [
-    ("login_name", "must not contain white space, control or invisible characters",
-     lambda value: any(map(shows_nothing, canonical(value)))),
-    ("login_name", "must be of one script in common use, or of Latin with Chinese, Japanese or Korean, and hold no symbols "
-     "but ASCII's", lambda value: not canonical(value).isascii()),
+    (
+        "login_name",
+        "must not contain white space, control or invisible characters",
+        lambda value: any(map(is_invisible, canonical(value))),
+    ),
+    (
+        "login_name",
+        "must be of one script in common use, or of Latin with Chinese, Japanese or Korean, and hold no symbols "
+        "but ASCII's",
+        lambda value: not canonical(value).isascii(),
+    ),
     ("login_name", "must be at most 254 characters long", lambda value: len(canonical(value)) > 254),
     ("login_name", "must not be empty", lambda value: canonical(value) == ""),
     ("password", "must have 8 to 256 characters", has_other_length_composed),
@@ -239,17 +267,19 @@ BEYOND_SCHEMAS = [
 
 def is_beyond_schemas(body, error):
     field, detail = error["field"], error["detail"]
-    # The depth of a document, and the size of one after a change of it.
+    # Limits of a document's depth, and of its size after a change.
     if detail == "must not nest deeper than 32 levels":
         return deepest(body) > 32
     if field == "preferences" and detail.startswith("must take at most 65536 bytes as JSON"):
         return True
-    return any(field == known and detail == refusal and broken(body[field]) for known, refusal, broken in BEYOND_SCHEMAS)
+    return any(
+        field == known and detail == refusal and broken(body[field]) for known, refusal, broken in BEYOND_SCHEMAS
+    )
 
 
 @schemathesis.hook
 def filter_failure(context, failure, case, response):
-    """Whether a failure is one. A schema says which requests are well-formed, not which the state allows."""
+    """Whether a failure counts. A schema says which requests are well-formed, not which the state allows."""
     if not isinstance(failure, RejectedPositiveData):
         return True
     if response.status_code == 412:

@@ -1,13 +1,21 @@
-"""What scripts/check-deploy checks: python check_deploy.py DIRECTORY KEDA_VERSION KEDA_CRDS; prints what is wrong."""
-import json, pathlib, re, shutil, subprocess, sys
+"""Checks Kubernetes manifests for scripts/check-deploy: python check_manifests.py DIRECTORY KEDA_VERSION KEDA_CRDS."""
+
+import json
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
 from urllib.parse import urlsplit
 
-import jsonschema, kubernetes_validate, yaml
+import jsonschema
+import kubernetes_validate
+import yaml
 
-# The oldest and the newest that the manifests are for.
+# The oldest and the newest version that the manifests support.
 KUBERNETES = ("1.30", "1.37")
 WITH_KEDA, WITHOUT_KEDA = "kubernetes", "kubernetes-without-keda"
-# Not applied: an example, and a part of another program's configuration.
+# Files that are not applied: an example, and a part of another program's configuration.
 SECRET, ADAPTER_RULE = "example-secret.yaml", "prometheus-adapter.yaml"
 UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600}
 
@@ -21,12 +29,12 @@ def require(holds, what):
 
 
 class Strict(yaml.SafeLoader):
-    """Refuses keys that are there twice; YAML's own loader takes the last one."""
+    """Refuses duplicate keys; YAML's own loader takes the last one."""
 
     def construct_mapping(self, node, deep=False):
         keys = [key.value for key, _ in node.value]
         for key in {key for key in keys if keys.count(key) > 1}:
-            raise yaml.YAMLError(f"{key} is there twice,{node.start_mark}")
+            raise yaml.YAMLError(f"{key} is a duplicate key,{node.start_mark}")
         return super().construct_mapping(node, deep)
 
 
@@ -38,7 +46,7 @@ def documents(path, text=None):
 
 
 def report():
-    """Prints what was found; ends here if something is wrong."""
+    """Prints the problems; exits if there are any."""
     for problem in problems:
         print(f"wrong: {problem}", file=sys.stderr)
     if problems:
@@ -70,7 +78,7 @@ def keda_schemas():
 
 
 def validate(where, document):
-    """Holds an object against its published schema."""
+    """Validates an object against its published schema."""
     kind = document["apiVersion"], document["kind"]
     try:
         if not kind[0].startswith("keda.sh/"):
@@ -92,19 +100,23 @@ def read(variant):
     kustomization = documents(folder / "kustomization.yaml")[0]
     listed = [name for name in kustomization["resources"] if not name.startswith("..")]
     files = {path.name for path in folder.glob("*.yaml")} - {"kustomization.yaml", SECRET, ADAPTER_RULE}
-    require(files == set(listed), f"{variant}/kustomization.yaml applies {sorted(listed)}, and there is {sorted(files)}")
+    require(
+        files == set(listed), f"{variant}/kustomization.yaml applies {sorted(listed)}, and there is {sorted(files)}"
+    )
     for path in sorted(folder.glob("*.yaml")):
         if path.name in ("kustomization.yaml", ADAPTER_RULE):
             continue
         for document in documents(path):
             validate(path.relative_to(root), document)
-            require((document["kind"] == "Secret") == (path.name == SECRET), f"{path.name}: a Secret that is no example")
+            require(
+                (document["kind"] == "Secret") == (path.name == SECRET), f"{path.name}: a Secret that is no example"
+            )
             found[document["kind"], document["metadata"]["name"]] = document
     return found, kustomization
 
 
 def render(variant, autoscaler):
-    """What kubectl makes of a kustomization is valid too, and scaled by one autoscaler."""
+    """Checks that a rendered kustomization is valid too, and scaled by one autoscaler."""
     kubectl = subprocess.run(["kubectl", "kustomize", root / variant], capture_output=True, text=True)
     if kubectl.returncode != 0:
         return problems.append(f"{variant}: {kubectl.stderr.strip()}")
@@ -126,11 +138,13 @@ def settings_of_the_service():
 
 
 def check_settings(container, defaults):
-    """The environment names real settings, whatever it refers to is there; returns what is set, or else the default."""
+    """Checks the environment's settings and references; returns the value of every setting, set or default."""
     for path in root.rglob("*"):
         if path.suffix in (".yaml", ".md"):
             for name in re.findall(r"\bSYMBOLON_(\w+)", path.read_text()):
-                require(name.lower() in defaults or name == "SERVICE_HOST", f"{path}: there is no setting {name.lower()}")
+                require(
+                    name.lower() in defaults or name == "SERVICE_HOST", f"{path}: there is no setting {name.lower()}"
+                )
     values, seen = dict(defaults), set()
     for variable in container["env"]:
         name, value = variable["name"], variable.get("value", "")
@@ -146,9 +160,12 @@ def check_settings(container, defaults):
 
 
 def check_secret(container, trigger_authentication, secret):
-    """Every key that is referred to is in the example, none is there in vain, and none has a real value."""
-    used = [variable["valueFrom"]["secretKeyRef"] for variable in container["env"]
-            if "secretKeyRef" in variable.get("valueFrom", {})]
+    """Checks that the example has exactly the keys that are referred to, and no real value."""
+    used = [
+        variable["valueFrom"]["secretKeyRef"]
+        for variable in container["env"]
+        if "secretKeyRef" in variable.get("valueFrom", {})
+    ]
     used += trigger_authentication["spec"]["secretTargetRef"]
     for reference in used:
         require(reference["name"] == secret["metadata"]["name"], f"there is no example of Secret {reference['name']}")
@@ -161,7 +178,7 @@ def check_secret(container, trigger_authentication, secret):
 
 
 def check_pods(objects, deployment, container, settings, paths):
-    """Selectors find the pods, ports have the names and numbers that are used, and pods are as locked down as is meant."""
+    """Checks that selectors find the pods, that ports fit, and that pods are locked down."""
     template, pod = deployment["spec"]["template"], deployment["spec"]["template"]["spec"]
     selectors = {"Deployment": deployment["spec"]["selector"]["matchLabels"]}
     ports = {port["name"]: port["containerPort"] for port in container["ports"]}
@@ -188,7 +205,9 @@ def check_pods(objects, deployment, container, settings, paths):
         require(asked["port"] in ports and asked["path"] in paths, f"{probe}: nothing answers {asked}")
     listens = {"http": settings["listen"], "operator": settings["operator_listen"]}
     for name, address in listens.items():
-        require(address == f"0.0.0.0:{ports.get(name)}", f"port {name} is {ports.get(name)}, and the service at {address}")
+        require(
+            address == f"0.0.0.0:{ports.get(name)}", f"port {name} is {ports.get(name)}, and the service at {address}"
+        )
     require(settings["advertise_url"].endswith(f":{ports.get('http')}"), "advertise_url has another port")
     scrape = {key.rpartition("/")[2]: value for key, value in template["metadata"]["annotations"].items()}
     require(scrape["port"] == str(ports.get("operator")) and scrape["path"] in paths, f"nothing to scrape at {scrape}")
@@ -197,13 +216,15 @@ def check_pods(objects, deployment, container, settings, paths):
     grace = pod["terminationGracePeriodSeconds"]
     require(grace > patience, f"terminationGracePeriodSeconds is {grace}, and a stop takes up to {patience:g} s")
     cpu = container["resources"].get("limits", {}).get("cpu")
-    require(cpu or settings["scaling_cores"], "neither a limit for cpu nor scaling_cores: the node's cores would be taken")
+    require(
+        cpu or settings["scaling_cores"], "neither a limit for cpu nor scaling_cores: the node's cores would be taken"
+    )
     update = deployment["spec"]["strategy"]["rollingUpdate"]
     require(update["maxUnavailable"] == 0, "an update takes instances away before there are new ones")
 
     user = int(re.search(r"^USER (\d+)", pathlib.Path("Dockerfile").read_text(), re.M)[1])
     expected = {"runAsNonRoot": True, "runAsUser": user, "seccompProfile": {"type": "RuntimeDefault"}}
-    require(expected.items() <= {key: value for key, value in pod["securityContext"].items()}.items(), "securityContext")
+    require(expected.items() <= pod["securityContext"].items(), "securityContext")
     expected = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
     require(container["securityContext"] == expected, "the container's securityContext")
     for name in ("automountServiceAccountToken", "enableServiceLinks"):
@@ -228,7 +249,9 @@ def check_scaled_object(objects, scaled, settings, namespace, api):
     require(metadata["valueLocation"] in fields, f"the demand has no {metadata['valueLocation']}")
     given = trigger["type"], trigger["metricType"], metadata["targetValue"], metadata["authMode"]
     require(given == ("metrics-api", "AverageValue", "1", "bearer"), f"ScaledObject: the trigger is {given}")
-    require("aggregateFromKubeServiceEndpoints" not in metadata, "every instance answers for the fleet: don't aggregate")
+    require(
+        "aggregateFromKubeServiceEndpoints" not in metadata, "every instance answers for the fleet: don't aggregate"
+    )
     require(spec["fallback"]["behavior"] == "currentReplicas", "ScaledObject: a fallback that changes the number")
 
 
@@ -245,7 +268,9 @@ def check_autoscaler(objects, autoscaler, settings):
     require(metric.removeprefix("symbolon_") in gauges, f"there is no metric {metric}")
     [rule] = documents(root / WITHOUT_KEDA / ADAPTER_RULE)[0]["externalRules"]
     require(rule["seriesQuery"] == metric, f"the adapter's rule is for {rule['seriesQuery']}, not {metric}")
-    require(rule["metricsQuery"].startswith("max("), "every instance answers for the fleet: the adapter must not add up")
+    require(
+        rule["metricsQuery"].startswith("max("), "every instance answers for the fleet: the adapter must not add up"
+    )
 
 
 def check_bounds(what, bounds, settings):
