@@ -1,14 +1,15 @@
 # make run       the service on embedded storage
 # make test      every test
 # make check     everything that CI checks: format, lints, docs, spec drift, dependencies, tests
-# make contract  requests made from the OpenAPI document, good and bad, against a running instance
+# make contract  requests generated from the OpenAPI document, valid and invalid, against a running instance
+# make framing   odd and broken HTTP through the gateway and through nginx, on the release binary
 # make check-deploy  the manifests in deploy/, against schemas, each other and the settings; not in make check: needs a network
 # make fuzz      every fuzz target for a minute (FUZZ_SECONDS=…); needs a nightly toolchain
 # make fuzz-connections  10,000 generated hostile connections against instance and gateway each (HOSTILE_SEED=…, HOSTILE_CONNECTIONS=…)
 # make hostile   attacks that strangers could make, beside a calm user, on the release binary
 # make kills     200 kills on embedded storage and 25 on PostgreSQL and Redis, each store also filled up, made read-only, frozen and cut off
 # make bench     benchmarks beside what a user would run instead
-.PHONY: run test check check-deploy contract fuzz fuzz-connections hostile kills bench openapi format lint docs deny
+.PHONY: run test check check-deploy contract framing fuzz fuzz-connections hostile kills bench openapi format lint docs deny
 
 CARGO ?= cargo
 DENY := target/tools/bin/cargo-deny
@@ -46,6 +47,10 @@ openapi:
 contract:
 	tests/contract/run
 
+framing:
+	$(CARGO) build --locked --release
+	python3 tests/framing
+
 check-deploy:
 	scripts/check-deploy
 
@@ -61,7 +66,7 @@ fuzz-connections:
 
 hostile:
 	$(CARGO) build --locked --release
-	scripts/hostile
+	python3 -m bench hostile
 
 # A short form is among the tests. KILLS_SEED=… repeats a run as far as timing allows; KILLS_LOG=info shows what instances log.
 KILLS_EMBEDDED ?= 200
