@@ -3,13 +3,14 @@
 # make check     everything that CI checks: format, lints, docs, spec drift, dependencies, tests
 # make contract  requests generated from the OpenAPI document, valid and invalid, against a running instance
 # make framing   odd and broken HTTP through the gateway and through nginx, on the release binary
+# make lint-python  format and lints of the Python code; not in make check: ruff comes from PyPI
 # make check-deploy  the manifests in deploy/, against schemas, each other and the settings; not in make check: needs a network
 # make fuzz      every fuzz target for a minute (FUZZ_SECONDS=…); needs a nightly toolchain
 # make fuzz-connections  10,000 generated hostile connections against instance and gateway each (HOSTILE_SEED=…, HOSTILE_CONNECTIONS=…)
 # make hostile   attacks that strangers could make, beside a calm user, on the release binary
 # make kills     200 kills on embedded storage and 25 on PostgreSQL and Redis, each store also filled up, made read-only, frozen and cut off
 # make bench     benchmarks beside what a user would run instead
-.PHONY: run test check check-deploy contract framing fuzz fuzz-connections hostile kills bench openapi format lint docs deny
+.PHONY: run test check check-deploy contract framing lint-python fuzz fuzz-connections hostile kills bench openapi format lint docs deny
 
 CARGO ?= cargo
 DENY := target/tools/bin/cargo-deny
@@ -43,6 +44,9 @@ $(DENY):
 openapi:
 	$(CARGO) run --locked --quiet -- openapi > openapi/openapi.json.new
 	mv openapi/openapi.json.new openapi/openapi.json
+
+lint-python:
+	scripts/lint-python
 
 contract:
 	tests/contract/run
