@@ -17,13 +17,15 @@ class Client:
         self.connection.connect()
         self.connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
-    def raw(self, method, path, body=None, token=None, address=None):
+    def raw(self, method, path, body=None, token=None, address=None, if_match=None):
         """Status, headers and body as it came."""
         headers = {"Content-Type": "application/json"} if body is not None else {}
         if token:
             headers["Authorization"] = f"Bearer {token}"
         if address:
             headers["X-Forwarded-For"] = address
+        if if_match:
+            headers["If-Match"] = if_match
         self.connection.request(method, path, None if body is None else json.dumps(body), headers)
         response = self.connection.getresponse()
         return response.status, response.headers, response.read()

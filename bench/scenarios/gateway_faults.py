@@ -7,14 +7,15 @@
   orphans  SIGKILL to the gateway: time until no instance is left
 
 During each fault clients read (GET /v1/session) and change (PATCH /v1/users/me/preferences) without pause, one user
-each. A change raises the version of its user's row by one, so a change that was made twice shows in the end.
+each. A change names the version that it replaces, so a change that the gateway sends twice is answered with 412.
 
 Promised: only requests under way at a `kill` fail, and none of them is a read; a dead instance is left alone within 1 s
-and replaced within 3 s; the versions show every acknowledged change, and none twice.
+and replaced within 3 s; no acknowledged change is lost, and none is made twice.
 """
 
 import contextlib
 import http.client
+import json
 import os
 import signal
 import statistics
@@ -27,7 +28,8 @@ from bench.lib.processes import until
 from bench.lib.results import Outcome
 
 INSTANCES = 3
-SUMMED = ("requests", "failed", "failed reads", "changes made more than once")
+PREFERENCES = "/v1/users/me/preferences"
+SUMMED = ("requests", "failed", "failed reads", "changes made more than once", "changes lost")
 ORPHANS = "orphans"
 
 
@@ -38,6 +40,8 @@ class Clients:
         self.port, self.tokens = port, tokens
         self.stop = threading.Event()
         self.answers_of = [[] for _ in tokens]
+        # The number of each user's last change that was acknowledged, and that was sent.
+        self.acknowledged, self.sent = [0] * len(tokens), [0] * len(tokens)
         self.threads = [threading.Thread(target=self.send, args=(number,)) for number in range(len(tokens))]
 
     def __enter__(self):
@@ -51,7 +55,7 @@ class Clients:
             thread.join()
 
     def send(self, number):
-        client, token, count = None, self.tokens[number], 0
+        client, token, count, version = None, self.tokens[number], 0, None
         while not self.stop.is_set():
             count += 1
             is_change = count % 4 == 0
@@ -59,15 +63,29 @@ class Clients:
             try:
                 client = client or Client(self.port)
                 if is_change:
-                    status = client.request("PATCH", "/v1/users/me/preferences", {"count": count}, token)[0]
+                    version = version or preferences(client, token)[0]
+                    begun, body = time.monotonic(), {"count": count}
+                    status, headers, _ = client.raw("PATCH", PREFERENCES, body, token, if_match=version)
+                    version = headers["etag"] if status == 200 else None
                 else:
                     status = client.session_status(token)
             except (OSError, http.client.HTTPException):
-                status, client = 0, None
+                status, client, version = 0, None, None
+            if is_change:
+                self.sent[number] = count
+                if status == 200:
+                    self.acknowledged[number] = count
             self.answers_of[number].append((begun, time.monotonic(), is_change, status))
 
     def answers(self):
         return [answer for answers in self.answers_of for answer in answers]
+
+    def lost(self):
+        """How many users don't have their last acknowledged change, or a later one whose outcome is unknown."""
+        client = Client(self.port)
+        final = [preferences(client, token)[1].get("count", 0) for token in self.tokens]
+        bounds = zip(self.acknowledged, final, self.sent)
+        return sum(not acknowledged <= count <= sent for acknowledged, count, sent in bounds)
 
 
 def gateway_status(client):
@@ -79,9 +97,10 @@ def all_healthy(client):
     return len(nodes) == INSTANCES and all(node["is_healthy"] and not node["draining"] for node in nodes)
 
 
-def sum_of_versions(port, tokens):
-    client = Client(port)
-    return sum(client.request("GET", "/v1/users/me", token=token)[1]["version"] for token in tokens)
+def preferences(client, token):
+    """The version of a user's preferences, and the document."""
+    _, headers, text = client.raw("GET", PREFERENCES, token=token)
+    return headers["etag"], json.loads(text)
 
 
 def milliseconds_until(begun, what, condition):
@@ -202,7 +221,6 @@ def measure(fault, options, broken, min_instances):
 def one_round(fault, gateway, tokens, broken):
     client, watched = Client(gateway.port), {}
     until("all instances are healthy", lambda: all_healthy(client))
-    before = sum_of_versions(gateway.port, tokens)
     with Clients(gateway.port, tokens) as clients:
         time.sleep(1)
         begun = time.monotonic()
@@ -212,19 +230,19 @@ def one_round(fault, gateway, tokens, broken):
     answers = clients.answers()
     failed = [answer for answer in answers if answer[3] != 200]
     under_way = [answer for answer in answers if answer[0] <= begun < answer[1]]
-    made = sum_of_versions(gateway.port, tokens) - before
-    changes = [answer for answer in answers if answer[2]]
-    acknowledged = sum(answer[3] == 200 for answer in changes)
-    unknown = len(changes) - acknowledged
-    if not acknowledged <= made <= acknowledged + unknown:
-        broken.append(f"{fault.__name__}: {made} changes made of {acknowledged} acknowledged and {unknown} failed ones")
+    repeated, lost = sum(answer[3] == 412 for answer in answers), clients.lost()
+    if repeated or lost:
+        broken.append(
+            f"{fault.__name__}: {repeated} changes were made more than once, {lost} acknowledged ones were lost"
+        )
     meanwhile = [answer[1] - answer[0] for answer in answers if begun <= answer[0] <= ended]
     row = {
         "requests": len(answers),
         "failed": len(failed),
         "failed reads": sum(not answer[2] for answer in failed),
         "under way at the fault": len(under_way),
-        "changes made more than once": max(0, made - acknowledged - unknown),
+        "changes made more than once": repeated,
+        "changes lost": lost,
         "slowest answer, ms": max(meanwhile, default=0) * 1000,
     }
     return row | watched

@@ -68,10 +68,11 @@ def run(options):
     for users in options.users:
         with prepared(options.binary, users, options) as (targets, script):
             measure(users, targets, script, options, outcome)
+            symbolon = next(target for target in targets if target.name == SYMBOLON)
             if options.growth:
-                outcome.add(f"{users} users: memory", [growth(targets[0], script, options)])
+                outcome.add(f"{users} users: memory", [growth(symbolon, script, options)])
             if options.flamegraphs:
-                draw_flamegraphs(targets[0], script, options)
+                draw_flamegraphs(symbolon, script, options)
     return outcome
 
 
