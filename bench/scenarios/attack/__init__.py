@@ -14,12 +14,12 @@ import os
 
 from bench.lib.binary import build_generator
 from bench.lib.results import Outcome
-from bench.scenarios.attack.guesses import guesses, lockout
+from bench.scenarios.attack.guesses import measure_guesses, measure_lockout
 from bench.scenarios.attack.storm import Storm
-from bench.scenarios.attack.timing import timing
+from bench.scenarios.attack.timing import measure_timing
 
 
-def storm(options, outcome):
+def measure_storm(options, outcome):
     generator, rows = build_generator("storm"), []
     for threads in options.threads:
         row, rounds = Storm(options.binary, generator, threads, options.seconds).measure(options.rounds, outcome.broken)
@@ -28,7 +28,12 @@ def storm(options, outcome):
     return rows
 
 
-PARTS = {"storm": storm, "guesses": guesses, "lockout": lockout, "timing": timing}
+PARTS = {
+    "storm": measure_storm,
+    "guesses": measure_guesses,
+    "lockout": measure_lockout,
+    "timing": measure_timing,
+}
 
 
 def add_options(parser):

@@ -35,7 +35,7 @@ def hashed(instances):
     return sum(instance.statistics()["password_hashing"]["computed"] for instance in instances)
 
 
-def guesses(options, outcome):
+def measure_guesses(options, outcome):
     """Each account is guessed from all instances at once."""
     rows = []
     for title, count, redis in (
@@ -69,7 +69,7 @@ def guesses(options, outcome):
     return rows
 
 
-def lockout(options, outcome):
+def measure_lockout(options, outcome):
     """Wrong passwords until the owner, at another address, is refused."""
     with running(options.binary, PROXY | CHEAP_HASHES) as (instance,):
         client = instance.client()

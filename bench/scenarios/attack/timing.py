@@ -59,7 +59,7 @@ def register_users(client, generator):
     return known, suspended, unknown
 
 
-def timing(options, outcome):
+def measure_timing(options, outcome):
     """Tries of all cases in random order, and comparisons of their times."""
     settings = PROXY | NO_ADDRESS_LIMIT | NO_NAME_LIMIT | (CHEAP_HASHES if options.cheap else {})
     # A throttled name stays throttled for as long as this takes.

@@ -38,16 +38,16 @@ from bench.lib.processes import progress, raise_descriptor_limit
 from bench.lib.results import Outcome
 from bench.scenarios.hostile.accounts import hashing, operator_tokens, weak_passwords
 from bench.scenarios.hostile.clients import CLIENT_CORES
-from bench.scenarios.hostile.connections import connections, documents, slow_bodies, windows
+from bench.scenarios.hostile.connections import documents, idle_connections, slow_bodies, unread_streams
 from bench.scenarios.hostile.requests import forwarded_for, violations, weights
 from bench.scenarios.hostile.targets import Testbed
 
 ATTACKS = {
     1: violations,
-    2: windows,
+    2: unread_streams,
     3: documents,
     4: slow_bodies,
-    5: connections,
+    5: idle_connections,
     6: weights,
     7: hashing,
     8: weak_passwords,

@@ -57,7 +57,7 @@ def timeouts(testbed):
 # --- 2 ---
 
 
-def windows(testbed):
+def unread_streams(testbed):
     with testbed.instance(timeouts(testbed)) as instances:
         comparison = compare_unread(
             testbed, instances, [sessions(instances[0].port)], non_readers(1, headers("GET", "/v1/session"), 200)
@@ -145,7 +145,7 @@ def slow_bodies(testbed):
 # --- 5 ---
 
 
-def connections(testbed):
+def idle_connections(testbed):
     apart = free_port()
     with testbed.instance(testbed.settings(operator_listen=f"127.0.0.1:{apart}"), DESCRIPTORS) as instances:
         port = instances[0].port

@@ -15,11 +15,16 @@ within 5 s, and no demand is made up.
 
 from bench.lib.binary import build_generator
 from bench.lib.results import Outcome
-from bench.scenarios.scaling.decider import decider
-from bench.scenarios.scaling.fleet import shard, spawn
-from bench.scenarios.scaling.states import states
+from bench.scenarios.scaling.decider import measure_decider
+from bench.scenarios.scaling.fleet import measure_shard, measure_spawn
+from bench.scenarios.scaling.states import measure_states
 
-PARTS = {"spawn": spawn, "shard": shard, "decider": decider, "states": states}
+PARTS = {
+    "spawn": measure_spawn,
+    "shard": measure_shard,
+    "decider": measure_decider,
+    "states": measure_states,
+}
 
 
 def add_options(parser):

@@ -11,7 +11,7 @@ MAX_SECONDS = 5
 WATCHED_SECONDS = 12
 
 
-def decider(options, outcome):
+def measure_decider(options, outcome):
     settings = COMMON | {"SYMBOLON_SCALING_POLICY": "threshold", "SYMBOLON_SCALING_RULES": "always=utilization>-1"}
     took, kept = [], 0
     for _ in range(options.rounds):

@@ -68,7 +68,7 @@ def max_desired(samples):
     return max((one["desired"] or 0 for one in samples), default="-")
 
 
-def spawn(options, outcome):
+def measure_spawn(options, outcome):
     rates = [200, options.rate // 2, options.rate, options.rate // 2, 200]
     with running(options.binary, settings_of(options), arguments=SPAWN) as (gateway,), FleetWatch(gateway) as watch:
         reads, rows = UserReads(options.generator, gateway), []
@@ -102,7 +102,7 @@ def spawn(options, outcome):
             outcome.broken.append("spawn: the fleet did not grow and shrink")
 
 
-def shard(options, outcome):
+def measure_shard(options, outcome):
     with postgres_shards(SHARDS) as shards:
         settings = settings_of(options) | {"SYMBOLON_SHARDS": shards_setting(shards)}
         with (

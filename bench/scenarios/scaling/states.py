@@ -19,7 +19,7 @@ def demand(instance):
     return f"{status} {body.get('demand_replicas', body.get('detail'))}"
 
 
-def states(options, outcome):
+def measure_states(options, outcome):
     rows = []
 
     def note(state, may_be_number):
