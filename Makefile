@@ -9,8 +9,10 @@
 # make fuzz-connections  10,000 generated hostile connections against instance and gateway each (HOSTILE_SEED=…, HOSTILE_CONNECTIONS=…)
 # make hostile   attacks that strangers could make, beside a calm user, on the release binary
 # make kills     200 kills on embedded storage and 25 on PostgreSQL and Redis, each store also filled up, made read-only, frozen and cut off
+# make openapi   writes openapi/openapi.json, which a test compares with the code
+# make configuration  writes docs/configuration.md, which a test compares with the code
 # make bench     benchmarks beside what a user would run instead
-.PHONY: run test check check-deploy contract framing lint-python fuzz fuzz-connections hostile kills bench openapi format lint docs deny
+.PHONY: run test check check-deploy contract framing lint-python fuzz fuzz-connections hostile kills bench openapi configuration format lint docs deny
 
 CARGO ?= cargo
 DENY := target/tools/bin/cargo-deny
@@ -47,6 +49,10 @@ openapi:
 
 lint-python:
 	scripts/lint-python
+
+# The page that a test compares with the settings.
+configuration:
+	UPDATE_DOCUMENTS=1 $(CARGO) test --locked --test it the_configuration_page
 
 contract:
 	tests/contract/run

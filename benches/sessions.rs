@@ -5,12 +5,7 @@ use std::{hint::black_box, net::Ipv4Addr, time::Duration};
 use criterion::{Criterion, criterion_group, criterion_main};
 use serde_json::json;
 use sha2::{Digest, Sha256};
-use symbolon::{
-    clock::Timestamp,
-    sessions::Token,
-    shared_store::{Client, StoredSession, UserSnapshot, redis::codec},
-    users::{Permissions, Preferences, UserId},
-};
+use symbolon::{clock::Timestamp, model::{Token, Client, StoredSession, UserSnapshot, Permissions, Preferences, UserId}, shared_store::redis::codec};
 
 fn tokens(c: &mut Criterion) {
     let mut group = c.benchmark_group("token");

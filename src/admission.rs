@@ -49,7 +49,7 @@ use permit::Waiter;
 pub use stats::{AdmissionStats, Counts};
 use tokio::sync::oneshot;
 
-use crate::throttle::Network;
+use crate::model::Network;
 
 /// How long a request may wait for a place. Longer, and it would be refused so late that its client has waited in vain.
 const QUEUE_DEADLINE: Duration = Duration::from_millis(50);

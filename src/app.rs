@@ -1,71 +1,68 @@
 //! The running service: everything that requests need, in one handle.
 
-mod catalog;
-mod command;
 mod metrics;
 mod readiness;
-mod run;
-mod scaling;
-mod stores;
-mod tuning;
 
 use std::sync::Arc;
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-pub use command::CommandShards;
+pub(crate) use readiness::Dependencies;
 pub use readiness::{Dependency, Readiness};
-pub use run::Server;
-pub use stores::StartError;
-pub(crate) use stores::{Shared, open_shared};
 
 use crate::{
     admission::Admission,
     batcher::BatchStats,
     config::{OperatorTokens, Settings},
     fleet::{Fleet, Leader, Scaling},
-    http::Connections,
     load::LoadMeter,
     metrics::RequestMetrics,
     monitor::Monitor,
     passwords::Passwords,
     sessions::Sessions,
-    shards::Shards,
+    shards::{Shards, catalog::Catalog},
     shared_store::{BalancerControl, NoteStore, SharedStore},
     throttle::Guesses,
     tuner::Tuner,
     users::Users,
+    web::Connections,
 };
 
 /// The service's state; clones share it.
 #[derive(Clone)]
-pub struct App(Arc<Inner>);
+pub struct App(Arc<Components>);
 
-struct Inner {
-    settings: Settings,
-    operator_tokens: OperatorTokens,
-    guesses: Guesses,
-    shards: Shards,
-    catalog: Option<Arc<catalog::Catalog>>,
-    shared: Arc<dyn SharedStore>,
-    passwords: Arc<Passwords>,
-    sessions: Sessions,
-    users: Users,
-    fleet: Fleet,
-    leader: Leader,
-    scaling: Scaling,
-    load: LoadMeter,
-    requests: RequestMetrics,
-    monitor: Monitor,
-    tuner: Tuner,
-    admission: Admission,
-    connections: Connections,
-    dependencies: readiness::Dependencies,
-    draining: CancellationToken,
-    tasks: TaskTracker,
+/// Everything that an instance is made of.
+pub(crate) struct Components {
+    pub(crate) settings: Settings,
+    pub(crate) operator_tokens: OperatorTokens,
+    pub(crate) guesses: Guesses,
+    pub(crate) shards: Shards,
+    pub(crate) catalog: Option<Arc<Catalog>>,
+    pub(crate) shared: Arc<dyn SharedStore>,
+    pub(crate) passwords: Arc<Passwords>,
+    pub(crate) sessions: Sessions,
+    pub(crate) users: Users,
+    pub(crate) fleet: Fleet,
+    pub(crate) leader: Leader,
+    pub(crate) scaling: Scaling,
+    pub(crate) load: LoadMeter,
+    pub(crate) requests: RequestMetrics,
+    pub(crate) monitor: Monitor,
+    pub(crate) tuner: Tuner,
+    pub(crate) admission: Admission,
+    pub(crate) connections: Connections,
+    pub(crate) dependencies: Dependencies,
+    pub(crate) draining: CancellationToken,
+    pub(crate) tasks: TaskTracker,
 }
 
 impl App {
+    /// The handle of these.
+    pub(crate) fn new(components: Components) -> Self {
+        Self(Arc::new(components))
+    }
+
     /// The settings it was started with.
     pub fn settings(&self) -> &Settings {
         &self.0.settings
@@ -87,7 +84,7 @@ impl App {
     }
 
     /// What hashes passwords.
-    pub fn passwords(&self) -> &Passwords {
+    pub fn passwords(&self) -> &Arc<Passwords> {
         &self.0.passwords
     }
 
@@ -159,6 +156,21 @@ impl App {
     /// The connections with clients.
     pub(crate) fn connections(&self) -> &Connections {
         &self.0.connections
+    }
+
+    /// What instances share besides the shards.
+    pub(crate) fn shared(&self) -> &Arc<dyn SharedStore> {
+        &self.0.shared
+    }
+
+    /// The catalog of the fleet; embedded storage has none to follow.
+    pub(crate) fn catalog(&self) -> Option<&Arc<Catalog>> {
+        self.0.catalog.as_ref()
+    }
+
+    /// Cancelled once the instance is about to end.
+    pub(crate) fn draining(&self) -> &CancellationToken {
+        &self.0.draining
     }
 
     /// Whether it is about to end, and takes requests a little longer.

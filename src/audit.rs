@@ -6,13 +6,14 @@
 use std::{
     fmt,
     net::IpAddr,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard},
 };
 
-use crate::{log::repeats::Repeats, users::UserId};
-
-/// The log target. It is logged at `info` unless the filter speaks of it.
-pub const TARGET: &str = "audit";
+use crate::{
+    log::{AUDIT_TARGET, repeats::Repeats},
+    model::UserId,
+    sync::MutexExt,
+};
 
 /// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,7 +118,7 @@ impl fmt::Display for Actor {
 pub fn record(kind: Kind, user_id: Option<UserId>, actor: Actor, address: Option<IpAddr>) {
     let write = || {
         tracing::info!(
-            target: TARGET,
+            target: AUDIT_TARGET,
             event = kind.name(),
             user_id = user_id.map(tracing::field::display),
             actor = %actor,
@@ -156,7 +157,7 @@ impl Repeated {
     fn write(&self, count: u64) {
         let address = self.first_address().take();
         tracing::info!(
-            target: TARGET,
+            target: AUDIT_TARGET,
             event = self.kind.name(),
             count,
             address = address.map(tracing::field::display),
@@ -164,15 +165,14 @@ impl Repeated {
     }
 
     fn first_address(&self) -> MutexGuard<'_, Option<IpAddr>> {
-        // Nothing panics while it holds the lock.
-        self.first_address.lock().unwrap_or_else(PoisonError::into_inner)
+        self.first_address.locked()
     }
 }
 
 /// Notes what `actor` did to the fleet from `address`; `subject` is the node or whatever else it was done to.
 pub fn record_of_fleet(kind: Kind, subject: &str, actor: Actor, address: Option<IpAddr>) {
     tracing::info!(
-        target: TARGET,
+        target: AUDIT_TARGET,
         event = kind.name(),
         subject,
         actor = %actor,

@@ -4,6 +4,7 @@
 //! says what is accepted. A wrong value stops the start with a message that names the setting and where it came from.
 
 mod checks;
+mod hash_by;
 mod layers;
 mod shards;
 mod store_url;
@@ -13,6 +14,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use http::HeaderName;
 
+pub use hash_by::HashBy;
 pub use layers::{FILE, Layers, PREFIX};
 pub use store_url::{PgUrl, RedisUrl};
 pub use value::{
@@ -24,15 +26,13 @@ pub use shards::{ShardUrl, ShardUrls};
 
 use crate::{
     balancer::Algorithm,
-    gateway::HashBy,
-    http::Patience,
     log::LogFormat,
     partitioner::{Node, PartitionerSpec, Strategy},
     scaler::PolicyName,
     throttle::Limit,
 };
 
-/// A setting as `--help` and the README know it.
+/// A setting, as `--help` and `docs/configuration.md` show it.
 #[derive(Debug, Clone, Copy)]
 pub struct SettingInfo {
     /// Its flat name; `SYMBOLON_` + upper case in the environment, dashes for underscores as a flag.
@@ -256,15 +256,6 @@ settings! {
 }
 
 impl Settings {
-    /// How long clients may take.
-    pub(crate) fn patience(&self) -> Patience {
-        Patience {
-            header_timeout: self.header_timeout,
-            send_timeout: self.send_timeout,
-            http2_idle_timeout: self.http2_idle_timeout,
-        }
-    }
-
     /// How keys are placed on storage that does not exist yet.
     pub fn placement_spec(&self) -> PartitionerSpec {
         let embedded = || crate::topology::EMBEDDED_SHARDS.map(Node::new).to_vec();

@@ -25,9 +25,10 @@ pub use self::{
 use crate::{
     balancer::Node,
     clock::Timestamp,
-    load::Load,
+    model::Load,
     shared_store::{InstanceRecord, SharedStore},
     store_error::StoreError,
+    ticks::Ticks,
 };
 
 /// How often an instance says that it is there.
@@ -115,15 +116,14 @@ impl Fleet {
 
     /// Sends heartbeats, one at once when it begins to drain, until stopped; then leaves the registry.
     pub async fn run(self, stop: CancellationToken) {
-        let mut ticks = tokio::time::interval(HEARTBEAT);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut ticks = Ticks::every(HEARTBEAT);
         let (mut failing, mut said_draining) = (false, false);
         let mut twins = Twins::default();
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
                 () = self.draining.cancelled(), if !said_draining => said_draining = true,
-                _ = ticks.tick() => {}
+                () = ticks.next() => {}
             }
             match self.registry.heartbeat(&self.record()).await {
                 Err(error) if !failing => {

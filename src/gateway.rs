@@ -37,19 +37,10 @@ pub use spawn::SpawnCount;
 
 use self::{budget::RetryBudget, metrics::Metrics, nodes::Nodes};
 use crate::{
-    config::{Networks, OperatorTokens},
-    http::{ClientBody, Connections, ProblemKind},
+    config::{HashBy, Networks, OperatorTokens},
     throttle::Guesses,
+    web::{ClientBody, Connections, ProblemKind},
 };
-
-/// What requests are held together by where the algorithm is `hash`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum HashBy {
-    /// The user whose token it is; without one, the client's address.
-    User,
-    /// A header; without it, the client's address.
-    Header(HeaderName),
-}
 
 /// How requests are passed on.
 #[derive(Debug, Clone)]

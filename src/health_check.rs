@@ -13,10 +13,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::{task::JoinSet, time::MissedTickBehavior};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::balancer::{Balancer, Node};
+use crate::{
+    balancer::{Balancer, Node},
+    ticks::Ticks,
+};
 
 /// How nodes are asked, and how many answers in a row it takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,14 +74,13 @@ pub async fn run<F, E>(
     E: Display + Send + 'static,
 {
     let mut verdicts: HashMap<String, Verdict> = HashMap::new();
-    let mut ticks = tokio::time::interval(cadence.interval);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut ticks = Ticks::every(cadence.interval);
     // Whoever stops waiting for this stops the checks under way with it.
     let mut checks = JoinSet::new();
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
-            _ = ticks.tick() => {
+            () = ticks.next() => {
                 let nodes = balancer.nodes();
                 verdicts.retain(|id, _| nodes.iter().any(|node| node.spec().id == *id));
                 for node in nodes {

@@ -1,26 +1,21 @@
 //! The REST API: routes, what surrounds them, and the OpenAPI document made from them.
 
-pub mod address;
 pub mod auth;
 pub mod body;
 pub mod conditional;
-mod connections;
-pub mod cookie;
 mod docs;
+mod errors;
 mod health;
 pub mod json;
-mod listener;
 pub mod middleware;
 mod openapi;
 mod operator;
 mod password;
 mod path;
 mod preferences;
-mod problem;
 pub mod query;
 mod registration;
 mod sessions;
-mod timers;
 mod traffic;
 mod users;
 mod views;
@@ -33,11 +28,11 @@ use tower::{ServiceBuilder, layer::layer_fn};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::app::App;
-pub(crate) use connections::{ClientBody, Connections, Patience, Surface};
-pub(crate) use listener::{Listener, ListenerPolicy, serve};
+use crate::{
+    app::App,
+    web::{default_headers, problem},
+};
 use middleware::RequestPipeline;
-pub use problem::{Problem, ProblemKind, TYPE_PREFIX};
 
 /// The listeners' routers.
 #[derive(Debug)]
@@ -98,13 +93,13 @@ fn with_pipeline(routes: Router<App>, app: &App) -> Router {
     let origins = &app.settings().cors_origins.0;
     // Preflights end there.
     let cors = (!origins.is_empty())
-        .then(|| ServiceBuilder::new().map_response(middleware::complete).layer(cors(origins)).into_inner());
+        .then(|| ServiceBuilder::new().map_response(default_headers::complete).layer(cors(origins)).into_inner());
     let around = app.clone();
     let pipeline = layer_fn(move |route| RequestPipeline::new(around.clone(), route));
     let layers = ServiceBuilder::new().option_layer(cors).layer(pipeline);
     routes
-        .fallback(middleware::not_found)
-        .method_not_allowed_fallback(middleware::method_not_allowed)
+        .fallback(problem::not_found)
+        .method_not_allowed_fallback(problem::method_not_allowed)
         .layer(layers)
         .with_state(app.clone())
 }

@@ -10,7 +10,7 @@ mod cost;
 use std::{
     collections::VecDeque,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -18,10 +18,14 @@ use std::{
 
 use cost::{CostModel, Window};
 use rustix::time::ClockId;
-use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
-use crate::passwords::Passwords;
+use crate::{
+    model::{ByClass, LoadClass},
+    passwords::Passwords,
+    sync::MutexExt,
+    ticks::Ticks,
+};
 
 /// How often counters are read.
 const TICK: Duration = Duration::from_secs(1);
@@ -29,66 +33,6 @@ const TICK: Duration = Duration::from_secs(1);
 const TICKS: usize = 10;
 /// From so many ticks costs are learnt at a time: short ones would mostly tell how coarse clocks are.
 const LEARN_TICKS: u32 = 5;
-
-/// What a request does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Class {
-    /// It hashes a password.
-    Login,
-    /// It changes nothing.
-    Read,
-    /// It may change something.
-    Change,
-}
-
-/// Something for each class.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
-pub struct ByClass<T> {
-    /// Of what hashes passwords.
-    pub login: T,
-    /// Of what changes nothing.
-    pub read: T,
-    /// Of all else.
-    pub change: T,
-}
-
-impl<T> ByClass<T> {
-    /// The same of two for each class.
-    pub fn zip<U>(self, other: ByClass<U>) -> ByClass<(T, U)> {
-        ByClass { login: (self.login, other.login), read: (self.read, other.read), change: (self.change, other.change) }
-    }
-
-    /// Of each class what `function` makes of it.
-    pub fn map<U>(self, mut function: impl FnMut(T) -> U) -> ByClass<U> {
-        ByClass { login: function(self.login), read: function(self.read), change: function(self.change) }
-    }
-
-    /// All three.
-    pub fn into_array(self) -> [T; 3] {
-        [self.login, self.read, self.change]
-    }
-}
-
-/// What an instance says of its load.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Load {
-    /// Requests that came in a second, those included that were refused.
-    pub offered: ByClass<f64>,
-    /// Processor time that a request costs, in seconds; none where that is not known yet.
-    pub cost: ByClass<Option<f64>>,
-    /// The processor time that the instance is meant to use, in cores.
-    pub usable_cores: f64,
-    /// The processor time that it uses, in cores.
-    pub used_cores: f64,
-    /// The memory that it uses, in bytes; none if that can't be read.
-    pub memory_bytes: Option<u64>,
-    /// How much of the container's or machine's processor time is used, in percent.
-    pub cpu_percent: Option<f64>,
-    /// How much of its memory is used, in percent.
-    pub memory_percent: Option<f64>,
-    /// Stores that hold it up.
-    pub slow_stores: Vec<String>,
-}
 
 /// What was measured of late.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -134,11 +78,11 @@ struct Reading {
 
 impl LoadMeter {
     /// Counts a request that came.
-    pub fn offer(&self, class: Class) {
+    pub fn offer(&self, class: LoadClass) {
         let counter = match class {
-            Class::Login => &self.0.offered.login,
-            Class::Read => &self.0.offered.read,
-            Class::Change => &self.0.offered.change,
+            LoadClass::Login => &self.0.offered.login,
+            LoadClass::Read => &self.0.offered.read,
+            LoadClass::Change => &self.0.offered.change,
         };
         counter.fetch_add(1, Ordering::Relaxed);
     }
@@ -162,13 +106,8 @@ impl LoadMeter {
 
     /// Reads the counters each second, until stopped.
     pub async fn run(self, passwords: Arc<Passwords>, stop: CancellationToken) {
-        let mut ticks = tokio::time::interval(TICK);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                _ = ticks.tick() => {}
-            }
+        let mut ticks = Ticks::every(TICK);
+        while ticks.next_until(&stop).await {
             let pool = passwords.stats();
             let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
             let ByClass { login, read, change } = &self.0.offered;
@@ -185,8 +124,7 @@ impl LoadMeter {
     }
 
     fn lock(&self) -> MutexGuard<'_, Learnt> {
-        // Nothing panics while it holds the lock.
-        self.0.learnt.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.learnt.locked()
     }
 }
 

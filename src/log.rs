@@ -7,8 +7,6 @@ use std::io::IsTerminal;
 use tracing::Subscriber;
 use tracing_subscriber::{EnvFilter, Layer, Registry, fmt::MakeWriter, layer::SubscriberExt, util::SubscriberInitExt};
 
-use crate::audit;
-
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
@@ -26,9 +24,12 @@ pub fn check(filter: &str) -> Result<(), String> {
     EnvFilter::try_new(filter).map(drop).map_err(|error| error.to_string())
 }
 
+/// The target of audit events. They are logged at `info` unless the filter speaks of it.
+pub(crate) const AUDIT_TARGET: &str = "audit";
+
 /// What is logged unless the filter speaks of it: audit events, and of `h2` only errors, as it warns of each connection that
 /// breaks its rules.
-const DEFAULTS: [(&str, &str); 2] = [(audit::TARGET, "info"), ("h2", "error")];
+const DEFAULTS: [(&str, &str); 2] = [(AUDIT_TARGET, "info"), ("h2", "error")];
 
 /// What is logged: what `filter` lets through, and the defaults.
 fn levels(filter: &str) -> anyhow::Result<EnvFilter> {
@@ -66,17 +67,18 @@ where
 mod tests {
     use std::{
         io,
-        sync::{Arc, Mutex, PoisonError},
+        sync::{Arc, Mutex},
     };
 
     use super::*;
+    use crate::sync::MutexExt;
 
     #[derive(Clone, Default)]
     struct Written(Arc<Mutex<Vec<u8>>>);
 
     impl io::Write for Written {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap_or_else(PoisonError::into_inner).write(bytes)
+            self.0.locked().write(bytes)
         }
 
         fn flush(&mut self) -> io::Result<()> {
@@ -90,7 +92,7 @@ mod tests {
         let writer = written.clone();
         let subscriber = subscriber(levels(filter).expect("a filter"), format, false, move || writer.clone());
         tracing::subscriber::with_default(subscriber, events);
-        let bytes = std::mem::take(&mut *written.0.lock().unwrap_or_else(PoisonError::into_inner));
+        let bytes = std::mem::take(&mut *written.0.locked());
         String::from_utf8(bytes).expect("text")
     }
 
@@ -102,7 +104,7 @@ mod tests {
                 tracing::warn!("first");
                 tracing::warn!("second");
                 tracing::info!("below");
-                tracing::info!(target: audit::TARGET, "audited");
+                tracing::info!(target: AUDIT_TARGET, "audited");
             });
             assert_eq!(["first", "second", "audited"].map(|text| lines.matches(text).count()), [1; 3], "{lines}");
             assert_eq!(lines.lines().count(), 3, "{lines}");

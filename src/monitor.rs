@@ -13,13 +13,13 @@ mod probe;
 
 use std::{
     path::PathBuf,
-    sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
+    sync::{Arc, RwLock, RwLockReadGuard},
     time::Duration,
 };
 
 use tokio_util::sync::CancellationToken;
 
-use crate::clock::Timestamp;
+use crate::{clock::Timestamp, sync::RwLockExt, ticks::Ticks};
 pub use history::HISTORY;
 use history::History;
 use limits::Violations;
@@ -61,13 +61,8 @@ impl Monitor {
     /// Measures at once and then each `interval`, until stopped. The disk is the one that holds `data`.
     pub async fn run(self, interval: Duration, data: PathBuf, stop: CancellationToken) {
         let mut probe = Some(Probe::new(data));
-        let mut ticks = tokio::time::interval(interval);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                _ = ticks.tick() => {}
-            }
+        let mut ticks = Ticks::every(interval);
+        while ticks.next_until(&stop).await {
             let Some(mut used) = probe.take() else { return };
             let measured = tokio::task::spawn_blocking(move || {
                 let measured = used.measure();
@@ -84,7 +79,7 @@ impl Monitor {
     }
 
     fn add(&self, Measured { metrics, cpu }: Measured) {
-        let mut state = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.0.write_locked();
         let sum = |total: u64, bytes: Option<u64>| total.saturating_add(bytes.unwrap_or(0));
         state.totals = Totals {
             cpu_used: cpu.usage.map(|usage| usage.time),
@@ -97,7 +92,7 @@ impl Monitor {
     }
 
     fn read(&self) -> RwLockReadGuard<'_, State> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner)
+        self.0.read_locked()
     }
 
     /// The newest measurement.

@@ -8,7 +8,7 @@ mod common;
 mod format;
 mod pool;
 
-use std::{borrow::Cow, fmt, time::Duration};
+use std::{borrow::Cow, time::Duration};
 
 use argon2::{Argon2, Params, password_hash::phc};
 use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
@@ -20,7 +20,7 @@ use pool::{HashPool, Memory};
 use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
 
-use crate::throttle::Network;
+use crate::model::{Network, PasswordHash};
 
 /// The length of a salt, in bytes.
 const SALT: usize = 16;
@@ -53,28 +53,6 @@ impl Password {
     /// Whether it was sent in the form that is hashed.
     pub fn is_normalized(&self) -> bool {
         ComposingNormalizerBorrowed::new_nfc().is_normalized(self.reveal())
-    }
-}
-
-/// A password hash, in PHC format if it was made here; hidden from `Debug`.
-#[derive(Clone, PartialEq, Eq)]
-pub struct PasswordHash(String);
-
-impl PasswordHash {
-    /// A hash that a store has kept.
-    pub(crate) fn from_store(text: String) -> Self {
-        Self(text)
-    }
-
-    /// The PHC string.
-    pub(crate) fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for PasswordHash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("PasswordHash(..)")
     }
 }
 
@@ -148,7 +126,7 @@ impl Passwords {
     pub fn start(policy: &PasswordPolicy) -> Result<Self, InvalidPolicy> {
         let params = parameters(policy.memory_kib, policy.passes, policy.lanes)?;
         let argon2 = Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, params);
-        let decoy = PasswordHash(decoy(&argon2));
+        let decoy = PasswordHash::new(decoy(&argon2));
         Ok(Self { pool: HashPool::start(policy.threads, policy.deadline), argon2, decoy })
     }
 
@@ -217,7 +195,7 @@ fn hash(argon2: &Argon2<'_>, password: &Password, memory: &mut Memory) -> Result
     argon2
         .hash_password_into_with_memory(password.reveal().as_bytes(), salt, &mut output, blocks)
         .map_err(|error| HashingError(error.into()))?;
-    Ok(PasswordHash(phc_string(argon2.params(), salt, &output)))
+    Ok(PasswordHash::new(phc_string(argon2.params(), salt, &output)))
 }
 
 fn verify(

@@ -5,20 +5,16 @@
 //! id was a user and a second, and guessable; here it names a session without opening it.
 
 mod revocation;
-mod token;
 
 use std::{sync::Arc, time::Duration};
 
 use crate::{
     clock::Timestamp,
-    shared_store::{
-        Client, Generation, LoginStart, RevocationStep, SessionStore, SessionTotals, StoredSession, UserSnapshot,
-    },
+    model::{Client, Generation, SessionId, StoredSession, Token, User, UserId, UserSnapshot},
+    shared_store::{LoginStart, RevocationStep, SessionStore, SessionTotals},
     store_error::StoreError,
-    users::{User, UserId},
 };
 pub use revocation::Revocation;
-pub use token::{InvalidSessionId, SessionId, Token, TokenDigest};
 
 /// How long a generation that no session was made under is kept, for logins under way to find.
 const LOGIN_TAKES_AT_MOST: Duration = Duration::from_secs(3600);

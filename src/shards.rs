@@ -5,6 +5,7 @@
 //! the topology: an insert placed by an older topology can't name a newer epoch.
 
 pub mod bulk;
+pub(crate) mod catalog;
 pub mod postgres;
 pub mod sqlite;
 pub mod store;
@@ -14,10 +15,10 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::sync::{Notify, watch};
 
 use crate::{
+    model::{LoginName, UserId},
     partitioner::{Located, Partition, Partitioner, SpecError},
     store_error::{Outcome, StoreError},
     topology::Topology,
-    users::{LoginName, UserId},
 };
 pub use bulk::BulkStore;
 pub use store::{Batching, Claim, ShardStore, StoredClaim};

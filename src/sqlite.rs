@@ -15,7 +15,7 @@ use std::{
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::{
-        Arc, PoisonError,
+        Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -30,6 +30,7 @@ use tokio::sync::{Mutex, MutexGuard};
 use crate::{
     migrations::{Source, migrator},
     store_error::{Outcome, StoreError},
+    sync::MutexExt,
 };
 
 /// How long a write waits for others, of this process and of others, before it fails.
@@ -242,7 +243,7 @@ impl LastFailure {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.locked()
     }
 }
 

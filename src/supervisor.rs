@@ -7,29 +7,41 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 /// How long to wait before a task that died is started again.
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
 
-/// Runs `task` until `stop`; should it panic, says so and starts it again.
-pub(crate) fn supervise<F>(
-    tracker: &TaskTracker,
-    stop: &CancellationToken,
-    name: &'static str,
-    task: impl Fn(CancellationToken) -> F + Send + 'static,
-) where
-    F: Future<Output = ()> + Send + 'static,
-{
-    let stop = stop.clone();
-    tracker.spawn(async move {
-        loop {
-            match tokio::spawn(task(stop.clone())).await {
-                Ok(()) if stop.is_cancelled() => return,
-                Ok(()) => tracing::error!(task = name, "a background task ended by itself and is started again"),
-                Err(error) => tracing::error!(task = name, %error, "a background task died and is started again"),
+/// The background tasks of a process.
+#[derive(Debug, Default)]
+pub(crate) struct Background {
+    tracker: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Background {
+    /// Runs `task` until [`Self::stop`]; should it panic or return, logs that and starts it again.
+    pub(crate) fn supervise<F>(&self, name: &'static str, task: impl Fn(CancellationToken) -> F + Send + 'static)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let stop = self.stop.clone();
+        self.tracker.spawn(async move {
+            loop {
+                match tokio::spawn(task(stop.clone())).await {
+                    Ok(()) if stop.is_cancelled() => return,
+                    Ok(()) => tracing::error!(task = name, "background task ended by itself; restarting it"),
+                    Err(error) => tracing::error!(task = name, %error, "background task died; restarting it"),
+                }
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = tokio::time::sleep(RESTART_PAUSE) => {}
+                }
             }
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = tokio::time::sleep(RESTART_PAUSE) => {}
-            }
-        }
-    });
+        });
+    }
+
+    /// Stops all tasks and waits for their end.
+    pub(crate) async fn stop(self) {
+        self.stop.cancel();
+        self.tracker.close();
+        self.tracker.wait().await;
+    }
 }
 
 #[cfg(test)]
@@ -43,9 +55,9 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_task_that_panics_is_started_again_until_it_is_stopped() {
-        let (tracker, stop, starts) = (TaskTracker::new(), CancellationToken::new(), Arc::new(AtomicUsize::new(0)));
+        let (background, starts) = (Background::default(), Arc::new(AtomicUsize::new(0)));
         let counted = Arc::clone(&starts);
-        supervise(&tracker, &stop, "test", move |stop| {
+        background.supervise("test", move |stop| {
             let start = counted.fetch_add(1, Ordering::Relaxed);
             async move {
                 assert!(start >= 2, "on purpose");
@@ -55,9 +67,7 @@ mod tests {
         while starts.load(Ordering::Relaxed) < 3 {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        stop.cancel();
-        tracker.close();
-        tracker.wait().await;
+        background.stop().await;
         assert_eq!(starts.load(Ordering::Relaxed), 3);
     }
 }

@@ -9,7 +9,6 @@
 
 mod exhausted;
 mod guesses;
-mod network;
 
 use std::{
     fmt,
@@ -21,12 +20,12 @@ use std::{
 
 use exhausted::Exhausted;
 pub use guesses::Guesses;
-pub use network::Network;
 use tokio::sync::Semaphore;
 
 use crate::{
     clock::Timestamp,
     log::repeats::Repeats,
+    model::Network,
     secret,
     shared_store::{Bucket, Charge, ThrottleStore},
     store_error::StoreError,

@@ -14,7 +14,7 @@ mod knob;
 mod rule;
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
@@ -28,6 +28,8 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     clock::Timestamp,
     monitor::{Monitor, ResourceMetrics},
+    sync::MutexExt,
+    ticks::Ticks,
 };
 
 /// The names of all knobs that there can be.
@@ -131,14 +133,10 @@ impl Tuner {
     /// Runs a cycle each interval, until stopped.
     pub async fn run(self, monitor: Monitor, stop: CancellationToken) {
         let interval = self.lock().interval;
-        let start = tokio::time::Instant::now() + interval;
-        let mut ticks = tokio::time::interval_at(start, interval);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                _ = ticks.tick() => {}
-            }
+        let mut ticks = Ticks::every(interval);
+        // The first cycle has an interval to look back on.
+        ticks.reset();
+        while ticks.next_until(&stop).await {
             self.look(&monitor, Timestamp::now());
         }
     }
@@ -182,8 +180,7 @@ impl Tuner {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing panics while it holds the lock.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.locked()
     }
 }
 

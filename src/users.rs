@@ -5,31 +5,23 @@
 mod authentication;
 mod changes;
 mod error;
-mod id;
-mod login_name;
+mod lookup;
 mod names;
-mod preferences;
 mod registration;
 mod republishing;
 mod reset;
 mod revocation;
 pub mod rules;
 pub mod transfer;
-mod user;
-pub mod version;
 
 use std::sync::Arc;
 
 pub use authentication::Issued;
 pub use changes::{Precondition, UserChange};
-pub use error::{UserError, Violation};
-pub use id::{InvalidUserId, UserId};
-pub use login_name::{LoginName, LoginNameError, MAX_LOGIN_NAME_CHARS};
-pub use preferences::Preferences;
+pub use error::UserError;
 pub use registration::Registration;
 pub use reset::RESET_LIFETIME;
 pub use rules::Rules;
-pub use user::{PasswordReset, Permission, Permissions, Profile, User};
 
 use self::republishing::RepublishBackoff;
 use crate::{passwords::Passwords, sessions::Sessions, shards::Shards, throttle::Throttle};

@@ -7,8 +7,8 @@ use std::time::Duration;
 use staged::{Stage, Step};
 use symbolon::{
     audit::Actor,
-    shared_store::Client,
-    users::{Precondition, Registration, UserChange, UserError, UserId, Users},
+    model::{Client, UserId},
+    users::{Precondition, Registration, UserChange, UserError, Users},
 };
 
 const PASSWORD: &str = "correct horse battery";

@@ -5,6 +5,7 @@
 mod gateway;
 mod hostile;
 mod interleavings;
+mod layers;
 mod servers;
 mod service;
 mod stores;

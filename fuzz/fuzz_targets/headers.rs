@@ -5,14 +5,7 @@ use std::net::IpAddr;
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use libfuzzer_sys::fuzz_target;
-use symbolon::{
-    config::{Networks, SettingValue},
-    http::{
-        address, auth,
-        conditional::{Comparison, Tags, tags},
-        cookie, middleware, query,
-    },
-};
+use symbolon::{config::{Networks, SettingValue}, web::{address, cookie}, http::{auth, conditional::{Comparison, Tags, tags}, middleware, query}};
 
 fuzz_target!(|data: &[u8]| {
     let values = data.split(|&byte| byte == b'\n').filter_map(|line| HeaderValue::from_bytes(line).ok());

@@ -2,10 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use symbolon::users::{
-    User,
-    transfer::{Candidate, Record},
-};
+use symbolon::{model::User, users::transfer::{Candidate, Record}};
 
 fuzz_target!(|data: &[u8]| {
     let candidate = match Candidate::parse(1, data) {

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use symbolon::users::{LoginName, MAX_LOGIN_NAME_CHARS};
+use symbolon::model::{LoginName, MAX_LOGIN_NAME_CHARS};
 
 fuzz_target!(|text: &str| {
     let Ok(name) = LoginName::parse(text) else { return };

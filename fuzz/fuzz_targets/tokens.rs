@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use symbolon::sessions::{SessionId, Token};
+use symbolon::model::{SessionId, Token};
 
 fuzz_target!(|text: &str| {
     let (session, reset) = (Token::parse_session(text), Token::parse_reset(text));

@@ -18,7 +18,7 @@ use super::{
     queue::{Queue, Ticket},
     stats::Counts,
 };
-use crate::throttle::Network;
+use crate::model::Network;
 
 /// The limit moves at most this often,
 const WINDOW: Duration = Duration::from_millis(100);

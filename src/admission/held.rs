@@ -4,7 +4,7 @@ use std::hash::BuildHasher;
 
 use foldhash::fast::RandomState;
 
-use crate::throttle::Network;
+use crate::model::Network;
 
 /// Clients are counted in so many slots. Few are in use at a time, and by chance: hardly ever do two clients share one.
 const SLOTS: usize = 4096;

@@ -6,7 +6,7 @@ use super::{
     QUEUE_DEADLINE,
     latency::{Latency, Load, Slowdown, tolerance},
 };
-use crate::throttle::Network;
+use crate::model::Network;
 
 /// What of a request is known beforehand to tell how long it should take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -15,7 +15,7 @@ use std::{
 };
 
 use super::{QUEUE_DEADLINE, lanes::Group};
-use crate::throttle::Network;
+use crate::model::Network;
 
 /// Who has waited for longer gives way to the last one.
 const LONG: Duration = Duration::from_millis(QUEUE_DEADLINE.as_millis() as u64 / 10);

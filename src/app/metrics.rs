@@ -10,8 +10,8 @@ use crate::{
     batcher::BatchStats,
     breaker::Circuit,
     clock::SHARED,
-    load::ByClass,
     metrics::{self, Sample},
+    model::ByClass,
     monitor::{ResourceMetrics, Stall},
 };
 

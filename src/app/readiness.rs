@@ -21,7 +21,7 @@ const WATCH_EVERY: Duration = Duration::from_secs(5);
 
 /// What was last seen of the dependencies.
 #[derive(Debug, Default)]
-pub(super) struct Dependencies {
+pub(crate) struct Dependencies {
     seen: watch::Sender<Vec<Dependency>>,
     /// Whether the shared store has ever answered. Until then its settings may be this instance's fault.
     shared_reached: AtomicBool,
@@ -82,7 +82,7 @@ impl App {
     }
 
     /// Asks the dependencies every now and then, and says in the log which are down and which are back.
-    pub(super) async fn watch_dependencies(self, stop: CancellationToken) {
+    pub(crate) async fn watch_dependencies(self, stop: CancellationToken) {
         let mut down: Vec<String> = Vec::new();
         loop {
             let Some(seen) = stop.run_until_cancelled(self.readiness()).await else { return };

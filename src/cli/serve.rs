@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use tokio_util::sync::CancellationToken;
 
 use super::stop;
-use crate::{app::Server, config::Settings};
+use crate::{config::Settings, server::Server};
 
 /// Runs an instance until SIGTERM or SIGINT; one that a gateway spawned, until the gateway ends at the latest.
 pub(super) fn run(settings: Settings, is_spawned: bool) -> anyhow::Result<ExitCode> {

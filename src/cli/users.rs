@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 
 use super::{parsed, settings, with_settings};
-use crate::app::CommandShards;
+use crate::server::CommandShards;
 
 /// The command line.
 pub(super) fn command() -> Command {

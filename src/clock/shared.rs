@@ -7,13 +7,14 @@
 
 use std::{
     sync::{
-        LazyLock, Mutex, PoisonError,
+        LazyLock, Mutex,
         atomic::{AtomicI64, Ordering},
     },
     time::{Duration, Instant},
 };
 
 use super::Timestamp;
+use crate::sync::MutexExt;
 
 /// The clock of this process.
 pub static SHARED: LazyLock<SharedClock> = LazyLock::new(|| SharedClock::new(Instant::now()));
@@ -86,8 +87,7 @@ impl SharedClock {
         let (made_at, error) = (reading.sent + half, half + RESOLUTION);
         let micros = reading.time.millis().saturating_mul(1000).saturating_add(500);
         let offset = micros.saturating_sub(self.monotonic(made_at)).max(UNKNOWN + 1);
-        // Nothing panics while it holds the lock.
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.locked();
         let mut jump = None;
         if let Some(before) = *known {
             let error_before = before.error + made_at.saturating_duration_since(before.made_at) / DRIFT;

@@ -13,7 +13,7 @@ use ipnet::IpNet;
 
 use crate::{
     balancer::{Algorithm, UnknownAlgorithm},
-    gateway::HashBy,
+    config::HashBy,
     log::LogFormat,
     partitioner::Strategy,
     scaler::{self, PolicyName},

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::ProcessId;
-use crate::shared_store::LockStore;
+use crate::{shared_store::LockStore, ticks::Ticks};
 
 /// The lock's name in the shared store.
 pub const LOCK: &str = "leader";
@@ -81,15 +81,14 @@ impl Leader {
 
     /// Takes or extends the lock until the instance drains or is stopped; then gives it up.
     pub async fn run(self, stop: CancellationToken) {
-        let mut ticks = tokio::time::interval(EXTEND_EVERY);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut ticks = Ticks::every(EXTEND_EVERY);
         let mut failing = false;
         loop {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
                 () = self.draining.cancelled() => break,
-                _ = ticks.tick() => self.stand(&mut failing).await,
+                () = ticks.next() => self.stand(&mut failing).await,
             }
         }
         self.step_down().await;

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use super::FleetView;
 use crate::{
-    load::{ByClass, Load},
+    model::{ByClass, Load},
     scaler::{Connections, Observation},
     shared_store::InstanceRecord,
 };

@@ -18,6 +18,7 @@ use crate::{
     scaler::{Decision, Policy, State, vertical::Usage},
     shared_store::SharedStore,
     store_error::StoreError,
+    ticks::Ticks,
 };
 
 /// How often is decided.
@@ -115,14 +116,13 @@ impl Scaling {
         let registered =
             async { views.wait_for(|view| view.instances.contains_key(&self.instance_id)).await.map(drop) };
         let Some(Ok(())) = stop.run_until_cancelled(registered).await else { return };
-        let mut ticks = tokio::time::interval(DECIDE_EVERY);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut ticks = Ticks::every(DECIDE_EVERY);
         let (mut led, mut counted): (Option<u64>, Option<Instant>) = (None, None);
         let mut failing = false;
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
-                _ = ticks.tick() => {}
+                () = ticks.next() => {}
                 // A new leader decides at once.
                 fence = self.leader.begins(led) => {
                     led = Some(fence);

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{FleetView, GONE_AFTER, HEARTBEAT, Member, instance_of, leader};
-use crate::{clock::Timestamp, shared_store::SharedStore, store_error::StoreError};
+use crate::{clock::Timestamp, shared_store::SharedStore, store_error::StoreError, ticks::Ticks};
 
 /// The note of whether tuning is switched on: `true` or `false`.
 pub const TUNING: &str = "tuning";
@@ -62,14 +62,9 @@ impl FleetWatch {
 
     /// Looks as often as instances say that they are there, until stopped.
     pub async fn run(self, stop: CancellationToken) {
-        let mut ticks = tokio::time::interval(HEARTBEAT);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut ticks = Ticks::every(HEARTBEAT);
         let mut failing = false;
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => break,
-                _ = ticks.tick() => {}
-            }
+        while ticks.next_until(&stop).await {
             let Some(seen) = stop.run_until_cancelled(self.look()).await else { break };
             match seen {
                 Err(error) if !failing => {

@@ -19,8 +19,8 @@ use super::{Gateway, body::ResponseBody, spawn::InstanceView};
 use crate::{
     audit::{self, Actor},
     balancer::{Algorithm, Node},
-    http::{ClientBody, Problem, ProblemKind, address, auth, middleware},
     metrics::OPENMETRICS,
+    web::{ClientBody, Problem, ProblemKind, address, auth, problem},
 };
 
 /// Whether the gateway answers at a path itself.
@@ -109,8 +109,8 @@ impl Gateway {
             .route("/v1/health/live", get(async || Json(Health { status: "ok" })))
             .route("/v1/health/ready", get(ready))
             .merge(operators)
-            .fallback(middleware::not_found)
-            .method_not_allowed_fallback(middleware::method_not_allowed)
+            .fallback(problem::not_found)
+            .method_not_allowed_fallback(problem::method_not_allowed)
             .with_state(self.clone())
     }
 
@@ -207,7 +207,7 @@ async fn set_algorithm(State(gateway): State<Gateway>, choice: Sent<Choice>) -> 
         let names = Algorithm::ALL.map(Algorithm::name).join(", ");
         return wrong("algorithm", &format!("must be one of {names}"));
     };
-    tracing::info!(target: audit::TARGET, event = "algorithm_changed", %algorithm, "an operator chose an algorithm");
+    tracing::info!(target: crate::log::AUDIT_TARGET, event = "algorithm_changed", %algorithm, "an operator chose an algorithm");
     gateway.0.nodes.balancer.set_algorithm(algorithm, std::time::Instant::now());
     StatusCode::NO_CONTENT.into_response()
 }
@@ -219,7 +219,7 @@ async fn set_count(State(gateway): State<Gateway>, count: Sent<Count>) -> OwnRes
         return Problem::from(ProblemKind::NotFound).with_detail("This gateway runs no instances.").into_response();
     };
     let count = spawner.choose(count);
-    tracing::info!(target: audit::TARGET, event = "instances_changed", count, "an operator chose how many instances run");
+    tracing::info!(target: crate::log::AUDIT_TARGET, event = "instances_changed", count, "an operator chose how many instances run");
     Json(Count { count }).into_response()
 }
 

@@ -15,6 +15,7 @@ use super::Gateway;
 use crate::{
     balancer::{Algorithm, Node, NodeSpec},
     fleet::{FleetView, FleetWatch},
+    ticks::Ticks,
 };
 
 /// How often the registry is read: twice before an instance that drains stops to take requests.
@@ -41,14 +42,9 @@ impl Follower {
 
     /// Follows until `stop`.
     pub(super) async fn run(mut self, stop: CancellationToken) {
-        let mut ticks = tokio::time::interval(POLL);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut ticks = Ticks::every(POLL);
         let mut lost = false;
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                _ = ticks.tick() => {}
-            }
+        while ticks.next_until(&stop).await {
             match self.fleet.look().await {
                 Ok(view) => {
                     if std::mem::take(&mut lost) {

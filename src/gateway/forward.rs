@@ -12,17 +12,18 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Status
 use hyper::body::Incoming;
 
 use super::{
-    Gateway, HashBy,
+    Gateway,
     body::{Forwarded, ReadError, RequestBody, ResponseBody, Upload},
     headers::{
         has_plain_length, has_plain_target, has_plain_values, is_plainly_coded, prepare_request, prepare_response,
     },
     upstream::{self, Reusable, SendError},
 };
+use crate::config::HashBy;
 use crate::{
     balancer::{Algorithm, Caller, Lease, Node, Outcome, PickError},
-    http::{ClientBody, Problem, ProblemKind, address, auth},
     log::repeats::Repeats,
+    web::{ClientBody, Problem, ProblemKind, address, auth},
 };
 
 /// Headers of a request that is passed on: nodes take 100, and up to eight are added.

@@ -9,7 +9,7 @@ use http::{
 
 use crate::{
     config::Networks,
-    http::{address::X_FORWARDED_FOR, middleware::is_fit_request_id},
+    web::{address::X_FORWARDED_FOR, request_id::is_fit_request_id},
 };
 
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");

@@ -12,8 +12,8 @@ use prometheus_client::{
 
 use crate::{
     balancer::{Balancer, NodeStats},
-    http::Connections,
     metrics::{self, SECONDS, Sample},
+    web::Connections,
 };
 
 /// Counters of the gateway.

@@ -10,7 +10,10 @@ use arc_swap::ArcSwap;
 use http::{Uri, uri::Authority};
 
 use super::upstream::{Upstream, UpstreamPolicy};
-use crate::balancer::{Balancer, NodeSpec};
+use crate::{
+    balancer::{Balancer, NodeSpec},
+    ticks::Ticks,
+};
 
 /// How often idle connections are looked through.
 const REAP_EVERY: Duration = Duration::from_secs(1);
@@ -67,9 +70,9 @@ impl Nodes {
 
     /// Closes idle connections for as long as it is polled.
     pub(super) async fn reap(&self) {
-        let mut ticks = tokio::time::interval(REAP_EVERY);
+        let mut ticks = Ticks::every(REAP_EVERY);
         loop {
-            ticks.tick().await;
+            ticks.next().await;
             let now = Instant::now();
             self.upstreams.load_full().values().for_each(|upstream| upstream.reap(now));
         }

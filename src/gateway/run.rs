@@ -9,8 +9,7 @@ use std::{
 };
 
 use http::{Request, Response};
-use tokio::net::TcpListener;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
 
 use super::{
     Gateway, GatewayPolicy, Inner, ResponseBody, SpawnCount,
@@ -22,17 +21,19 @@ use super::{
     upstream::UpstreamPolicy,
 };
 use crate::{
-    app::{self, StartError},
     balancer::{Balancer, NodeSpec, Policy},
     config::Settings,
     descriptors::Needs,
     fleet::{self, FleetWatch},
     health_check::{self, Cadence, http::HttpCheck},
-    http::{ClientBody, Connections, Listener, ListenerPolicy, Surface, serve},
-    log::repeats,
+    server::{
+        Shared, StartError, open_shared,
+        process::{BoundAddresses, Serving, client_connections},
+    },
     shared_store::SharedStore,
-    supervisor::supervise,
+    supervisor::Background,
     throttle::Guesses,
+    web::ClientBody,
 };
 
 /// How many second attempts there are each second however few the requests.
@@ -54,8 +55,7 @@ pub struct GatewayServer {
     gateway: Gateway,
     settings: Settings,
     store: Option<Arc<dyn SharedStore>>,
-    listener: TcpListener,
-    operator_listener: Option<TcpListener>,
+    bound: BoundAddresses,
     token_file: Option<PathBuf>,
 }
 
@@ -65,16 +65,13 @@ impl GatewayServer {
     /// # Errors
     /// [`StartError`] names the setting at fault where there is one.
     pub async fn start(settings: Settings, source: NodeSource) -> Result<Self, StartError> {
-        let listener = bind("listen", settings.listen).await?;
-        let operator_listener = match settings.operator_listen {
-            Some(address) => Some(bind("operator_listen", address).await?),
-            None => None,
-        };
-        let connections = connections(&settings)?;
+        let bound = BoundAddresses::bind(&settings).await?;
+        // Each may need a connection with a node, and there are as many streams of HTTP/2 besides that may.
+        let connections = client_connections(&settings, Needs { stores: 64, per_connection: 3 })?;
         let (store, operator_tokens, token_file) = match &source {
             NodeSource::Addresses(_) => (None, settings.operator_token.clone(), None),
             NodeSource::Fleet | NodeSource::Spawn(..) => {
-                let app::Shared { store, operator_tokens, token_file, .. } = app::open_shared(&settings).await?;
+                let Shared { store, operator_tokens, token_file, .. } = open_shared(&settings).await?;
                 (Some(store), operator_tokens, token_file)
             }
         };
@@ -100,18 +97,18 @@ impl GatewayServer {
             nodes,
             operator_tokens,
             guesses: Guesses::new(settings.throttle.then_some(settings.throttle_operator)),
-            operators_apart: operator_listener.is_some(),
+            operators_apart: bound.operator.is_some(),
             connections,
             draining: CancellationToken::new(),
             spawner,
             own: OnceLock::new(),
         }));
-        Ok(Self { gateway, settings, store, listener, operator_listener, token_file })
+        Ok(Self { gateway, settings, store, bound, token_file })
     }
 
     /// The address that it got.
     pub fn address(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
+        self.bound.public.local_addr()
     }
 
     /// The file that holds the operator token, if one was made.
@@ -130,51 +127,31 @@ impl GatewayServer {
 
     /// Passes requests on until `stop`; then lets those under way end, and the instances that it runs.
     pub async fn run(self, stop: CancellationToken) {
-        let Self { gateway, settings, store, listener, operator_listener, .. } = self;
-        let (background, end_background) = (TaskTracker::new(), CancellationToken::new());
-        start_background(&gateway, &settings, store.clone(), &background, &end_background);
-        let (instances, end_instances) = (TaskTracker::new(), CancellationToken::new());
+        let Self { gateway, settings, store, bound, .. } = self;
+        let (background, instances) = (Background::default(), Background::default());
+        let serving = Serving {
+            connections: gateway.0.connections.clone(),
+            operator_tokens: gateway.0.operator_tokens.clone(),
+            draining: gateway.0.draining.clone(),
+        };
+        serving.start_background(&background);
+        start_background(&gateway, &settings, store.clone(), &background);
         if let Some((spawner, store)) = gateway.0.spawner.clone().zip(store.clone()) {
             if spawner.is_elastic() {
                 let (spawner, store) = (spawner.clone(), Arc::clone(&store));
-                supervise(&background, &end_background, "scale", move |stop| {
-                    scale::follow(spawner.clone(), Arc::clone(&store), stop)
-                });
+                background.supervise("scale", move |stop| scale::follow(spawner.clone(), Arc::clone(&store), stop));
             }
             let gateway = gateway.clone();
-            supervise(&instances, &end_instances, "spawner", move |stop| {
+            instances.supervise("spawner", move |stop| {
                 let (spawner, gateway, store) = (spawner.clone(), gateway.clone(), Arc::clone(&store));
                 async move { spawner.run(&gateway.0.nodes, store, stop).await }
             });
         }
-        let policy = ListenerPolicy {
-            connections: gateway.0.connections.clone(),
-            trusted_proxies: settings.trusted_proxies.clone(),
-            operator_tokens: gateway.0.operator_tokens.clone(),
-            drain_timeout: settings.drain_timeout,
-        };
-        let close = CancellationToken::new();
-        let public = Entrance { gateway: gateway.clone(), is_operators: operator_listener.is_none() };
-        let operators = Entrance { gateway: gateway.clone(), is_operators: true };
-        let listeners = [Listener::new(listener, Surface::Public, public)]
-            .into_iter()
-            .chain(operator_listener.map(|listener| Listener::new(listener, Surface::Operators, operators)));
-        let serving =
-            futures_util::future::join_all(listeners.map(|listener| serve(listener, policy.clone(), close.clone())));
-        let draining = async {
-            stop.cancelled().await;
-            tracing::info!("stopping: new requests are taken a little longer, and all are finished");
-            gateway.0.draining.cancel();
-            tokio::time::sleep(settings.drain_delay).await;
-            close.cancel();
-        };
-        futures_util::future::join(serving, draining).await;
-        end_instances.cancel();
-        instances.close();
-        instances.wait().await;
-        end_background.cancel();
-        background.close();
-        background.wait().await;
+        let public = Entrance { gateway: gateway.clone(), is_operators: bound.operator.is_none() };
+        let operator = Entrance { gateway, is_operators: true };
+        let _ = serving.run(bound.listeners(public, || Some(operator)), &settings, stop).await;
+        instances.stop().await;
+        background.stop().await;
         if let Some(store) = store {
             store.close().await;
         }
@@ -212,20 +189,16 @@ fn start_background(
     gateway: &Gateway,
     settings: &Settings,
     store: Option<Arc<dyn SharedStore>>,
-    tracker: &TaskTracker,
-    stop: &CancellationToken,
+    background: &Background,
 ) {
-    let connections = gateway.0.connections.clone();
-    supervise(tracker, stop, "connections", move |stop| connections.clone().sweep(stop));
     let cadence = Cadence {
         interval: settings.check_interval,
         timeout: settings.check_timeout,
         fall: settings.check_fall,
         rise: settings.check_rise,
     };
-    supervise(tracker, stop, "log repeats", repeats::run);
     let (checked, path) = (gateway.clone(), settings.check_path.0.clone());
-    supervise(tracker, stop, "health checks", move |stop| {
+    background.supervise("health checks", move |stop| {
         let (check, path) = (HttpCheck::new(), path.clone());
         let probe = move |node: Arc<crate::balancer::Node>| {
             let (check, url) = (check.clone(), format!("{}{path}", node.spec().url.trim_end_matches('/')));
@@ -234,7 +207,7 @@ fn start_background(
         health_check::run(Arc::clone(&checked.0.nodes.balancer), cadence, probe, stop)
     });
     let reaped = gateway.clone();
-    supervise(tracker, stop, "idle connections", move |stop| {
+    background.supervise("idle connections", move |stop| {
         let gateway = reaped.clone();
         async move {
             stop.run_until_cancelled(gateway.0.nodes.reap()).await;
@@ -242,21 +215,10 @@ fn start_background(
     });
     if let Some(store) = store {
         let shared = store.clone();
-        supervise(tracker, stop, "clock", move |stop| fleet::time::follow(shared.clone(), stop));
+        background.supervise("clock", move |stop| fleet::time::follow(shared.clone(), stop));
         let follower = Follower::new(gateway.clone(), FleetWatch::new(store));
-        supervise(tracker, stop, "fleet", move |stop| follower.clone().run(stop));
+        background.supervise("fleet", move |stop| follower.clone().run(stop));
     }
-}
-
-/// As many connections as the settings and the descriptors allow: each may need one with a node, and there are as many
-/// streams of HTTP/2 besides that may.
-fn connections(settings: &Settings) -> Result<Connections, StartError> {
-    let needs = Needs { stores: 64, per_connection: 3 };
-    Ok(Connections::fitting(settings, needs)?)
-}
-
-async fn bind(setting: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address).await.map_err(|source| StartError::Listen { setting, address, source })
 }
 
 fn gateway_policy(settings: &Settings) -> GatewayPolicy {

@@ -10,7 +10,7 @@ pub(super) mod scale;
 use std::{
     str::FromStr,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use self::child::Child;
 pub(super) use self::child::Launch;
 use super::nodes::Nodes;
-use crate::{clock::Timestamp, shared_store::SharedStore};
+use crate::{clock::Timestamp, shared_store::SharedStore, sync::MutexExt};
 
 /// The pause before an instance that ended is started again: the first one, and the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -147,8 +147,7 @@ impl Spawner {
     }
 
     fn chosen_at(&self) -> MutexGuard<'_, Option<Timestamp>> {
-        // Nothing panics while it holds the lock.
-        self.0.chosen_at.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.chosen_at.locked()
     }
 
     /// Replaces all instances, one after the other.
@@ -229,8 +228,7 @@ impl Spawner {
     }
 
     fn running(&self) -> MutexGuard<'_, Vec<(u32, InstanceView)>> {
-        // Nothing panics while it holds the lock.
-        self.0.running.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.running.locked()
     }
 }
 

@@ -6,7 +6,7 @@
 
 use std::{
     io,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     time::{Duration, Instant},
 };
 
@@ -19,6 +19,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 
 use super::{body::RequestBody, headers::prepare_http2};
+use crate::sync::MutexExt;
 
 /// Requests on a connection of HTTP/2 with a node; with more, another one is made. Nodes take twice as many.
 const REQUESTS_PER_CONNECTION: usize = 100;
@@ -254,7 +255,6 @@ impl Upstream {
     }
 
     fn idle(&self) -> MutexGuard<'_, Vec<Idle>> {
-        // Nothing panics while it holds the lock.
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+        self.idle.locked()
     }
 }

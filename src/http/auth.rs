@@ -1,27 +1,23 @@
 //! Who calls: a session by its token, in the `Authorization` header or in a cookie, or an operator.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    time::Instant,
-};
+use std::net::{IpAddr, SocketAddr};
 
 use axum::{
     extract::{ConnectInfo, FromRequestParts},
     http::{Extensions, HeaderMap, header, request::Parts},
 };
 
-use super::{
-    address::{self, Unreadable},
-    cookie,
-    problem::{Problem, ProblemKind},
-};
 use crate::{
     app::App,
     audit::{self, Actor},
-    sessions::{LiveSession, SessionId, Token},
-    shared_store::Client,
-    throttle::Guesses,
-    users::{InvalidUserId, User, UserId},
+    model::{Client, InvalidUserId, SessionId, Token, User, UserId},
+    sessions::LiveSession,
+    web::{
+        address::{self, Unreadable},
+        auth::{bearer, wrong_operator_token},
+        cookie,
+        problem::{Problem, ProblemKind},
+    },
 };
 
 /// A request with a live session.
@@ -92,21 +88,6 @@ impl FromRequestParts<App> for Operator {
     }
 }
 
-/// Refuses a wrong token at an operator's endpoint, and charges it to its address.
-pub fn wrong_operator_token(guesses: &Guesses, address: Option<IpAddr>) -> Problem {
-    charge_guess(guesses, address).err().unwrap_or(ProblemKind::OperatorOnly.into())
-}
-
-/// Charges a wrong operator token to its address.
-///
-/// # Errors
-/// 429 if there were too many.
-pub(super) fn charge_guess(guesses: &Guesses, address: Option<IpAddr>) -> Result<(), Problem> {
-    audit::record(audit::Kind::OperatorRefused, None, Actor::Nobody, address);
-    let charged = guesses.charge(address, Instant::now());
-    charged.map_err(|after| Problem::from(ProblemKind::TooManyAttempts).retry_after(after))
-}
-
 /// The session token of a request, and whether it is a cookie's. A bearer token wins.
 fn session_token(parts: &Parts, app: &App) -> Result<Option<(Token, bool)>, Problem> {
     if let Some(token) = bearer(&parts.headers) {
@@ -119,11 +100,6 @@ fn session_token(parts: &Parts, app: &App) -> Result<Option<(Token, bool)>, Prob
         cookie::check_origin(&parts.headers, own)?;
     }
     Ok(Token::parse_session(token).map(|token| (token, true)))
-}
-
-/// Whose token a request shows, true or not: for whoever passes the request on.
-pub fn claimed_user(headers: &HeaderMap) -> Option<UserId> {
-    bearer(headers).or_else(|| cookie::token(headers)).and_then(Token::parse_session).map(|token| token.user_id())
 }
 
 pub(super) fn address_of(
@@ -198,12 +174,4 @@ impl Caller {
 /// A user id in a path.
 pub fn parse_user_id(text: &str) -> Result<UserId, Problem> {
     text.parse().map_err(|error: InvalidUserId| Problem::field(ProblemKind::Malformed, "user_id", error.to_string()))
-}
-
-/// The one bearer token of a request. Two `Authorization` headers are ambiguous, and none counts.
-pub fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let mut values = headers.get_all(header::AUTHORIZATION).iter();
-    let (Some(value), None) = (values.next(), values.next()) else { return None };
-    let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim_matches(' '))
 }

@@ -8,7 +8,7 @@ use axum::{
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 
-use super::problem::{Problem, ProblemKind};
+use crate::web::problem::{Problem, ProblemKind};
 use crate::{app::App, json};
 
 /// A body of `application/json`.

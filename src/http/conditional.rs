@@ -10,11 +10,8 @@ use utoipa::{
     openapi::path::{Parameter, ParameterIn},
 };
 
-use super::{
-    json::Json,
-    openapi::text_parameter,
-    problem::{Problem, ProblemKind},
-};
+use super::{json::Json, openapi::text_parameter};
+use crate::web::problem::{Problem, ProblemKind};
 use crate::{app::App, users::Precondition};
 
 /// What both headers look like: `*`, or a list of tags, of which elements may be empty (RFC 9110, section 5.6.1.2).

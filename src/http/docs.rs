@@ -19,8 +19,8 @@ use document::Document;
 use rate::Rate;
 use utoipa::openapi::OpenApi;
 
-use super::problem::{Problem, ProblemKind};
 use crate::app::App;
+use crate::web::problem::{Problem, ProblemKind};
 
 /// Swagger UI styles its elements inline; everything else comes from this origin or not at all.
 const POLICY: HeaderValue = HeaderValue::from_static(

@@ -6,7 +6,7 @@ use axum::{
 };
 use serde::Serialize;
 
-use super::problem::ProblemKind;
+use crate::web::problem::ProblemKind;
 
 /// What is allocated for a document at first, in bytes: most users and sessions fit in it, and to grow it would copy it.
 const ROOM: usize = 1024;

@@ -10,7 +10,6 @@ use std::{
     convert::Infallible,
     panic::AssertUnwindSafe,
     pin::{Pin, pin},
-    sync::LazyLock,
     task::{Context, Poll},
     time::Instant,
 };
@@ -19,7 +18,7 @@ use admit::{admit, note_outcome};
 use axum::{
     body::{Body, Bytes},
     extract::{MatchedPath, Request},
-    http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header},
+    http::{HeaderValue, Method, Version, header},
     response::{IntoResponse, Response},
 };
 use futures_util::{FutureExt, future::BoxFuture};
@@ -28,20 +27,14 @@ use tokio::task::unconstrained;
 use tower::{Service, ServiceExt};
 use tracing::{Instrument, Span};
 
-use super::{
-    problem::{Problem, ProblemKind},
-    timers::SpareTimer,
-};
 use crate::{
     admission::Permit,
     app::App,
     balancer::{Lease, Outcome},
     log::repeats::Repeats,
     metrics::Observed,
+    web::{default_headers, problem::ProblemKind, request_id, timers::SpareTimer},
 };
-
-/// The header of request ids.
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// A route, and what happens to every request around it.
 #[derive(Clone)]
@@ -85,10 +78,10 @@ impl<S: Route> Service<Request> for RequestPipeline<S> {
 
 /// Names a request, measures it, admits it, bounds its time, and runs changes to their end.
 async fn process(app: App, request: Request, route: impl Route) -> Result<Response, Infallible> {
-    let request_id = request_id(request.headers());
+    let request_id = request_id::of_request(request.headers());
     let span = span(&request, &request_id);
     let response = answer(&app, request, route).instrument(span).await;
-    Ok(completed(response, request_id))
+    Ok(default_headers::add(response, request_id))
 }
 
 /// Measures a request from its arrival until the last frame of its response is made, on this instance's node. Its permit is
@@ -127,55 +120,11 @@ async fn answer(app: &App, mut request: Request, route: impl Route) -> Response 
     response.map(|body| Body::new(Measured { body, measured }))
 }
 
-/// The id of a request: its own, if it is fit to be repeated in logs and responses, or else a new one.
-fn request_id(headers: &HeaderMap) -> HeaderValue {
-    let given = headers.get(REQUEST_ID).filter(|value| is_fit_request_id(value.as_bytes()));
-    given.cloned().unwrap_or_else(new_request_id)
-}
-
-fn new_request_id() -> HeaderValue {
-    let mut text = uuid::Uuid::encode_buffer();
-    let id = uuid::Uuid::new_v4().hyphenated().encode_lower(&mut text);
-    HeaderValue::from_str(id).unwrap_or(HeaderValue::from_static("none"))
-}
-
-/// Whether a request id may be repeated in logs and responses.
-pub fn is_fit_request_id(value: &[u8]) -> bool {
-    (1..=128).contains(&value.len()) && value.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(byte))
-}
-
 /// The span of a request. Paths and queries may hold login names: it shows the route.
 fn span(request: &Request, request_id: &HeaderValue) -> Span {
     let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str);
     let request_id = request_id.to_str().unwrap_or_default();
     tracing::info_span!("request", method = %request.method(), route, request_id)
-}
-
-/// The headers of every response that has no others of these names.
-static DEFAULTS: LazyLock<HeaderMap> = LazyLock::new(|| {
-    let values = [
-        (header::CACHE_CONTROL, "no-store"),
-        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
-        (header::REFERRER_POLICY, "no-referrer"),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::X_FRAME_OPTIONS, "DENY"),
-    ];
-    HeaderMap::from_iter(values.map(|(name, value)| (name, HeaderValue::from_static(value))))
-});
-
-/// A response with the headers that every response has, unless it has its own.
-fn completed(mut response: Response, request_id: HeaderValue) -> Response {
-    // Cheaper than to add each: what is copied needs no place looked for.
-    let own = std::mem::replace(response.headers_mut(), DEFAULTS.clone());
-    let headers = response.headers_mut();
-    headers.insert(REQUEST_ID, request_id);
-    headers.extend(own);
-    response
-}
-
-/// A response with the headers that every response has, if it has not been through [`RequestPipeline`].
-pub fn complete(response: Response) -> Response {
-    if response.headers().contains_key(REQUEST_ID) { response } else { completed(response, new_request_id()) }
 }
 
 /// A body that holds its request's lease until its last frame is made or it is dropped.
@@ -271,20 +220,4 @@ fn panicked(panic: Box<dyn Any + Send>) -> Response {
     static PANICS: Repeats = Repeats::new(|count| tracing::error!(count, "more requests panicked"));
     PANICS.record(|| tracing::error!(panic = message.unwrap_or("unknown"), "a request panicked"));
     ProblemKind::Internal.into_response()
-}
-
-impl IntoResponse for ProblemKind {
-    fn into_response(self) -> Response {
-        Problem::from(self).into_response()
-    }
-}
-
-/// The answer for paths that nothing is at.
-pub async fn not_found() -> Response {
-    ProblemKind::NotFound.into_response()
-}
-
-/// The answer for paths that don't have the method.
-pub async fn method_not_allowed() -> Response {
-    ProblemKind::MethodNotAllowed.into_response()
 }

@@ -18,7 +18,7 @@ use utoipa::{
     },
 };
 
-use super::{
+use crate::web::{
     cookie,
     problem::{FieldError, Problem, ProblemBody, ProblemKind},
 };

@@ -7,8 +7,8 @@ use super::{
     auth::{Access, Caller, Origin},
     body::JsonBody,
     path::{Segment, UserOrMe},
-    problem::Problem,
 };
+use crate::web::problem::Problem;
 use crate::{
     app::App,
     audit::{self, Actor},

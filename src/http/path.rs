@@ -9,11 +9,9 @@ use utoipa::{
     openapi::path::{Parameter, ParameterIn},
 };
 
-use super::{
-    openapi::text_parameter,
-    problem::{Problem, ProblemKind},
-};
+use super::openapi::text_parameter;
 use crate::app::App;
+use crate::web::problem::{Problem, ProblemKind};
 
 /// The one segment of a path that varies, percent-decoded.
 #[derive(Debug)]

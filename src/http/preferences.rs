@@ -8,10 +8,10 @@ use super::{
     body::MergePatch,
     conditional::{IfMatch, IfNoneMatch, Versioned},
     path::{Segment, UserOrMe},
-    problem::Problem,
     views::PreferencesSchema,
 };
-use crate::{app::App, json::DocumentObject, users::Preferences};
+use crate::web::problem::Problem;
+use crate::{app::App, json::DocumentObject, model::Preferences};
 
 /// Shows the preferences: the bare document.
 #[utoipa::path(

@@ -1,6 +1,6 @@
 //! Query strings, read strictly: a parameter that is unknown or given twice is refused.
 
-use super::problem::{Problem, ProblemKind};
+use crate::web::problem::{Problem, ProblemKind};
 
 /// The values of the parameters `names`, in their order.
 ///

@@ -8,20 +8,23 @@ use axum::{
 use serde::Deserialize;
 
 use super::{
-    auth::{Operator, Origin, address_of, bearer, charge_guess},
+    auth::{Operator, Origin, address_of},
     body::JsonBody,
     conditional::Versioned,
-    problem::{Problem, ProblemKind},
     views::{PreferencesSchema, UserView},
+};
+use crate::web::{
+    auth::{bearer, charge_guess},
+    problem::{Problem, ProblemKind},
 };
 use crate::{
     app::App,
     audit::Actor,
     config,
     json::{DocumentObject, object},
+    model::{Profile, Token},
     passwords::Password,
-    sessions::Token,
-    users::{Profile, Registration},
+    users::Registration,
 };
 
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
@@ -86,7 +89,7 @@ pub(super) async fn register(
     let user = app.users().register(registration).await?;
     let location = HeaderValue::try_from(format!("/v1/users/{}", user.user_id))
         .map_err(|_| Problem::from(ProblemKind::Internal))?;
-    let versioned = Versioned { version: user.version, body: UserView::new(&app, user)? };
+    let versioned = Versioned { version: user.version, body: UserView::new(app.shards(), user)? };
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], versioned).into_response())
 }
 

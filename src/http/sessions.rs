@@ -10,13 +10,15 @@ use serde::{Deserialize, Serialize};
 use super::{
     auth::{Caller, Origin},
     body::JsonBody,
-    cookie,
     json::Json,
     path::Segment,
-    problem::{Problem, ProblemKind},
     views::{IssuedView, SessionListItem, SessionView},
 };
-use crate::{app::App, audit, passwords::Password, sessions::SessionId};
+use crate::web::{
+    cookie,
+    problem::{Problem, ProblemKind},
+};
+use crate::{app::App, audit, model::SessionId, passwords::Password};
 
 /// Name and password.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
@@ -63,7 +65,7 @@ pub(super) async fn login(
         cookie::check_origin(&headers, own)?;
     }
     let issued = app.users().login(&body.login_name, &body.password, origin.address, origin.client).await?;
-    let mut view = IssuedView::new(&app, issued)?;
+    let mut view = IssuedView::new(app.shards(), issued)?;
     let token = if body.cookie { view.token.take() } else { None };
     let cookie = token.and_then(|token| cookie::set(&token, app.settings().session_lifetime));
     Ok(with_cookie(cookie, Json(view)))
@@ -136,7 +138,7 @@ pub(super) async fn end(
     caller: Caller,
     Segment(session_id): Segment,
 ) -> Result<Response, Problem> {
-    let session_id: SessionId = session_id.parse().map_err(|error: crate::sessions::InvalidSessionId| {
+    let session_id: SessionId = session_id.parse().map_err(|error: crate::model::InvalidSessionId| {
         Problem::field(ProblemKind::Malformed, "session_id", error.to_string())
     })?;
     if app.sessions().end(caller.user_id(), session_id).await? {

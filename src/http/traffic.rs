@@ -2,14 +2,14 @@
 
 use axum::http::Method;
 
-use crate::load::Class;
+use crate::model::LoadClass;
 
 /// What begins with these is about the service itself: it is no load, and always gets in, for who watches or saves the service
 /// must get in when nobody else does.
 const ABOUT_ITSELF: [&str; 6] = ["/v1/health", "/v1/operator", "/metrics", "/console", "/docs", "/openapi.json"];
 
 /// The class of a request; none for what is about the service itself, and for what is not there.
-pub fn class(method: &Method, route: &str) -> Option<Class> {
+pub fn class(method: &Method, route: &str) -> Option<LoadClass> {
     if ABOUT_ITSELF.iter().any(|start| route.starts_with(start)) {
         return None;
     }
@@ -19,9 +19,9 @@ pub fn class(method: &Method, route: &str) -> Option<Class> {
         _ => false,
     };
     Some(match (hashes, method.is_safe()) {
-        (true, _) => Class::Login,
-        (false, true) => Class::Read,
-        (false, false) => Class::Change,
+        (true, _) => LoadClass::Login,
+        (false, true) => LoadClass::Read,
+        (false, false) => LoadClass::Change,
     })
 }
 
@@ -46,11 +46,11 @@ mod tests {
                 let expected = if ABOUT_ITSELF.iter().any(|start| path.starts_with(start)) {
                     None
                 } else if HASH.contains(&(method, path)) {
-                    Some(Class::Login)
+                    Some(LoadClass::Login)
                 } else if method == "get" {
-                    Some(Class::Read)
+                    Some(LoadClass::Read)
                 } else {
-                    Some(Class::Change)
+                    Some(LoadClass::Change)
                 };
                 assert_eq!(class, expected, "{method} {path}");
             }

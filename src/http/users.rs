@@ -9,10 +9,10 @@ use super::{
     conditional::{IfMatch, IfNoneMatch, Versioned},
     json::Json,
     path::{Segment, UserOrMe},
-    problem::{Problem, ProblemKind},
     sessions::ended,
     views::{SessionListItem, UserView},
 };
+use crate::web::problem::{Problem, ProblemKind};
 use crate::{app::App, audit, clock::Timestamp, json::nullable, users::UserChange};
 
 /// Shows a user: oneself, or for an admin anyone.
@@ -126,7 +126,7 @@ pub(super) async fn change(
     if renames {
         audit::record(audit::Kind::LoginNameChanged, Some(user_id), caller.actor(), origin.address);
     }
-    Ok(Versioned { version: user.version, body: UserView::new(&app, user)? })
+    Ok(Versioned { version: user.version, body: UserView::new(app.shards(), user)? })
 }
 
 /// Deletes an account and ends its sessions. The login name is free again.

@@ -9,13 +9,12 @@ use utoipa::{
 };
 
 use crate::{
-    app::App,
     clock::Timestamp,
+    model::{LoginName, Permission, Permissions, Preferences, Profile, SessionId, StoredSession, User, UserId},
     partitioner::Partition,
-    sessions::{LiveSession, SessionId},
-    shared_store::StoredSession,
+    sessions::LiveSession,
+    shards::Shards,
     store_error::StoreError,
-    users::{LoginName, Permission, Permissions, Preferences, Profile, User, UserId},
 };
 
 /// A user.
@@ -205,8 +204,8 @@ pub struct IssuedView {
 
 impl UserView {
     /// A user, and where it lives.
-    pub fn new(app: &App, user: User) -> Result<Self, StoreError> {
-        let placed = app.shards().place_user(user.user_id)?;
+    pub fn new(shards: &Shards, user: User) -> Result<Self, StoreError> {
+        let placed = shards.place_user(user.user_id)?;
         Ok(Self::placed(user, placed.partition()))
     }
 
@@ -273,11 +272,11 @@ impl SessionListItem {
 
 impl IssuedView {
     /// A session just made.
-    pub fn new(app: &App, issued: crate::users::Issued) -> Result<Self, StoreError> {
+    pub fn new(shards: &Shards, issued: crate::users::Issued) -> Result<Self, StoreError> {
         Ok(Self {
             token: Some(issued.token.reveal()),
             session: SessionView::new(issued.session),
-            user: UserView::new(app, issued.user)?,
+            user: UserView::new(shards, issued.user)?,
         })
     }
 }

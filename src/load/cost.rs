@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use super::ByClass;
+use crate::model::ByClass;
 
 /// After so long a measurement counts half.
 const HALF_LIFE: Duration = Duration::from_secs(300);

@@ -4,12 +4,13 @@
 
 use std::{
     sync::{
-        Mutex, PoisonError,
+        Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
+use crate::sync::MutexExt;
 use tokio_util::sync::CancellationToken;
 
 /// How long repetitions are counted before a line tells of them.
@@ -42,8 +43,7 @@ impl Repeats {
             return Some(self.counted.fetch_add(1, Ordering::AcqRel));
         }
         if !self.registered.swap(true, Ordering::AcqRel) {
-            // Nothing panics while it holds the lock.
-            OCCURRED.lock().unwrap_or_else(PoisonError::into_inner).push(self);
+            OCCURRED.locked().push(self);
         }
         log();
         None
@@ -67,7 +67,7 @@ pub async fn run(stop: CancellationToken) {
 }
 
 fn flush() {
-    let occurred = OCCURRED.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let occurred = OCCURRED.locked().clone();
     occurred.into_iter().for_each(Repeats::flush);
 }
 

@@ -5,7 +5,8 @@ use std::str::FromStr;
 
 use argon2::{Argon2, Params, PasswordVerifier, password_hash::phc};
 
-use super::{Password, PasswordHash};
+use super::Password;
+use crate::model::PasswordHash;
 
 /// The most memory that a stored hash may take to check, in KiB.
 const MAX_MEMORY_KIB: u64 = 256 * 1024;
@@ -46,18 +47,18 @@ impl PasswordHash {
         match Parsed::new(&text)? {
             Parsed::None => Err(InvalidHash::Format),
             parsed if parsed.is_too_costly() => Err(InvalidHash::TooCostly),
-            _ => Ok(Self(text)),
+            _ => Ok(Self::new(text)),
         }
     }
 
     /// The hash of a user without a password: none is the right one until it is reset.
     pub fn none() -> Self {
-        Self(String::new())
+        Self::new(String::new())
     }
 
     /// The hash as text, for export; `None` if there is no password.
     pub fn export(&self) -> Option<&str> {
-        Some(self.0.as_str()).filter(|text| !text.is_empty())
+        Some(self.as_str()).filter(|text| !text.is_empty())
     }
 }
 

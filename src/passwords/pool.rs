@@ -22,7 +22,7 @@ mod standing;
 
 use std::{
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
         mpsc,
     },
@@ -37,7 +37,7 @@ use queue::HashQueue;
 pub use queue::Place;
 use tokio::sync::oneshot;
 
-use crate::throttle::Network;
+use crate::{model::Network, sync::MutexExt};
 
 /// Added to the nice value of the hashing threads.
 const NICE: i32 = 5;
@@ -254,7 +254,7 @@ fn work(queue: &Mutex<mpsc::Receiver<Job>>) {
     }
     loop {
         // A poisoned lock only means that another thread died while it waited; the queue is intact.
-        let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let next = queue.locked().recv();
         let Ok(job) = next else { return };
         if std::panic::catch_unwind(std::panic::AssertUnwindSafe(job)).is_err() {
             tracing::error!("a password hash panicked");

@@ -1,18 +1,19 @@
 //! Ending a user's sessions because of a change on its shard: once before the change and once after it.
 //!
 //! In between the revocation is pending, and no login makes a session: whatever becomes of the instance, no session is left
-//! that the row as it was before has allowed. See ARCHITECTURE.md, "Sessions and passwords".
+//! that the row as it was before has allowed. See `docs/design/sessions-and-passwords.md`.
 
 use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
-use super::{LOGIN_TAKES_AT_MOST, SessionId, Sessions};
+use super::{LOGIN_TAKES_AT_MOST, Sessions};
+use crate::model::SessionId;
 use crate::{
     clock::Timestamp,
+    model::UserId,
     shared_store::{MAX_REVOCATION_LIFETIME, RevocationSelector, RevocationStep},
     store_error::StoreError,
-    users::UserId,
 };
 
 /// A revocation that has made its first step.

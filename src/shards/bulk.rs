@@ -4,8 +4,8 @@ use async_trait::async_trait;
 
 use super::store::{Claim, StoredClaim};
 use crate::{
+    model::{User, UserId},
     store_error::StoreError,
-    users::{User, UserId},
 };
 
 /// Many rows of a shard at a time. Each call that writes is one transaction behind the fence: all of its rows, or none.

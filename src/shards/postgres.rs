@@ -29,10 +29,9 @@ use crate::{
     batcher::BatchPolicy,
     breaker::Circuit,
     migrations::{Source, migrator},
-    passwords::PasswordHash,
+    model::{LoginName, PasswordHash, User, UserId},
     postgres::Dialer,
     store_error::StoreError,
-    users::{LoginName, User, UserId},
 };
 
 const MIGRATIONS: &[Source] = &[

@@ -13,10 +13,9 @@ use uuid::Uuid;
 use super::store::{Claim, ShardStore, StoredClaim};
 use crate::{
     migrations::Source,
-    passwords::PasswordHash,
+    model::{LoginName, PasswordHash, User, UserId},
     sqlite::{BUSY_TIMEOUT, Database, Durability, OpenError, Write},
     store_error::StoreError,
-    users::{LoginName, User, UserId},
 };
 
 const MIGRATIONS: &[Source] = &[("users", include_str!("../../migrations/sqlite/shard/0001_users.sql"))];

@@ -10,9 +10,8 @@ use crate::{
     batcher::BatchStats,
     breaker::Circuit,
     clock::Timestamp,
-    passwords::PasswordHash,
+    model::{LoginName, PasswordHash, User, UserId},
     store_error::StoreError,
-    users::{LoginName, User, UserId},
 };
 
 /// Someone's hold on a login name. It is valid if and only if the user's row names it back.

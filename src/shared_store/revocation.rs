@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::Generation;
 use crate::clock::Timestamp;
+use crate::model::Generation;
 
 /// Time for which an expired revocation is kept for the next login to find.
 pub(super) const EXPIRED_KEPT: Duration = Duration::from_secs(3600);

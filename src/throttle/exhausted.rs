@@ -2,11 +2,11 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard},
     time::{Duration, Instant},
 };
 
-use crate::shared_store::Bucket;
+use crate::{shared_store::Bucket, sync::MutexExt};
 
 /// How long a bucket is remembered. Refunds by other instances are not seen until then.
 const REMEMBERED: Duration = Duration::from_millis(250);
@@ -72,8 +72,7 @@ impl Exhausted {
     }
 
     fn lock(&self) -> MutexGuard<'_, Refusals> {
-        // Nothing panics while it holds the lock.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.locked()
     }
 }
 

@@ -14,7 +14,8 @@ use std::{
 
 use foldhash::quality::RandomState;
 
-use super::{Limit, Network};
+use super::Limit;
+use crate::model::Network;
 
 /// How many counters there are.
 const COUNTERS: usize = 4096;

@@ -2,14 +2,15 @@
 
 use std::net::IpAddr;
 
-use super::{LoginName, User, UserError, UserId, Users, names};
+use super::{UserError, Users, names};
+use crate::model::{LoginName, User, UserId};
 use crate::{
     audit::{self, Actor},
     log::repeats::Repeats,
-    passwords::{HashKind, Password, PasswordHash, Place, Verdict},
+    model::{Client, PasswordHash, Token},
+    passwords::{HashKind, Password, Place, Verdict},
     secret,
-    sessions::{LiveSession, Token},
-    shared_store::Client,
+    sessions::LiveSession,
     throttle::{Charged, ThrottleError},
 };
 

@@ -8,17 +8,18 @@ use std::{net::IpAddr, time::Duration};
 use serde_json::Value;
 
 use super::{
-    LoginName, Permissions, Profile, User, UserError, UserId, Users, Violation, names,
+    UserError, Users, names,
     names::Claimed,
     rules::{Rules, merge_preferences},
-    version,
 };
+use crate::model::Violation;
+use crate::model::{LoginName, Permissions, Profile, User, UserId, version};
 use crate::{
     audit::Actor,
     clock::Timestamp,
-    passwords::{HashKind, Password, PasswordHash, Place},
-    sessions::SessionId,
-    shards::{Claim, Placed},
+    model::{PasswordHash, SessionId},
+    passwords::{HashKind, Password, Place},
+    shards::Claim,
     store_error::StoreError,
 };
 
@@ -57,18 +58,6 @@ pub struct UserChange {
 }
 
 impl Users {
-    /// The live row of a user.
-    pub async fn find(&self, user_id: UserId) -> Result<User, UserError> {
-        Ok(self.find_placed(user_id).await?.0)
-    }
-
-    /// The live row of a user, and where it is.
-    pub async fn find_placed(&self, user_id: UserId) -> Result<(User, Placed), UserError> {
-        let placed = self.shards.place_user(user_id)?;
-        let user = placed.store().find_user(user_id).await?.ok_or(UserError::Unknown)?;
-        Ok((user, placed))
-    }
-
     /// Applies `edit` to the user as it is, until no one else's change comes in between. An edit that changes nothing
     /// leaves the version alone. All sessions of the user show the change when this returns.
     pub(super) async fn edit(

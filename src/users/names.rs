@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::{LoginName, User, UserError, UserId, version};
+use super::UserError;
+use crate::model::{LoginName, User, UserId, version};
 use crate::{
     clock::Timestamp,
     log::repeats::Repeats,

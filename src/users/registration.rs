@@ -4,10 +4,8 @@ use std::net::IpAddr;
 
 use serde_json::{Map, Value};
 
-use super::{
-    LoginName, Permissions, Profile, Rules, User, UserError, UserId, Users, authentication::noting_refusal, names,
-    names::Claimed, version,
-};
+use super::{Rules, UserError, Users, authentication::noting_refusal, names, names::Claimed};
+use crate::model::{LoginName, Permissions, Profile, User, UserId, version};
 use crate::{
     audit::{self, Actor},
     clock::Timestamp,

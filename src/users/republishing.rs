@@ -8,7 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{User, UserId, Users};
+use super::Users;
+use crate::model::{User, UserId};
 
 /// Pause after a failed repair before the next one of the same user.
 const BACKOFF: Duration = Duration::from_secs(10);

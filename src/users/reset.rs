@@ -4,13 +4,14 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use super::{PasswordReset, Precondition, User, UserError, UserId, Users, changes::check_new_password};
+use super::{Precondition, UserError, Users, changes::check_new_password};
+use crate::model::{PasswordReset, User, UserId};
 use crate::{
     audit::{self, Actor},
     clock::Timestamp,
+    model::Token,
     passwords::{HashKind, Password},
     secret,
-    sessions::Token,
 };
 
 /// How long a reset token works.

@@ -8,13 +8,14 @@
 use std::time::Duration;
 
 use super::{
-    Precondition, User, UserError, UserId, Users,
+    Precondition, UserError, Users,
     changes::{self, ATTEMPTS},
-    version,
 };
+use crate::model::{User, UserId, version};
 use crate::{
     clock::Timestamp,
-    sessions::{Revocation, SessionId},
+    model::SessionId,
+    sessions::Revocation,
     shared_store::{LoginStart, PendingRevocation},
     store_error::StoreError,
 };

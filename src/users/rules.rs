@@ -6,8 +6,9 @@ use document::DocumentCheck;
 pub use document::MAX_PREFERENCES_DEPTH;
 use serde_json::{Map, Value};
 
-use super::{
-    LoginName, Profile, Violation,
+use crate::model::Violation;
+use crate::model::{
+    LoginName, Profile,
     login_name::{LoginNameError, canonical},
 };
 use crate::passwords::Password;
@@ -139,7 +140,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::users::error::MAX_FIELD_CHARS;
+    use crate::model::MAX_FIELD_CHARS;
 
     fn preferences(value: Value) -> Vec<String> {
         let Value::Object(document) = value else { panic!("not an object") };

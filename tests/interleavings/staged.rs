@@ -14,15 +14,16 @@ use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 use symbolon::{
+    model::{Client, LoginName, PasswordHash, Profile, User, UserId},
     partitioner::{PartitionerSpec, Strategy},
-    passwords::{PasswordHash, PasswordPolicy, Passwords},
+    passwords::{PasswordPolicy, Passwords},
     sessions::{SessionPolicy, Sessions},
     shards::{BulkStore, Claim, ShardStore, Shards, StoredClaim, sqlite::SqliteShard},
-    shared_store::{Client, sqlite::SqliteSharedStore},
+    shared_store::sqlite::SqliteSharedStore,
     store_error::{Outcome, StoreError},
     throttle::Throttle,
     topology::{FIRST_EPOCH, Topology},
-    users::{Issued, LoginName, Profile, Registration, User, UserError, UserId, Users},
+    users::{Issued, Registration, UserError, Users},
 };
 use tempfile::TempDir;
 use uuid::Uuid;

@@ -1,3 +1,6 @@
+mod links;
+mod pages;
+
 use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -119,12 +122,4 @@ async fn documents_have_a_limit_of_their_own() {
     let count = |status: &str| answers.matches(&format!("HTTP/1.1 {status}")).count();
     assert!(count("200") >= 50 && count("503") >= 1, "{} and {}", count("200"), count("503"));
     assert_eq!((count("200") + count("503"), count("401")), (100, 1));
-}
-
-#[tokio::test]
-async fn the_readme_names_every_setting() {
-    let readme = include_str!("../../README.md");
-    for setting in symbolon::config::SETTINGS {
-        assert!(readme.contains(&format!("`{}`", setting.name)), "{} is missing in README.md", setting.name);
-    }
 }

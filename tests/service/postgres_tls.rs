@@ -1,4 +1,4 @@
-//! TLS to PostgreSQL, as the README has it.
+//! TLS to PostgreSQL, as `docs/postgres-redis.md` describes it.
 
 use reqwest::StatusCode;
 use serde_json::json;

@@ -5,10 +5,9 @@ use std::time::Duration;
 use symbolon::{
     batcher::BatchPolicy,
     clock::Timestamp,
-    sessions::Token,
-    shared_store::{Client, SessionStore, SharedStore, StoredSession, UserSnapshot, redis::RedisSharedStore},
+    model::{Client, Permissions, Preferences, StoredSession, Token, UserId, UserSnapshot},
+    shared_store::{SessionStore, SharedStore, redis::RedisSharedStore},
     store_error::StoreError,
-    users::{Permissions, Preferences, UserId},
 };
 
 use crate::servers::{

@@ -4,14 +4,14 @@ use serde_json::json;
 use symbolon::{
     batcher::BatchPolicy,
     clock::Timestamp,
-    passwords::{PasswordHash, PasswordPolicy, Passwords},
+    model::{LoginName, PasswordHash, PasswordReset, Permissions, Preferences, Profile, User, UserId},
+    passwords::{PasswordPolicy, Passwords},
     shards::{
         Claim, ShardStore,
         postgres::{PgShard, ShardLimits},
         sqlite::SqliteShard,
     },
     store_error::StoreError,
-    users::{LoginName, PasswordReset, Permissions, Preferences, Profile, User, UserId},
 };
 use uuid::Uuid;
 

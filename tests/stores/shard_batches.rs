@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use symbolon::{
     batcher::{BatchPolicy, BatchStats},
+    model::{LoginName, User, UserId},
     shards::{
         Claim, ShardStore,
         postgres::{PgShard, ShardLimits},
     },
     store_error::StoreError,
-    users::{LoginName, User, UserId},
 };
 use uuid::Uuid;
 

@@ -6,12 +6,12 @@ use sqlx::{Connection, PgConnection};
 use symbolon::{
     batcher::BatchPolicy,
     breaker::Circuit,
+    model::{LoginName, UserId},
     shards::{
         Claim, ShardStore,
         postgres::{PgShard, ShardLimits},
     },
     store_error::StoreError,
-    users::{LoginName, UserId},
 };
 use uuid::Uuid;
 

@@ -6,12 +6,8 @@ use std::time::Duration;
 use serde_json::json;
 use symbolon::{
     clock::Timestamp,
-    sessions::Token,
-    shared_store::{
-        Bucket, Charge, Client, Generation, RevocationStep, SharedStore, StoredSession, UserSnapshot,
-        redis::RedisSharedStore, sqlite::SqliteSharedStore,
-    },
-    users::{Permissions, UserId},
+    model::{Client, Generation, Permissions, StoredSession, Token, UserId, UserSnapshot},
+    shared_store::{Bucket, Charge, RevocationStep, SharedStore, redis::RedisSharedStore, sqlite::SqliteSharedStore},
 };
 
 use self::{fleet::*, revocation::*};

@@ -14,7 +14,7 @@ use fastrand::Rng;
 use super::{Bounds, Decision, Ending, Gate, Group};
 use crate::{
     admission::{QUEUE_DEADLINE, lanes::Kind},
-    throttle::Network,
+    model::Network,
 };
 
 /// How chance falls in each run.

@@ -14,12 +14,10 @@ use serde::Deserialize;
 
 use super::progress;
 use crate::{
-    app::CommandShards,
     cli::read_on,
-    users::{
-        UserId,
-        transfer::{Export, Record},
-    },
+    model::UserId,
+    server::CommandShards,
+    users::transfer::{Export, Record},
 };
 
 /// For its owner only: an export holds password hashes.

@@ -20,7 +20,7 @@ use tokio::sync::mpsc;
 
 use super::progress;
 use crate::{
-    app::CommandShards,
+    server::CommandShards,
     users::transfer::{Candidate, Import, Outcome, Rejection},
 };
 

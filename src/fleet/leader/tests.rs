@@ -1,12 +1,12 @@
 //! The leader in paused time, on a lock that answers late, or not at all.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use async_trait::async_trait;
 use tokio::time::sleep;
 
 use super::*;
-use crate::store_error::StoreError;
+use crate::{store_error::StoreError, sync::MutexExt};
 
 /// A lock whose clock is the paused one.
 #[derive(Debug, Default)]
@@ -24,7 +24,7 @@ struct Held {
 
 impl Lock {
     fn set(&self, set: impl FnOnce(&mut Held)) {
-        set(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        set(&mut self.0.locked());
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{
     future::poll_fn,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     task::{Context, Poll, Waker},
     time::{Duration, Instant},
 };
@@ -15,7 +15,7 @@ use tokio::time::Sleep;
 use tokio_util::bytes::BytesMut;
 
 use super::BoxError;
-use crate::http::ClientBody;
+use crate::{sync::MutexExt, web::ClientBody};
 
 /// So much of a body is read before a node is picked, and each further so much must come within `body_timeout`.
 const READ_AHEAD: usize = 16 * 1024;
@@ -158,8 +158,7 @@ impl Upload {
     }
 
     fn state(&self) -> MutexGuard<'_, UploadState> {
-        // Nothing panics while it holds the lock.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.locked()
     }
 }
 

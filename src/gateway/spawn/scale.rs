@@ -10,20 +10,16 @@ use crate::{
     clock::Timestamp,
     fleet::{Decided, STANDS, last_decision},
     shared_store::SharedStore,
+    ticks::Ticks,
 };
 
 const EVERY: Duration = Duration::from_secs(1);
 
 /// Follows decisions until stopped.
 pub(in crate::gateway) async fn follow(spawner: Spawner, store: Arc<dyn SharedStore>, stop: CancellationToken) {
-    let mut ticks = tokio::time::interval(EVERY);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut ticks = Ticks::every(EVERY);
     let mut failing = false;
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            _ = ticks.tick() => {}
-        }
+    while ticks.next_until(&stop).await {
         match last_decision(store.as_ref()).await {
             Ok(last) => {
                 failing = false;

@@ -14,8 +14,8 @@ use flate2::{Compression, read::GzDecoder, write::GzEncoder};
 use tokio::sync::OnceCell;
 
 use crate::{
-    http::{connections::SharedBody, problem::ProblemKind},
     secret,
+    web::{SharedBody, problem::ProblemKind},
 };
 
 /// Clients may keep a document, and ask each time whether it is still the same.

@@ -19,13 +19,12 @@ use http_body::{Frame, SizeHint};
 use crate::{
     admission::{Class, Kind, Permit},
     app::App,
-    http::{
-        auth::{address_of, claimed_user},
+    http::{auth::address_of, traffic},
+    model::{LoadClass, UserId},
+    web::{
+        auth::claimed_user,
         problem::{Problem, ProblemKind},
-        traffic,
     },
-    load,
-    users::UserId,
 };
 
 /// Takes a place for a request, where its route needs one. The permit is to be held until all work on the request has ended and
@@ -66,11 +65,11 @@ pub(super) fn note_outcome(permit: &Permit, response: &Response) {
 }
 
 /// The gate of a class, and what kind of request it is there.
-fn gate(class: load::Class) -> (Class, Kind) {
+fn gate(class: LoadClass) -> (Class, Kind) {
     match class {
-        load::Class::Login => (Class::Login, Kind::Change),
-        load::Class::Read => (Class::Request, Kind::Read),
-        load::Class::Change => (Class::Request, Kind::Change),
+        LoadClass::Login => (Class::Login, Kind::Change),
+        LoadClass::Read => (Class::Request, Kind::Read),
+        LoadClass::Change => (Class::Request, Kind::Change),
     }
 }
 

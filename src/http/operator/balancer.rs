@@ -12,7 +12,8 @@ use crate::{
     balancer::Algorithm,
     clock::Timestamp,
     fleet::{FleetNode, Sighting},
-    http::{auth::Operator, json::Json, problem::Problem},
+    http::{auth::Operator, json::Json},
+    web::problem::Problem,
 };
 
 /// The seed's balancer statistics, over the whole fleet.

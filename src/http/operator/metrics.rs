@@ -6,11 +6,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use crate::{
-    app::App,
-    http::{auth::Operator, problem::Problem},
-    metrics::OPENMETRICS,
-};
+use crate::{app::App, http::auth::Operator, metrics::OPENMETRICS, web::problem::Problem};
 
 /// Shows the metrics of the instance that answers, as OpenMetrics text. On a listener of the operators' own it is open.
 #[utoipa::path(

@@ -7,9 +7,10 @@ use serde::Serialize;
 
 use crate::{
     app::App,
-    http::{auth::Operator, json::Json, path::Segment, problem::Problem, views::PartitionView},
+    http::{auth::Operator, json::Json, path::Segment, views::PartitionView},
     partitioner::Strategy,
     shards::Placement,
+    web::problem::Problem,
 };
 
 /// The seed's partition statistics, and the epoch and shares.

@@ -11,13 +11,9 @@ use serde::Serialize;
 use crate::{
     app::App,
     clock::Timestamp,
-    http::{
-        auth::Operator,
-        json::Json,
-        problem::{Problem, ProblemKind},
-        query,
-    },
+    http::{auth::Operator, json::Json, query},
     monitor::{HISTORY, ResourceMetrics},
+    web::problem::{Problem, ProblemKind},
 };
 
 /// The newest measurement, and the mean over a window if one was asked for.

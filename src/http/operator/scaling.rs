@@ -11,8 +11,9 @@ use crate::{
     app::App,
     clock::Timestamp,
     fleet::{Decided, STANDS},
-    http::{auth::Operator, json::Json, problem::Problem},
+    http::{auth::Operator, json::Json},
     scaler::{Bounds, Policy, PolicyName},
+    web::problem::Problem,
 };
 
 /// How many instances there are and should be.

@@ -15,9 +15,10 @@ use crate::{
     app::App,
     breaker::Circuit,
     clock::Timestamp,
-    http::{auth::Operator, json::Json, problem::Problem},
+    http::{auth::Operator, json::Json},
     sessions::Sessions,
     shared_store::Accuracy,
+    web::problem::Problem,
 };
 
 /// How the service does.

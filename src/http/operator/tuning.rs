@@ -9,8 +9,9 @@ use serde::Serialize;
 use crate::{
     app::App,
     clock::Timestamp,
-    http::{auth::Operator, json::Json, problem::Problem, query},
+    http::{auth::Operator, json::Json, query},
     tuner::{KnobStatus, Metric, Record, RuleStatus},
+    web::problem::Problem,
 };
 
 const DEFAULT_CYCLES: u32 = 60;

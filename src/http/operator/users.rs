@@ -15,12 +15,11 @@ use crate::{
         body::JsonBody,
         json::Json,
         path::{AnyUser, Segment},
-        problem::{Problem, ProblemKind},
         query,
         views::{IssuedView, UserView},
     },
-    shared_store::Client,
-    users::{Permission, Permissions},
+    model::{Client, Permission, Permissions},
+    web::problem::{Problem, ProblemKind},
 };
 
 /// Finds a user by login name.
@@ -42,7 +41,7 @@ pub(in crate::http) async fn find(
     let login_name = login_name.ok_or_else(|| Problem::field(ProblemKind::Malformed, "login_name", "is missing"))?;
     let user = app.users().find_by_name(&login_name).await?;
     app.users().republish(&user).await;
-    Ok(Json(UserView::new(&app, user)?))
+    Ok(Json(UserView::new(app.shards(), user)?))
 }
 
 /// No members.
@@ -74,7 +73,7 @@ pub(in crate::http) async fn issue_session(
     let user_id = parse_user_id(&user_id)?;
     let issued = app.users().issue_session(user_id, Client::default()).await?;
     audit::record(audit::Kind::SessionIssued, Some(user_id), actor, origin.address);
-    Ok(Json(IssuedView::new(&app, issued)?))
+    Ok(Json(IssuedView::new(app.shards(), issued)?))
 }
 
 /// A token to set a password with.
@@ -143,7 +142,7 @@ pub(in crate::http) async fn set_permissions(
     let user_id = parse_user_id(&user_id)?;
     let user = app.users().set_permissions(user_id, permissions).await?;
     audit::record(audit::Kind::PermissionsChanged, Some(user_id), actor, origin.address);
-    Ok(Json(UserView::new(&app, user)?))
+    Ok(Json(UserView::new(app.shards(), user)?))
 }
 
 /// Whether to keep a user from logging in.

@@ -1,8 +1,9 @@
 //! The memory that hashes are computed in, kept from one hash to the next: the system takes long to hand it out anew. What
 //! was used last is used first, so that no more is touched than hashes are computed at a time.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
+use crate::sync::MutexExt;
 use argon2::Block;
 
 /// The memory of one hash.
@@ -62,8 +63,7 @@ impl Buffers {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing panics while it holds the lock.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.locked()
     }
 }
 

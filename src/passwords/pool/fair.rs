@@ -23,7 +23,7 @@ use std::{
 
 use lane::Lane;
 
-use crate::throttle::Network;
+use crate::model::Network;
 
 /// So many checks are begun for one new password while both wait.
 const CHECKS_PER_NEW: u32 = 3;

@@ -2,14 +2,14 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     time::Instant,
 };
 
 use tokio::sync::oneshot;
 
 use super::fair::{FairQueue, HashKind, QueueLimits};
-use crate::throttle::Network;
+use crate::{model::Network, sync::MutexExt};
 
 #[derive(Debug)]
 pub(super) struct HashQueue(Mutex<State>);
@@ -96,8 +96,7 @@ impl HashQueue {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing panics while it holds the lock.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.locked()
     }
 }
 

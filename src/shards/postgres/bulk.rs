@@ -9,12 +9,12 @@ use uuid::Uuid;
 
 use super::{PgShard, claims, copy::Rows, users};
 use crate::{
+    model::{User, UserId},
     shards::{
         BulkStore,
         store::{Claim, StoredClaim},
     },
     store_error::StoreError,
-    users::{User, UserId},
 };
 
 /// How often a transaction is made again when others insert the same rows.

@@ -7,9 +7,9 @@ use uuid::Uuid;
 use super::{Query, copy::Rows, lookups::Table};
 use crate::{
     clock::Timestamp,
+    model::{LoginName, UserId, version},
     partitioner::position,
     shards::store::{Claim, StoredClaim},
-    users::{LoginName, UserId, version},
 };
 
 /// Live rows for which a condition holds.

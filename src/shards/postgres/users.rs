@@ -7,9 +7,8 @@ use uuid::Uuid;
 use super::{Query, copy::Rows, lookups::Table};
 use crate::{
     clock::Timestamp,
+    model::{LoginName, PasswordHash, PasswordReset, Profile, User, UserId},
     partitioner::position,
-    passwords::PasswordHash,
-    users::{LoginName, PasswordReset, Profile, User, UserId},
 };
 
 /// Live rows, whole, for which a condition holds; their columns are read in this order.
@@ -127,7 +126,7 @@ pub(super) fn decode(row: &PgRow) -> Result<User, Box<dyn std::error::Error + Se
     let mut user = User {
         user_id: columns.user_id()?,
         login_name: LoginName::from_store(columns.read()?),
-        password_hash: PasswordHash::from_store(columns.read()?),
+        password_hash: PasswordHash::new(columns.read()?),
         profile: Profile { name: columns.read()?, email: columns.read()? },
         preferences: serde_json::from_str(columns.read()?)?,
         permissions: serde_json::from_str(columns.read()?)?,

@@ -4,12 +4,12 @@ use async_trait::async_trait;
 
 use super::{SqliteShard, claims, users};
 use crate::{
+    model::{User, UserId},
     shards::{
         BulkStore,
         store::{Claim, ShardStore, StoredClaim},
     },
     store_error::StoreError,
-    users::{User, UserId},
 };
 
 #[async_trait]

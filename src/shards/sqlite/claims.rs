@@ -6,11 +6,11 @@ use uuid::Uuid;
 use super::Query;
 use crate::{
     clock::Timestamp,
+    model::LoginName,
     partitioner::position,
     shards::store::{Claim, StoredClaim},
     sqlite::Database,
     store_error::StoreError,
-    users::LoginName,
 };
 
 pub(super) async fn find(database: &Database, login_name: &LoginName) -> Result<Option<StoredClaim>, StoreError> {

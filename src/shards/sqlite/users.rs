@@ -5,11 +5,10 @@ use sqlx::{FromRow, Row, sqlite::SqliteRow};
 use super::Query;
 use crate::{
     clock::Timestamp,
+    model::{InvalidUserId, LoginName, PasswordHash, PasswordReset, Profile, User, UserId},
     partitioner::position,
-    passwords::PasswordHash,
     sqlite::Database,
     store_error::StoreError,
-    users::{InvalidUserId, LoginName, PasswordReset, Profile, User, UserId},
 };
 
 pub(super) async fn find(database: &Database, user_id: UserId) -> Result<Option<User>, StoreError> {
@@ -57,7 +56,7 @@ impl FromRow<'_, SqliteRow> for Stored {
         Ok(Self(User {
             user_id: row.try_get::<&str, _>("user_id")?.parse().map_err(|error: InvalidUserId| decode(error.into()))?,
             login_name: LoginName::from_store(row.try_get("login_name")?),
-            password_hash: PasswordHash::from_store(row.try_get("password_hash")?),
+            password_hash: PasswordHash::new(row.try_get("password_hash")?),
             profile: Profile { name: row.try_get("name")?, email: row.try_get("email")? },
             preferences: serde_json::from_str(row.try_get("preferences")?).map_err(|error| decode(error.into()))?,
             permissions: serde_json::from_str(row.try_get("permissions")?).map_err(|error| decode(error.into()))?,

@@ -8,7 +8,7 @@ mod layout;
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, RwLock},
     time::Duration,
 };
 
@@ -23,6 +23,7 @@ use super::{
     connection::{Command, Connector},
     node::Node,
 };
+use crate::sync::RwLockExt;
 use layout::{Address, Layout};
 
 /// What a command fails of that no node is known to be for.
@@ -79,8 +80,7 @@ impl Cluster {
     }
 
     fn known(&self) -> Arc<Known> {
-        // Nothing panics while it holds the lock.
-        Arc::clone(&self.known.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.known.read_locked())
     }
 
     /// The node that has the slot of `key`.
@@ -98,7 +98,7 @@ impl Cluster {
 
     /// The node that another one referred to.
     pub(super) fn referred(&self, referral: &Referral) -> Arc<Node> {
-        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.write_locked();
         if let Some(node) = known.nodes.get(&referral.to) {
             return Arc::clone(node);
         }
@@ -147,7 +147,7 @@ impl Cluster {
 
     /// Opens connections with new nodes and drops those with former ones.
     fn adopt(&self, layout: Layout) {
-        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.write_locked();
         if known.layout == layout && known.nodes.len() == layout.primaries().count() {
             return;
         }

@@ -5,9 +5,7 @@
 
 use crate::{
     clock::Timestamp,
-    sessions::TokenDigest,
-    shared_store::{Client, StoredSession, UserSnapshot},
-    users::UserId,
+    model::{Client, StoredSession, TokenDigest, UserId, UserSnapshot},
 };
 
 /// Why a text can't be read.

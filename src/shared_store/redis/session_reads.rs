@@ -19,9 +19,7 @@ use super::{
 };
 use crate::{
     batcher::{BatchPolicy, BatchStats, Batcher, Failure, Terms},
-    sessions::SessionId,
-    shared_store::{StoredSession, UserSnapshot},
-    users::UserId,
+    model::{SessionId, StoredSession, UserId, UserSnapshot},
 };
 
 /// A second pass would cost more than it saves.

@@ -8,14 +8,13 @@ use uuid::Uuid;
 use super::{PREFIX, RedisSharedStore, codec, totals};
 use crate::{
     clock::Timestamp,
+    model::{Generation, SessionId, StoredSession, UserId, UserSnapshot},
     secret,
-    sessions::SessionId,
     shared_store::{
-        Generation, LoginStart, MAX_REVOCATION_LIFETIME, PendingRevocation, RevocationSelector, RevocationStep,
-        SessionStore, SessionTotals, StoredSession, UserSnapshot, not_prolonged, revocation::EXPIRED_KEPT,
+        LoginStart, MAX_REVOCATION_LIFETIME, PendingRevocation, RevocationSelector, RevocationStep, SessionStore,
+        SessionTotals, not_prolonged, revocation::EXPIRED_KEPT,
     },
     store_error::StoreError,
-    users::UserId,
 };
 
 fn key(user_id: UserId, of: &str) -> String {

@@ -13,14 +13,13 @@ use uuid::Uuid;
 use super::SqliteSharedStore;
 use crate::{
     clock::Timestamp,
-    sessions::{SessionId, TokenDigest},
+    model::{Client, Generation, SessionId, StoredSession, TokenDigest, UserId, UserSnapshot},
     shared_store::{
-        Accuracy, Client, Generation, LoginStart, MAX_REVOCATION_LIFETIME, PendingRevocation, RevocationSelector,
-        RevocationStep, SessionStore, SessionTotals, StoredSession, UserSnapshot, not_prolonged,
+        Accuracy, LoginStart, MAX_REVOCATION_LIFETIME, PendingRevocation, RevocationSelector, RevocationStep,
+        SessionStore, SessionTotals, not_prolonged,
     },
     sqlite::Durability,
     store_error::StoreError,
-    users::UserId,
 };
 
 pub(super) const REAP: &str = "DELETE FROM sessions WHERE (user_id, session_id) IN \

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use serde_json::{Map, Number, Value};
 
 use super::{NO_NUL, Rules};
-use crate::users::error::MAX_FIELD_CHARS;
+use crate::model::MAX_FIELD_CHARS;
 
 /// How deep a preferences document may nest.
 pub const MAX_PREFERENCES_DEPTH: usize = 32;

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use crate::{
+    model::{User, UserId},
     shards::{Placement, Shards},
     store_error::StoreError,
-    users::{User, UserId},
 };
 
 /// How many users are read at a time.

@@ -9,9 +9,10 @@ use futures_util::future::try_join_all;
 
 use super::{Candidate, Rejection};
 use crate::{
+    model::{LoginName, User, UserId},
     shards::{Claim, Placement, Shards, StoredClaim},
     store_error::StoreError,
-    users::{LoginName, User, UserError, UserId, names, names::Claimed},
+    users::{UserError, names, names::Claimed},
 };
 
 /// A batch that is not cut in two when a shard fails.

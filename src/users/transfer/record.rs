@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::{
     clock::Timestamp,
     json::{self, DocumentObject, object},
-    passwords::PasswordHash,
-    users::{Permission, Permissions, Preferences, Profile, Rules, User, UserId, Violation, version},
+    model::{PasswordHash, Permission, Permissions, Preferences, Profile, User, UserId, Violation, version},
+    users::Rules,
 };
 
 /// How far ahead the clock may be of a machine that exported users.

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use symbolon::{
+    model::UserId,
     shared_store::{PendingRevocation, RevocationSelector, RevocationStep, SharedStore},
-    users::UserId,
 };
 use uuid::Uuid;
 

@@ -10,8 +10,8 @@ use crate::{
     http::{
         auth::{Operator, Origin},
         body::JsonBody,
-        problem::{Problem, ProblemKind},
     },
+    web::problem::{Problem, ProblemKind},
 };
 
 /// The algorithm to balance by.

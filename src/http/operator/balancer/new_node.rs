@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use crate::{json::whole, partitioner::MAX_WEIGHT, shared_store::NodeRecord, users::Violation};
+use crate::{json::whole, model::Violation, partitioner::MAX_WEIGHT, shared_store::NodeRecord};
 
 /// The most characters of an id, region or zone.
 const MAX_NAME_CHARS: usize = 128;

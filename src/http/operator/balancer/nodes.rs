@@ -12,8 +12,8 @@ use crate::{
         body::JsonBody,
         json::Json,
         path::Segment,
-        problem::{Problem, ProblemKind},
     },
+    web::problem::{Problem, ProblemKind},
 };
 
 /// Adds a node for the fleet's gateways to balance over, in the place of one that was added with this id.

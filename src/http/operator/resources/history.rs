@@ -9,8 +9,9 @@ use super::parse_window;
 use crate::{
     app::App,
     clock::Timestamp,
-    http::{auth::Operator, json::Json, problem::Problem, query},
+    http::{auth::Operator, json::Json, query},
     monitor::ResourceMetrics,
+    web::problem::Problem,
 };
 
 const DEFAULT_WINDOW: Duration = Duration::from_secs(3600);

@@ -6,8 +6,9 @@ use serde::Serialize;
 use crate::{
     app::App,
     clock::Timestamp,
-    http::{auth::Operator, json::Json, problem::Problem},
+    http::{auth::Operator, json::Json},
     monitor::Violation,
+    web::problem::Problem,
 };
 
 /// How the newest measurement compares with the limits: 80 % of processor time, 85 % of memory, 90 % of the disk.

@@ -6,7 +6,8 @@ use serde::Serialize;
 use crate::{
     app::App,
     fleet::Decided,
-    http::{auth::Operator, json::Json, problem::Problem},
+    http::{auth::Operator, json::Json},
+    web::problem::Problem,
 };
 
 /// Decisions of late.

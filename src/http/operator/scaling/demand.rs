@@ -7,12 +7,9 @@ use crate::{
     app::App,
     clock::Timestamp,
     fleet::{Decided, STANDS},
-    http::{
-        auth::Operator,
-        json::Json,
-        problem::{Problem, ProblemKind},
-    },
+    http::{auth::Operator, json::Json},
     scaler::Outcome,
+    web::problem::{Problem, ProblemKind},
 };
 
 /// What the whole fleet needs, whichever instance answers.

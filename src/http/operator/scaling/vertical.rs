@@ -8,8 +8,9 @@ use serde::Serialize;
 use crate::{
     app::App,
     clock::Timestamp,
-    http::{auth::Operator, json::Json, problem::Problem},
+    http::{auth::Operator, json::Json},
     scaler::vertical::{Advice, Averages, Sizes, advise},
+    web::problem::Problem,
 };
 
 const WINDOW: Duration = Duration::from_secs(15 * 60);

@@ -6,8 +6,9 @@ use serde::Serialize;
 use crate::{
     app::App,
     clock::Timestamp,
-    http::{auth::Operator, json::Json, problem::Problem},
+    http::{auth::Operator, json::Json},
     tuner::{Action, Cycle},
+    web::problem::Problem,
 };
 
 /// What a cycle did.

@@ -11,8 +11,8 @@ use crate::{
     http::{
         auth::{Operator, Origin},
         body::JsonBody,
-        problem::Problem,
     },
+    web::problem::Problem,
 };
 
 /// Whether knobs are turned.

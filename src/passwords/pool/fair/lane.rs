@@ -7,8 +7,8 @@ use std::{
 
 use super::QueueLimits;
 use crate::{
+    model::Network,
     passwords::pool::standing::{Queue, Standing},
-    throttle::Network,
 };
 
 /// The places of one client.

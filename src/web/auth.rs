@@ -1,0 +1,43 @@
+//! How a request names who calls, and what a wrong operator token costs.
+
+use std::{net::IpAddr, time::Instant};
+
+use axum::http::{HeaderMap, header};
+
+use super::{
+    cookie,
+    problem::{Problem, ProblemKind},
+};
+use crate::{
+    audit::{self, Actor},
+    model::{Token, UserId},
+    throttle::Guesses,
+};
+
+/// The one bearer token of a request. Two `Authorization` headers are ambiguous, and none counts.
+pub fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let (Some(value), None) = (values.next(), values.next()) else { return None };
+    let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim_matches(' '))
+}
+
+/// Whose token a request shows, true or not: for whoever passes the request on.
+pub fn claimed_user(headers: &HeaderMap) -> Option<UserId> {
+    bearer(headers).or_else(|| cookie::token(headers)).and_then(Token::parse_session).map(|token| token.user_id())
+}
+
+/// Refuses a wrong token at an operator's endpoint, and charges it to its address.
+pub fn wrong_operator_token(guesses: &Guesses, address: Option<IpAddr>) -> Problem {
+    charge_guess(guesses, address).err().unwrap_or(ProblemKind::OperatorOnly.into())
+}
+
+/// Charges a wrong operator token to its address.
+///
+/// # Errors
+/// 429 if there were too many.
+pub fn charge_guess(guesses: &Guesses, address: Option<IpAddr>) -> Result<(), Problem> {
+    audit::record(audit::Kind::OperatorRefused, None, Actor::Nobody, address);
+    let charged = guesses.charge(address, Instant::now());
+    charged.map_err(|after| Problem::from(ProblemKind::TooManyAttempts).retry_after(after))
+}

@@ -1,0 +1,180 @@
+//! Bodies as connections see them: whether the process or the client is waited for, and what is unsent.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use axum::body::Bytes;
+use http::Response;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::{Buf, Incoming};
+
+use super::Exchange;
+
+/// A response goes out in pieces of at most so many bytes, each of which the client must take in time.
+const PIECE: usize = 64 * 1024;
+
+/// The body of a request. While the client owes it, its connection is idle. What was not read of it stays with its exchange.
+#[derive(Debug)]
+pub(crate) struct ClientBody {
+    /// None only while it is dropped.
+    body: Option<Incoming>,
+    exchange: Arc<Exchange>,
+}
+
+impl ClientBody {
+    pub(in crate::web) fn new(body: Incoming, exchange: Arc<Exchange>) -> Self {
+        Self { body: Some(body), exchange }
+    }
+}
+
+impl Drop for ClientBody {
+    fn drop(&mut self) {
+        if let Some(body) = self.body.take().filter(|body| !body.is_end_stream()) {
+            self.exchange.leave_unread(body);
+        }
+    }
+}
+
+impl Body for ClientBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let Some(body) = &mut self.body else { return Poll::Ready(None) };
+        let frame = Pin::new(body).poll_frame(cx);
+        self.exchange.set_owed(frame.is_pending());
+        if frame.is_ready() {
+            self.exchange.touch();
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.as_ref().is_none_or(Incoming::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.as_ref().map_or_else(SizeHint::default, Incoming::size_hint)
+    }
+}
+
+/// The body of a response on its way out, in pieces.
+#[derive(Debug)]
+pub(in crate::web) struct Outgoing<B> {
+    body: B,
+    /// What has not gone out of the body's last frame.
+    rest: Bytes,
+    exchange: Arc<Exchange>,
+    is_shared: bool,
+    /// Whether the rest counts for the process.
+    is_counted: bool,
+}
+
+/// Marks a response whose body takes no memory, as all responses share it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SharedBody;
+
+/// A piece of a response. It is dropped once it is sent, or never will be.
+pub(in crate::web) struct Piece {
+    data: Bytes,
+    length: u64,
+    is_counted: bool,
+    exchange: Arc<Exchange>,
+}
+
+impl<B> Outgoing<B> {
+    /// The response to an exchange that waits for nothing but its client now.
+    pub(in crate::web) fn response(response: Response<B>, exchange: Arc<Exchange>) -> Response<Self> {
+        exchange.answer();
+        let is_shared = response.extensions().get::<SharedBody>().is_some();
+        response.map(|body| Self { body, rest: Bytes::new(), exchange, is_shared, is_counted: false })
+    }
+
+    fn next_piece(&mut self) -> Piece {
+        let data = self.rest.split_to(self.rest.len().min(PIECE));
+        self.exchange.begin_piece();
+        Piece {
+            length: if self.is_shared { 0 } else { data.len() as u64 },
+            data,
+            is_counted: self.is_counted,
+            exchange: Arc::clone(&self.exchange),
+        }
+    }
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Body for Outgoing<B> {
+    type Data = Piece;
+    type Error = B::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Piece>, B::Error>>> {
+        if self.rest.is_empty() {
+            let polled = Pin::new(&mut self.body).poll_frame(cx);
+            // Until it makes the frame, the client waits for the process.
+            self.exchange.set_working(polled.is_pending());
+            let frame = match ready!(polled) {
+                Some(Ok(frame)) => frame,
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                None => return Poll::Ready(None),
+            };
+            match frame.into_data() {
+                Ok(data) => {
+                    if !self.is_shared {
+                        self.is_counted = self.exchange.hold(data.len() as u64);
+                    }
+                    self.rest = data;
+                }
+                // Trailers, which have no data.
+                Err(frame) => {
+                    return Poll::Ready(frame.into_trailers().ok().map(|trailers| Ok(Frame::trailers(trailers))));
+                }
+            }
+        }
+        Poll::Ready(Some(Ok(Frame::data(self.next_piece()))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.rest.is_empty() && self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let (mut hint, rest) = (self.body.size_hint(), self.rest.len() as u64);
+        if let Some(upper) = hint.upper() {
+            hint.set_upper(upper + rest);
+        }
+        hint.set_lower(hint.lower() + rest);
+        hint
+    }
+}
+
+impl<B> Drop for Outgoing<B> {
+    fn drop(&mut self) {
+        if !self.is_shared {
+            self.exchange.release(self.rest.len() as u64, self.is_counted);
+        }
+        self.exchange.touch();
+    }
+}
+
+impl Buf for Piece {
+    fn remaining(&self) -> usize {
+        self.data.remaining()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.data.chunk()
+    }
+
+    fn advance(&mut self, count: usize) {
+        self.data.advance(count);
+    }
+}
+
+impl Drop for Piece {
+    fn drop(&mut self) {
+        self.exchange.release(self.length, self.is_counted);
+        self.exchange.end_piece();
+    }
+}
