@@ -6,12 +6,19 @@ ARG RUNTIME_IMAGE=docker.io/library/debian:bookworm-slim
 FROM ${RUST_IMAGE} AS build
 WORKDIR /symbolon
 COPY Cargo.toml Cargo.lock ./
+COPY crates/admission/Cargo.toml crates/admission/
+COPY crates/balancer/Cargo.toml crates/balancer/
+COPY crates/batcher/Cargo.toml crates/batcher/
+COPY crates/partitioner/Cargo.toml crates/partitioner/
+COPY crates/scaler/Cargo.toml crates/scaler/
+COPY crates/simulator/Cargo.toml crates/simulator/
 # Dependencies change less often than the source: their build is a layer of its own.
-RUN mkdir src && echo '' > src/lib.rs && echo 'fn main() {}' > src/main.rs \
-    && cargo build --release --locked && rm -rf src
+RUN for package in . crates/*; do mkdir "$package/src" && echo '' > "$package/src/lib.rs"; done \
+    && echo 'fn main() {}' > src/main.rs && cargo build --release --locked && rm -rf src crates/*/src
 COPY migrations migrations
+COPY crates crates
 COPY src src
-RUN touch src/lib.rs src/main.rs && cargo build --release --locked
+RUN touch src/lib.rs src/main.rs crates/*/src/lib.rs && cargo build --release --locked
 
 FROM ${RUNTIME_IMAGE}
 RUN useradd --system --uid 10001 --no-create-home symbolon \

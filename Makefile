@@ -30,14 +30,15 @@ format:
 	$(CARGO) fmt --all --check
 
 lint:
-	$(CARGO) clippy --locked --all-targets -- --deny warnings
+	$(CARGO) clippy --locked --workspace --all-targets -- --deny warnings
+	$(CARGO) clippy --locked --package 'symbolon-*' --all-targets -- --deny warnings
 
 docs:
-	RUSTDOCFLAGS="--deny warnings" $(CARGO) doc --locked --no-deps --document-private-items
+	RUSTDOCFLAGS="--deny warnings" $(CARGO) doc --locked --workspace --no-deps --document-private-items
 
 deny: $(DENY)
 	$(CARGO) fetch --locked
-	$(DENY) --offline --all-features check bans licenses sources
+	$(DENY) --offline --workspace --all-features check bans licenses sources
 
 $(DENY):
 	$(CARGO) install --locked --root target/tools --version $(DENY_VERSION) cargo-deny

@@ -14,7 +14,7 @@ use std::{
 };
 
 use criterion::{BatchSize, BenchmarkId, Criterion, criterion_group, criterion_main};
-use symbolon::balancer::{Algorithm, Balancer, Caller, NodeSpec, Outcome, Policy};
+use symbolon_balancer::{Algorithm, Balancer, Caller, NodeSpec, Outcome, Policy};
 use tower::{
     Service,
     balance::p2c::Balance,
@@ -125,7 +125,7 @@ fn balancers(criterion: &mut Criterion) {
         for nodes in [4, 16, 100] {
             let mut group = criterion.benchmark_group(format!("balancer/{nodes} nodes, {threads} thread(s)"));
             let caller = Caller { key: "018f0000-0000-7000-8000-000000000000", ..Caller::default() };
-            for algorithm in Algorithm::ALL {
+            for &algorithm in Algorithm::ALL {
                 let balancer = balancer(algorithm, nodes);
                 group.bench_function(BenchmarkId::new("pick", algorithm), |bencher| {
                     let now = Instant::now();

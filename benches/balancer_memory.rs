@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use symbolon::balancer::{Algorithm, Balancer, NodeSpec, Policy};
+use symbolon_balancer::{Algorithm, Balancer, NodeSpec, Policy};
 
 #[global_allocator]
 static ALLOCATOR: dhat::Alloc = dhat::Alloc;
@@ -24,7 +24,7 @@ fn specs(count: usize) -> Vec<NodeSpec> {
 fn main() {
     let _profiler = dhat::Profiler::builder().testing().build();
     println!("{NODES} nodes, bytes a node{:>20}{:>24}", "at rest", "allocated by a change");
-    for algorithm in Algorithm::ALL {
+    for &algorithm in Algorithm::ALL {
         let (now, before) = (Instant::now(), dhat::HeapStats::get().curr_bytes);
         let balancer = Balancer::new(algorithm, Policy::default(), now);
         balancer.set_nodes(specs(NODES), now);

@@ -6,7 +6,7 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use hashring::HashRing;
 use md5::{Digest, Md5};
 use pingora_ketama::{Bucket, Continuum};
-use symbolon::partitioner::{Partitioner, PartitionerSpec, Strategy, plan};
+use symbolon_partitioner::{Partitioner, PartitionerSpec, Strategy, plan};
 
 /// User ids as the service places them: 36 characters.
 fn keys() -> Vec<String> {

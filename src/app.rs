@@ -5,6 +5,7 @@ mod readiness;
 
 use std::sync::Arc;
 
+use symbolon_batcher::BatchStats;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub(crate) use readiness::Dependencies;
@@ -12,7 +13,6 @@ pub use readiness::{Dependency, Readiness};
 
 use crate::{
     admission::Admission,
-    batcher::BatchStats,
     config::{OperatorTokens, Settings},
     fleet::{Fleet, Leader, Scaling},
     load::LoadMeter,

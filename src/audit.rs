@@ -54,6 +54,8 @@ pub enum Kind {
     UserDeleted,
     /// The algorithm that balances was chosen.
     AlgorithmChosen,
+    /// The number of instances that a gateway runs was chosen.
+    InstancesChosen,
     /// A node was added, or an instance let in again.
     NodeAdded,
     /// An added node was forgotten, or an instance taken out.
@@ -85,6 +87,7 @@ impl Kind {
             Self::SessionsEnded => "sessions_ended",
             Self::UserDeleted => "user_deleted",
             Self::AlgorithmChosen => "algorithm_chosen",
+            Self::InstancesChosen => "instances_chosen",
             Self::NodeAdded => "node_added",
             Self::NodeRemoved => "node_removed",
             Self::TuningSwitched => "tuning_switched",

@@ -57,6 +57,12 @@ impl From<Timestamp> for OffsetDateTime {
     }
 }
 
+impl From<Timestamp> for symbolon_scaler::Timestamp {
+    fn from(timestamp: Timestamp) -> Self {
+        Self::from_millis(timestamp.0)
+    }
+}
+
 impl std::ops::Add<Duration> for Timestamp {
     type Output = Self;
 

@@ -13,6 +13,9 @@ mod value;
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use http::HeaderName;
+use symbolon_balancer::Algorithm;
+use symbolon_partitioner::{Node, PartitionerSpec, Strategy};
+use symbolon_scaler::PolicyName;
 
 pub use hash_by::HashBy;
 pub use layers::{FILE, Layers, PREFIX};
@@ -24,13 +27,7 @@ pub use value::{
 
 pub use shards::{ShardUrl, ShardUrls};
 
-use crate::{
-    balancer::Algorithm,
-    log::LogFormat,
-    partitioner::{Node, PartitionerSpec, Strategy},
-    scaler::PolicyName,
-    throttle::Limit,
-};
+use crate::{log::LogFormat, throttle::Limit};
 
 /// A setting, as `--help` and `docs/configuration.md` show it.
 #[derive(Debug, Clone, Copy)]

@@ -11,6 +11,7 @@ mod watch;
 
 use std::{sync::Arc, time::Duration};
 
+use symbolon_balancer::Node;
 use tokio::sync::watch::Receiver;
 use tokio_util::sync::CancellationToken;
 
@@ -23,7 +24,6 @@ pub use self::{
     watch::{FleetWatch, TUNING},
 };
 use crate::{
-    balancer::Node,
     clock::Timestamp,
     model::Load,
     shared_store::{InstanceRecord, SharedStore},

@@ -31,6 +31,7 @@ use http::{HeaderName, Request, Response};
 use tokio_util::sync::CancellationToken;
 
 pub use body::ResponseBody;
+pub(crate) use endpoints::document;
 pub(crate) use nodes::authority;
 pub use run::{GatewayServer, NodeSource};
 pub use spawn::SpawnCount;

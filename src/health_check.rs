@@ -13,13 +13,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use symbolon_balancer::{Balancer, Node};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    balancer::{Balancer, Node},
-    ticks::Ticks,
-};
+use crate::ticks::Ticks;
 
 /// How nodes are asked, and how many answers in a row it takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -45,7 +45,7 @@ pub struct Routers {
 
 /// The routers of a running service, each with the document of its own endpoints.
 pub fn routers(app: &App) -> Routers {
-    let (public, operator) = (public_routes().merge(health_routes()), operator::router());
+    let (public, operator) = (public_routes().merge(health_routes()), operator::router(app));
     let finish = |routes| {
         let (router, document) = assemble(routes);
         with_pipeline(router.merge(docs::router(&document)), app)
@@ -57,9 +57,10 @@ pub fn routers(app: &App) -> Routers {
     }
 }
 
-/// The OpenAPI document of all endpoints.
-pub fn document() -> utoipa::openapi::OpenApi {
-    assemble(public_routes().merge(health_routes()).merge(operator::router())).1
+/// Returns the OpenAPI document of all endpoints of an instance, with the `gateway`'s own.
+pub fn document(gateway: utoipa::openapi::OpenApi) -> utoipa::openapi::OpenApi {
+    let instance = public_routes().merge(health_routes()).merge(operator::documented());
+    assemble(instance.merge(OpenApiRouter::with_openapi(gateway))).1
 }
 
 fn assemble(routes: OpenApiRouter<App>) -> (Router<App>, utoipa::openapi::OpenApi) {

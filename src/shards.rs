@@ -12,11 +12,11 @@ pub mod store;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use symbolon_partitioner::{Location, Partition, Partitioner, SpecError};
 use tokio::sync::{Notify, watch};
 
 use crate::{
     model::{LoginName, UserId},
-    partitioner::{Located, Partition, Partitioner, SpecError},
     store_error::{Outcome, StoreError},
     topology::Topology,
 };
@@ -68,7 +68,7 @@ impl std::ops::Deref for Home {
 #[derive(Debug, Clone)]
 pub struct Placed {
     placement: Arc<Placement>,
-    located: Located,
+    located: Location,
 }
 
 impl Placed {

@@ -16,6 +16,7 @@ use std::{collections::BTreeMap, fmt::Debug, time::Duration};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
+use symbolon_batcher::BatchStats;
 use uuid::Uuid;
 
 pub use self::{
@@ -24,7 +25,6 @@ pub use self::{
     revocation::{LoginStart, MAX_REVOCATION_LIFETIME, PendingRevocation, RevocationSelector, RevocationStep},
 };
 use crate::{
-    batcher::BatchStats,
     breaker::Circuit,
     clock::Timestamp,
     log::repeats::Repeats,

@@ -21,6 +21,7 @@ use std::{
 use exhausted::Exhausted;
 pub use guesses::Guesses;
 use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
 
 use crate::{
     clock::Timestamp,
@@ -98,6 +99,7 @@ const AT_A_TIME: usize = 8;
 pub struct Throttle {
     store: Arc<dyn ThrottleStore>,
     limits: Option<ThrottleLimits>,
+    tasks: TaskTracker,
     exhausted: Arc<Exhausted>,
     /// The turns of each group: a thousand charges of one address at once keep those of others waiting for a few.
     turns: Arc<[Semaphore]>,
@@ -134,10 +136,10 @@ pub enum ThrottleError {
 }
 
 impl Throttle {
-    /// Without limits nothing is ever refused.
-    pub fn new(store: Arc<dyn ThrottleStore>, limits: Option<ThrottleLimits>) -> Self {
+    /// Creates a throttle that keeps its buckets in `store`, and that without limits refuses nothing. Refunds are among `tasks`.
+    pub fn new(store: Arc<dyn ThrottleStore>, limits: Option<ThrottleLimits>, tasks: TaskTracker) -> Self {
         let turns = std::iter::repeat_with(|| Semaphore::new(AT_A_TIME)).take(GROUPS).collect();
-        Self { store, limits, exhausted: Arc::default(), turns }
+        Self { store, limits, exhausted: Arc::default(), turns, tasks }
     }
 
     /// Charges `checks` password checks of `name` from `address`.
@@ -195,18 +197,21 @@ impl Throttle {
         }
     }
 
-    /// Gives a charge back. What it was for has ended: a failure is only noted.
-    pub async fn refund(&self, Charged(buckets): Charged) {
-        if buckets.is_empty() {
-            return;
+    /// Refunds a charge in the background: nobody waits for it, and a failure is only logged.
+    pub fn refund(&self, Charged(buckets): Charged) {
+        if !buckets.is_empty() {
+            self.exhausted.forget(&buckets);
+            self.tasks.spawn(refund(Arc::clone(&self.store), buckets));
         }
-        self.exhausted.forget(&buckets);
-        if let Err(error) = self.store.refund(&buckets, Timestamp::now()).await {
-            static FAILURES: Repeats = Repeats::new(|count| tracing::warn!(count, "more charges were not refunded"));
-            FAILURES.record(|| {
-                tracing::warn!(error = &error as &dyn std::error::Error, "a throttle charge was not refunded");
-            });
-        }
+    }
+}
+
+async fn refund(store: Arc<dyn ThrottleStore>, buckets: Vec<Bucket>) {
+    if let Err(error) = store.refund(&buckets, Timestamp::now()).await {
+        static FAILURES: Repeats = Repeats::new(|count| tracing::warn!(count, "more charges were not refunded"));
+        FAILURES.record(|| {
+            tracing::warn!(error = &error as &dyn std::error::Error, "a throttle charge was not refunded");
+        });
     }
 }
 

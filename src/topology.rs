@@ -3,7 +3,7 @@
 pub mod postgres;
 pub mod sqlite;
 
-use crate::partitioner::PartitionerSpec;
+use symbolon_partitioner::PartitionerSpec;
 
 /// The epoch that a new installation starts at.
 pub const FIRST_EPOCH: i64 = 1;

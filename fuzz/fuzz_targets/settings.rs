@@ -9,9 +9,9 @@ use symbolon::{
         List, Networks, OperatorTokens, Pairs, PgUrl, PublicOrigin, RedisUrl, Registration, SettingValue, ShardUrls,
     },
     log::{self, LogFormat},
-    partitioner::Strategy,
     throttle::Limit,
 };
+use symbolon_partitioner::Strategy;
 
 /// Stands for a password; no id, host or name of a variable may have its colon.
 const SECRET: &str = "hunter2:hunter2";

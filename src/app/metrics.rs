@@ -3,11 +3,11 @@
 use std::{fmt, time::Duration};
 
 use prometheus_client::{collector::Collector, encoding::DescriptorEncoder, registry::Registry};
+use symbolon_admission::GateStats;
+use symbolon_batcher::BatchStats;
 
 use super::App;
 use crate::{
-    admission::Counts,
-    batcher::BatchStats,
     breaker::Circuit,
     clock::SHARED,
     metrics::{self, Sample},
@@ -101,7 +101,7 @@ fn demand(app: &App) -> Vec<Sample> {
 fn admission(app: &App) -> Vec<Sample> {
     let stats = app.admission().stats();
     let classes = [("login", stats.logins), ("request", stats.requests)];
-    let each = |sample: Sample, value: fn(&Counts) -> f64| {
+    let each = |sample: Sample, value: fn(&GateStats) -> f64| {
         classes.iter().fold(sample, |sample, (class, counts)| sample.labelled([("class", class)], value(counts)))
     };
     let limit = Sample::gauge("admission_limit", "How many requests may be under way at a time");
@@ -109,7 +109,7 @@ fn admission(app: &App) -> Vec<Sample> {
         each(Sample::counter("admission_offered", "Requests that came"), |counts| counts.offered as f64),
         each(Sample::counter("admission_admitted", "Requests that were let in"), |counts| counts.admitted as f64),
         each(Sample::counter("admission_queued", "Requests that had to wait"), |counts| counts.queued as f64),
-        each(Sample::counter("admission_shed", "Requests that were refused"), |counts| counts.shed as f64),
+        each(Sample::counter("admission_shed", "Requests that were refused"), |counts| counts.rejected as f64),
         each(Sample::gauge("admission_in_flight", "Requests that were let in and are under way"), |counts| {
             counts.in_flight as f64
         }),

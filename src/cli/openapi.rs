@@ -2,8 +2,10 @@
 
 use std::process::ExitCode;
 
+use crate::{gateway, http};
+
 /// Prints the OpenAPI document as `openapi/openapi.json` holds it.
 pub(super) fn run() -> anyhow::Result<ExitCode> {
-    super::print(&format!("{}\n", crate::http::document().to_pretty_json()?))?;
+    super::print(&format!("{}\n", http::document(gateway::document()).to_pretty_json()?))?;
     Ok(ExitCode::SUCCESS)
 }

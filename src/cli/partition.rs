@@ -9,9 +9,9 @@ use std::{
 use anyhow::{Context, bail};
 use clap::Args;
 use serde::Serialize;
+use symbolon_partitioner::{Node, Partition, PartitionId, Partitioner, PartitionerSpec, Strategy, plan};
 
 use super::read_on;
-use crate::partitioner::{Node, Partition, PartitionId, Partitioner, PartitionerSpec, Strategy, plan};
 
 /// What to place keys on.
 #[derive(Debug, Args)]

@@ -1,18 +1,16 @@
-//! `symbolon simulate`: what would happen, without servers.
+//! `symbolon simulate`: simulations without servers.
 
 mod scaling;
 
 use std::{process::ExitCode, time::Duration};
 
 use clap::{Args, Subcommand};
+use symbolon_balancer::Algorithm;
+use symbolon_simulator::balancing::{self, Report, Scenario, Settings};
 
 use super::print;
-use crate::balancer::{
-    Algorithm,
-    simulation::{self, Report, Scenario, Settings},
-};
 
-/// What to simulate.
+/// Arguments of `symbolon simulate`.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     #[command(subcommand)]
@@ -21,38 +19,38 @@ pub(super) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// Each algorithm of the balancer over nodes that fail in the ways nodes do
+    /// Load-balancing simulation: every algorithm over nodes that fail in typical ways
     Balancer(BalancerArguments),
-    /// The scaler's policies and others' autoscalers over a trace of requests: what they cost, and how often it is too little
+    /// Autoscaling simulation: policies and other autoscalers over a trace of requests, with their cost and violations
     Scaling(Box<scaling::Arguments>),
 }
 
 #[derive(Debug, Args)]
 struct BalancerArguments {
-    /// One algorithm only
+    /// Run only this algorithm
     #[arg(long)]
     algorithm: Option<Algorithm>,
-    /// One scenario only: healthy, failing, slow, flapping, new, half_a_zone
+    /// Run only this scenario: healthy, failing, slow, flapping, new, half_a_zone
     #[arg(long)]
     scenario: Option<Scenario>,
-    /// How chance falls
+    /// Seed of the random numbers
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// How many nodes there are
+    /// Number of nodes
     #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u16).range(2..=1000))]
     nodes: u16,
-    /// How many seconds of virtual time; faults begin with the tenth
+    /// Virtual duration in seconds; faults begin in the tenth
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u16).range(11..=3600))]
     seconds: u16,
-    /// Which percentage of what all nodes can do arrives
+    /// Arrival rate, in percent of the capacity of all nodes
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=200))]
     load: u16,
-    /// Print one JSON object a line
+    /// Print one JSON object per line
     #[arg(long)]
     json: bool,
 }
 
-/// Simulates, and prints a table.
+/// Runs the simulation and prints a table.
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     match &arguments.what {
         What::Balancer(arguments) => run_balancer(arguments),
@@ -73,9 +71,11 @@ fn run_balancer(arguments: &BalancerArguments) -> anyhow::Result<ExitCode> {
             "scenario", "algorithm", "requests", "share", "errors", "p50 ms", "p99 ms", "p99.9 ms"
         ))?;
     }
-    for scenario in Scenario::ALL.into_iter().filter(|one| arguments.scenario.is_none_or(|only| only == *one)) {
-        for algorithm in Algorithm::ALL.into_iter().filter(|one| arguments.algorithm.is_none_or(|only| only == *one)) {
-            let report = simulation::run(algorithm, scenario, settings);
+    for scenario in Scenario::ALL.iter().copied().filter(|one| arguments.scenario.is_none_or(|only| only == *one)) {
+        for algorithm in
+            Algorithm::ALL.iter().copied().filter(|one| arguments.algorithm.is_none_or(|only| only == *one))
+        {
+            let report = balancing::run(algorithm, scenario, settings);
             print(&if arguments.json { serde_json::to_string(&report)? + "\n" } else { row(&report) })?;
         }
     }

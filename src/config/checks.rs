@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use symbolon_partitioner::MAX_WEIGHT;
+
 use super::{ConfigError, RedisUrl, Settings};
-use crate::{partitioner::MAX_WEIGHT, tuner::EMBEDDED_KNOBS};
+use crate::tuner::EMBEDDED_KNOBS;
 
 /// More makes a query no cheaper, and the last of its lookups wait for the first.
 const MOST_BATCH_SIZE: u32 = 1000;
@@ -105,7 +107,7 @@ impl Settings {
                 errors.push(format!("tuner_rules: {knob} is a knob of embedded storage"));
             }
         }
-        if let Err(error) = self.placement_spec().check_servable() {
+        if let Err(error) = self.placement_spec().validate_for_text_keys() {
             errors.push(format!("strategy, split_points, pins: {error}"));
         }
         if let Err(error) = crate::passwords::check_parameters(self.hash_memory_kib, self.hash_passes, self.hash_lanes)

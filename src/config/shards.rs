@@ -1,13 +1,13 @@
 //! Which shards there are and where: as text, or in a file where there are many or they differ in weight.
 
 use serde::Deserialize;
+use symbolon_partitioner::MAX_WEIGHT;
 
 use super::{
     layers::line_of,
     store_url::{PgUrl, is_of_name},
     value::{SettingValue, items},
 };
-use crate::partitioner::MAX_WEIGHT;
 
 /// The shards' ids and endpoints.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -10,13 +10,13 @@ use std::{
 
 use http::HeaderName;
 use ipnet::IpNet;
+use symbolon_balancer::{Algorithm, UnknownAlgorithm};
+use symbolon_partitioner::Strategy;
+use symbolon_scaler::PolicyName;
 
 use crate::{
-    balancer::{Algorithm, UnknownAlgorithm},
     config::HashBy,
     log::LogFormat,
-    partitioner::Strategy,
-    scaler::{self, PolicyName},
     secret,
     throttle::Limit,
     tuner::{KNOBS, Rule},
@@ -90,7 +90,7 @@ impl SettingValue for bool {
 
 impl SettingValue for Strategy {
     fn from_text(text: &str) -> Result<Self, String> {
-        text.parse().map_err(|error: crate::partitioner::UnknownStrategy| error.to_string())
+        text.parse().map_err(|error: symbolon_partitioner::UnknownStrategy| error.to_string())
     }
 }
 
@@ -181,17 +181,18 @@ impl SettingValue for Cores {
 
 impl SettingValue for PolicyName {
     fn from_text(text: &str) -> Result<Self, String> {
-        text.parse().map_err(|error: crate::scaler::UnknownPolicy| error.to_string())
+        text.parse().map_err(|error: symbolon_scaler::UnknownPolicy| error.to_string())
     }
 }
 
 /// Rules that ask for an instance, separated by commas.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct ScalingRules(pub Vec<scaler::Rule>);
+pub struct ScalingRules(pub Vec<symbolon_scaler::Rule>);
 
 impl SettingValue for ScalingRules {
     fn from_text(text: &str) -> Result<Self, String> {
-        let rules = items(text).map(|item| item.parse().map_err(|error: scaler::InvalidRule| error.to_string()));
+        let rules =
+            items(text).map(|item| item.parse().map_err(|error: symbolon_scaler::InvalidRule| error.to_string()));
         rules.collect::<Result<_, _>>().map(Self)
     }
 }

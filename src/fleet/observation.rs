@@ -2,10 +2,11 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use symbolon_scaler::{Connections, Observation};
+
 use super::FleetView;
 use crate::{
     model::{ByClass, Load},
-    scaler::{Connections, Observation},
     shared_store::InstanceRecord,
 };
 

@@ -10,16 +10,11 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use symbolon_scaler::{Decision, Policy, State, vertical::Usage};
 use tokio_util::sync::CancellationToken;
 
 use super::{FleetView, FleetWatch, Leader};
-use crate::{
-    clock::Timestamp,
-    scaler::{Decision, Policy, State, vertical::Usage},
-    shared_store::SharedStore,
-    store_error::StoreError,
-    ticks::Ticks,
-};
+use crate::{clock::Timestamp, shared_store::SharedStore, store_error::StoreError, ticks::Ticks};
 
 /// How often is decided.
 pub const DECIDE_EVERY: Duration = Duration::from_secs(5);
@@ -155,11 +150,12 @@ impl Scaling {
     async fn decide(&self, fence: u64, counts: bool) -> Result<(), StoreError> {
         let mut ledger: Ledger = read(self.store.as_ref(), SCALING).await?;
         let (view, now) = (self.watch.look().await?, Timestamp::now());
+        let decided_at = symbolon_scaler::Timestamp::from(now);
         // What was asked for long ago and is not there is not about to come.
-        let is_new = |at: Timestamp| now.since(at) <= STARTING;
+        let is_new = |at: symbolon_scaler::Timestamp| decided_at.since(at) <= STARTING;
         let asked_for = ledger.last.as_ref().filter(|_| ledger.state.last_action_at.is_some_and(is_new));
         let asked_for = asked_for.map_or(0, |last| last.decision.to);
-        let decision = self.policy.decide(&mut ledger.state, &view.observation(asked_for), now);
+        let decision = self.policy.decide(&mut ledger.state, &view.observation(asked_for), decided_at);
         let is_news = ledger.last.as_ref().is_none_or(|last| {
             let last = &last.decision;
             (last.outcome, last.to, &last.rule) != (decision.outcome, decision.to, &decision.rule)
@@ -190,7 +186,7 @@ impl Scaling {
     async fn count(&self, view: &FleetView, fence: u64, now: Timestamp) -> Result<(), StoreError> {
         let mut usage = self.usage().await?;
         for load in view.instances.values().filter_map(|member| member.record.load.as_ref()) {
-            usage.add(Some(load.used_cores), load.memory_bytes.map(|bytes| bytes as f64), now);
+            usage.add(Some(load.used_cores), load.memory_bytes.map(|bytes| bytes as f64), now.into());
         }
         self.write(USAGE, &usage, fence).await.map(drop)
     }

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use symbolon_balancer::NodeSpec;
+use symbolon_partitioner::MAX_WEIGHT;
+
 use crate::{
-    balancer::NodeSpec,
     clock::Timestamp,
-    partitioner::MAX_WEIGHT,
     shared_store::{Balancing, InstanceRecord},
 };
 

@@ -1,24 +1,25 @@
 //! What the gateway answers itself: its health, its metrics, and what it knows of its nodes.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use axum::{
-    Json, Router,
+    Extension, Json, Router,
     body::Body,
     extract::{ConnectInfo, Request as OwnRequest, State},
     http::{StatusCode, header},
     middleware::{Next, from_fn_with_state},
     response::{IntoResponse, Response as OwnResponse},
-    routing::{get, put},
+    routing::get,
 };
 use http::{Request, Response};
 use serde::{Deserialize, Serialize};
+use symbolon_balancer::{Algorithm, Node};
 use tower::ServiceExt;
+use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{Gateway, body::ResponseBody, spawn::InstanceView};
 use crate::{
     audit::{self, Actor},
-    balancer::{Algorithm, Node},
     metrics::OPENMETRICS,
     web::{ClientBody, Problem, ProblemKind, address, auth, problem},
 };
@@ -37,57 +38,93 @@ fn is_at(path: &str, prefix: &str) -> bool {
     path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// What the gateway knows.
-#[derive(Debug, Serialize)]
+/// A gateway and its nodes.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = Gateway)]
 struct GatewayView {
+    /// The load-balancing algorithm in force.
+    #[schema(value_type = String, example = "peak_ewma")]
     algorithm: Algorithm,
+    /// Whether it can pass requests on.
     ready: bool,
+    /// Whether it is about to stop.
     draining: bool,
     /// Requests passed on so far.
+    #[schema(example = 48211)]
     requests: u64,
-    /// Requests made again on another node.
+    /// Requests repeated on another node.
+    #[schema(example = 3)]
     retries: u64,
-    /// Requests not made again for want of budget.
+    /// Requests not repeated because the retry budget was used up.
+    #[schema(example = 0)]
     retries_refused: u64,
+    /// The nodes that it balances over.
     nodes: Vec<NodeView>,
-    /// The instances that this gateway runs itself.
+    /// The instances that it runs itself.
     spawned: Vec<InstanceView>,
 }
 
 /// A node as the gateway sees it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = GatewayNode)]
 struct NodeView {
+    /// The node's id.
+    #[schema(example = "instance-1")]
     id: String,
+    /// Its address.
+    #[schema(example = "http://10.0.0.7:8080")]
     url: String,
+    /// Whether its health checks pass.
     is_healthy: bool,
+    /// Whether it is about to leave.
     draining: bool,
-    /// Whether it gets nothing for a while, as it failed several requests in a row.
+    /// Whether it gets no requests for a while, because several failed in a row.
     ejected: bool,
+    /// Requests of this gateway in flight.
+    #[schema(example = 4)]
     current_connections: u64,
+    /// The most requests in flight.
+    #[schema(example = 1000)]
     max_connections: u32,
     /// Requests that have ended.
+    #[schema(example = 16070)]
     requests: u64,
-    /// Of these, those that failed.
+    /// Requests that failed.
+    #[schema(example = 0)]
     errors: u64,
-    /// Mean of the last ten, in seconds.
+    /// Mean response time of the last ten requests, in seconds.
+    #[schema(example = 0.0021)]
     average_response_time: f64,
+    /// Its share of the traffic, relative to other nodes.
+    #[schema(example = 1)]
     weight: u32,
+    /// Its region.
+    #[schema(example = "default")]
     region: String,
+    /// Its zone.
+    #[schema(example = "default")]
     zone: String,
-    /// Connections that are kept for further requests.
+    /// Connections kept for further requests.
+    #[schema(example = 8)]
     idle_connections: usize,
 }
 
-#[derive(Debug, Deserialize)]
+/// A load-balancing algorithm.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[schema(as = GatewayAlgorithm, example = json!({"algorithm": "least_connections"}))]
 #[serde(deny_unknown_fields)]
 struct Choice {
+    /// Its name.
+    #[schema(value_type = String)]
     algorithm: Algorithm,
 }
 
-/// How many instances this gateway is to run.
-#[derive(Debug, Deserialize, Serialize)]
+/// A number of instances.
+#[derive(Debug, Deserialize, Serialize, utoipa::ToSchema)]
+#[schema(as = InstanceCount, example = json!({"count": 3}))]
 #[serde(deny_unknown_fields)]
 struct Count {
+    /// How many instances the gateway runs.
     count: u32,
 }
 
@@ -96,14 +133,24 @@ struct Health {
     status: &'static str,
 }
 
+/// The client address of an operator's request, for the audit log.
+#[derive(Debug, Clone, Copy)]
+struct OperatorAddress(Option<IpAddr>);
+
+/// Returns the OpenAPI document of the endpoints that only gateways have.
+pub(crate) fn document() -> utoipa::openapi::OpenApi {
+    operator_routes().split_for_parts().1
+}
+
+fn operator_routes() -> OpenApiRouter<Gateway> {
+    OpenApiRouter::new().routes(routes!(show)).routes(routes!(set_algorithm)).routes(routes!(set_count))
+}
+
 impl Gateway {
     /// The gateway's own endpoints.
     pub(super) fn own_router(&self) -> Router {
-        let operators = Router::new()
+        let operators = Router::from(operator_routes())
             .route("/metrics", get(metrics))
-            .route("/v1/operator/gateway", get(show))
-            .route("/v1/operator/gateway/algorithm", put(set_algorithm))
-            .route("/v1/operator/gateway/instances", put(set_count))
             .layer(from_fn_with_state(self.clone(), authorise));
         Router::new()
             .route("/v1/health/live", get(async || Json(Health { status: "ok" })))
@@ -133,15 +180,19 @@ impl Gateway {
     }
 }
 
-async fn authorise(State(gateway): State<Gateway>, request: OwnRequest, next: Next) -> OwnResponse {
-    let is_open = gateway.0.operators_apart && request.uri().path() == "/metrics";
-    let token = auth::bearer(request.headers());
-    if is_open || token.is_some_and(|token| gateway.0.operator_tokens.accept(token)) {
+async fn authorise(State(gateway): State<Gateway>, mut request: OwnRequest, next: Next) -> OwnResponse {
+    if gateway.0.operators_apart && request.uri().path() == "/metrics" {
         return next.run(request).await;
     }
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
     let trusted = &gateway.0.policy.trusted_proxies;
     let address = peer.map(|ConnectInfo(peer)| address::of_client(peer.ip(), request.headers(), trusted)).transpose();
+    let token = auth::bearer(request.headers());
+    if token.is_some_and(|token| gateway.0.operator_tokens.accept(token)) {
+        // The right token is accepted whatever a proxy wrote.
+        request.extensions_mut().insert(OperatorAddress(address.unwrap_or_default()));
+        return next.run(request).await;
+    }
     let address = match address {
         Ok(address) => address,
         Err(error) => return Problem::from(error).into_response(),
@@ -166,6 +217,12 @@ async fn metrics(State(gateway): State<Gateway>) -> OwnResponse {
     ([(header::CONTENT_TYPE, OPENMETRICS)], gateway.0.metrics.text()).into_response()
 }
 
+/// Shows the gateway that answers and its nodes.
+#[utoipa::path(
+    get, path = "/v1/operator/gateway", tag = "gateway", operation_id = "gateway",
+    security(("operator_token" = [])),
+    responses((status = 200, description = "The gateway.", body = GatewayView))
+)]
 async fn show(State(gateway): State<Gateway>) -> Json<GatewayView> {
     let (requests, retries, retries_refused) = gateway.0.metrics.totals();
     let nodes = gateway.0.nodes.balancer.nodes();
@@ -201,25 +258,49 @@ fn view(gateway: &Gateway, node: &Node) -> NodeView {
     }
 }
 
-/// Until the gateway ends, or the fleet's operators choose another for all gateways.
-async fn set_algorithm(State(gateway): State<Gateway>, choice: Sent<Choice>) -> OwnResponse {
+/// Chooses this gateway's load-balancing algorithm, until it stops or an algorithm is chosen for the whole fleet.
+#[utoipa::path(
+    put, path = "/v1/operator/gateway/algorithm", tag = "gateway", operation_id = "choose_gateway_algorithm",
+    security(("operator_token" = [])),
+    request_body = Choice,
+    responses((status = 204, description = "Chosen."), (status = 422, description = "invalid-value"))
+)]
+async fn set_algorithm(
+    State(gateway): State<Gateway>,
+    Extension(OperatorAddress(address)): Extension<OperatorAddress>,
+    choice: Sent<Choice>,
+) -> OwnResponse {
     let Ok(Json(Choice { algorithm })) = choice else {
-        let names = Algorithm::ALL.map(Algorithm::name).join(", ");
+        let names = Algorithm::NAMES.join(", ");
         return wrong("algorithm", &format!("must be one of {names}"));
     };
-    tracing::info!(target: crate::log::AUDIT_TARGET, event = "algorithm_changed", %algorithm, "an operator chose an algorithm");
     gateway.0.nodes.balancer.set_algorithm(algorithm, std::time::Instant::now());
+    audit::record_of_fleet(audit::Kind::AlgorithmChosen, algorithm.name(), Actor::Operator, address);
     StatusCode::NO_CONTENT.into_response()
 }
 
-/// As far as the bounds that it was started with allow; answers with how many there will be.
-async fn set_count(State(gateway): State<Gateway>, count: Sent<Count>) -> OwnResponse {
+/// Chooses how many instances this gateway runs, within the bounds that it was started with.
+#[utoipa::path(
+    put, path = "/v1/operator/gateway/instances", tag = "gateway", operation_id = "choose_gateway_instances",
+    security(("operator_token" = [])),
+    request_body = Count,
+    responses(
+        (status = 200, description = "The number of instances that will run.", body = Count),
+        (status = 404, description = "not-found"),
+        (status = 422, description = "invalid-value"),
+    )
+)]
+async fn set_count(
+    State(gateway): State<Gateway>,
+    Extension(OperatorAddress(address)): Extension<OperatorAddress>,
+    count: Sent<Count>,
+) -> OwnResponse {
     let Ok(Json(Count { count })) = count else { return wrong("count", "must be a number") };
     let Some(spawner) = &gateway.0.spawner else {
         return Problem::from(ProblemKind::NotFound).with_detail("This gateway runs no instances.").into_response();
     };
     let count = spawner.choose(count);
-    tracing::info!(target: crate::log::AUDIT_TARGET, event = "instances_changed", count, "an operator chose how many instances run");
+    audit::record_of_fleet(audit::Kind::InstancesChosen, &count.to_string(), Actor::Operator, address);
     Json(Count { count }).into_response()
 }
 

@@ -9,11 +9,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use symbolon_balancer::{Algorithm, Node, NodeSpec};
 use tokio_util::sync::CancellationToken;
 
 use super::Gateway;
 use crate::{
-    balancer::{Algorithm, Node, NodeSpec},
     fleet::{FleetView, FleetWatch},
     ticks::Ticks,
 };
@@ -101,8 +101,9 @@ fn specs(known: &[Arc<Node>], view: &FleetView, added_before: &BTreeSet<String>)
 
 #[cfg(test)]
 mod tests {
+    use symbolon_balancer::{Balancer, Policy};
+
     use super::*;
-    use crate::balancer::{Balancer, Policy};
 
     fn spec(id: &str) -> NodeSpec {
         NodeSpec {

@@ -10,6 +10,7 @@ use std::{
 use axum::response::IntoResponse;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
+use symbolon_balancer::{Algorithm, Caller, Lease, Node, Outcome, PickError};
 
 use super::{
     Gateway,
@@ -21,7 +22,6 @@ use super::{
 };
 use crate::config::HashBy;
 use crate::{
-    balancer::{Algorithm, Caller, Lease, Node, Outcome, PickError},
     log::repeats::Repeats,
     web::{ClientBody, Problem, ProblemKind, address, auth},
 };
@@ -94,7 +94,7 @@ impl Gateway {
                 key: &place.key,
                 region: &place.region,
                 zone: &place.zone,
-                not: failed.as_ref().map(|failed| failed.node.spec().id.as_str()),
+                failed: failed.as_ref().map(|failed| failed.node.spec().id.as_str()),
             };
             let lease = match inner.nodes.balancer.pick(&caller, Instant::now()) {
                 Ok(lease) => lease,
@@ -220,7 +220,7 @@ impl Gateway {
 
     fn key(&self, headers: &HeaderMap, client: IpAddr) -> String {
         let key = match &self.0.policy.hash_by {
-            HashBy::User => auth::claimed_user(headers).map(|user_id| user_id.to_string()),
+            HashBy::User => auth::claimed_token(headers).map(|token| token.user_id().to_string()),
             HashBy::Header(name) => said(headers, Some(name)),
         };
         key.unwrap_or_else(|| client.to_string())

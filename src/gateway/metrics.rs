@@ -9,9 +9,9 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family, histogram::Histogram},
     registry::Registry,
 };
+use symbolon_balancer::{Balancer, NodeStats};
 
 use crate::{
-    balancer::{Balancer, NodeStats},
     metrics::{self, SECONDS, Sample},
     web::Connections,
 };

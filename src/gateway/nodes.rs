@@ -8,12 +8,10 @@ use std::{
 
 use arc_swap::ArcSwap;
 use http::{Uri, uri::Authority};
+use symbolon_balancer::{Balancer, NodeSpec};
 
 use super::upstream::{Upstream, UpstreamPolicy};
-use crate::{
-    balancer::{Balancer, NodeSpec},
-    ticks::Ticks,
-};
+use crate::ticks::Ticks;
 
 /// How often idle connections are looked through.
 const REAP_EVERY: Duration = Duration::from_secs(1);

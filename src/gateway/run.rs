@@ -9,6 +9,7 @@ use std::{
 };
 
 use http::{Request, Response};
+use symbolon_balancer::{Balancer, NodeSpec, Policy};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -21,7 +22,6 @@ use super::{
     upstream::UpstreamPolicy,
 };
 use crate::{
-    balancer::{Balancer, NodeSpec, Policy},
     config::Settings,
     descriptors::Needs,
     fleet::{self, FleetWatch},
@@ -200,7 +200,7 @@ fn start_background(
     let (checked, path) = (gateway.clone(), settings.check_path.0.clone());
     background.supervise("health checks", move |stop| {
         let (check, path) = (HttpCheck::new(), path.clone());
-        let probe = move |node: Arc<crate::balancer::Node>| {
+        let probe = move |node: Arc<symbolon_balancer::Node>| {
             let (check, url) = (check.clone(), format!("{}{path}", node.spec().url.trim_end_matches('/')));
             async move { check.ready(&url).await }
         };

@@ -56,13 +56,17 @@ impl FromStr for SpawnCount {
 }
 
 /// An instance that the gateway runs.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
+#[schema(as = SpawnedInstance)]
 pub(super) struct InstanceView {
     /// Its id in the fleet.
+    #[schema(example = "gateway-1f2e3d4c-1")]
     id: String,
-    /// Its process.
+    /// Its process id.
+    #[schema(example = 4711)]
     pid: u32,
-    /// How often its slot has started an instance before.
+    /// How often it was started again after it had died or was replaced.
+    #[schema(example = 0)]
     restarts: u32,
 }
 

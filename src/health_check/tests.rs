@@ -3,8 +3,9 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
+use symbolon_balancer::{Algorithm, Caller, NodeSpec, Policy};
+
 use super::*;
-use crate::balancer::{Algorithm, Caller, NodeSpec, Policy};
 
 fn balancer(ids: &[&str]) -> Arc<Balancer> {
     let balancer = Balancer::new(Algorithm::RoundRobin, Policy::default(), Instant::now());

@@ -3,8 +3,10 @@
 use std::net::{IpAddr, SocketAddr};
 
 use axum::{
-    extract::{ConnectInfo, FromRequestParts},
+    extract::{ConnectInfo, FromRequestParts, Request, State},
     http::{Extensions, HeaderMap, header, request::Parts},
+    middleware::Next,
+    response::Response,
 };
 
 use crate::{
@@ -12,6 +14,7 @@ use crate::{
     audit::{self, Actor},
     model::{Client, InvalidUserId, SessionId, Token, User, UserId},
     sessions::LiveSession,
+    shards::Placed,
     web::{
         address::{self, Unreadable},
         auth::{bearer, wrong_operator_token},
@@ -29,9 +32,20 @@ pub struct Caller {
     pub by_cookie: bool,
 }
 
-/// A request by an operator: with an operator token, or a session that has the permission `admin`.
-#[derive(Debug)]
+/// An operator who makes a request: by an operator token, or by a session that has the permission `admin`.
+#[derive(Debug, Clone, Copy)]
 pub struct Operator(pub Actor);
+
+/// What admission has found of the user in a request's path, for its handler to use again.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// The user, whether or not there is such a one.
+    pub user_id: UserId,
+    /// The session token, where the path says `me`.
+    pub token: Option<Token>,
+    /// Where the user lives.
+    pub placed: Placed,
+}
 
 /// What is to be done with an account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,10 +74,20 @@ impl FromRequestParts<App> for Caller {
     }
 }
 
-impl FromRequestParts<App> for Operator {
-    type Rejection = Problem;
+/// Passes on requests of operators only, with an [`Operator`] extension.
+pub async fn require_operator(State(app): State<App>, request: Request, next: Next) -> Result<Response, Problem> {
+    let (mut parts, body) = request.into_parts();
+    let operator = Operator::authenticate(&parts, &app).await?;
+    parts.extensions.insert(operator);
+    Ok(next.run(Request::from_parts(parts, body)).await)
+}
 
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+impl Operator {
+    /// Returns the operator who makes a request.
+    ///
+    /// # Errors
+    /// 401 or 403 if it is none, 429 if its address has sent too many wrong tokens.
+    pub async fn authenticate(parts: &Parts, app: &App) -> Result<Self, Problem> {
         if bearer(&parts.headers).is_some_and(|token| app.operator_tokens().accept(token)) {
             return Ok(Self(Actor::Operator));
         }
@@ -90,8 +114,10 @@ impl FromRequestParts<App> for Operator {
 
 /// The session token of a request, and whether it is a cookie's. A bearer token wins.
 fn session_token(parts: &Parts, app: &App) -> Result<Option<(Token, bool)>, Problem> {
+    let parsed = parts.extensions.get::<Target>().and_then(|target| target.token.clone());
+    let parse = |text: &str| parsed.or_else(|| Token::parse_session(text));
     if let Some(token) = bearer(&parts.headers) {
-        return Ok(Token::parse_session(token).map(|token| (token, false)));
+        return Ok(parse(token).map(|token| (token, false)));
     }
     let Some((own, token)) = app.settings().public_origin.as_ref().zip(cookie::token(&parts.headers)) else {
         return Ok(None);
@@ -99,7 +125,7 @@ fn session_token(parts: &Parts, app: &App) -> Result<Option<(Token, bool)>, Prob
     if !parts.method.is_safe() {
         cookie::check_origin(&parts.headers, own)?;
     }
-    Ok(Token::parse_session(token).map(|token| (token, true)))
+    Ok(parse(token).map(|token| (token, true)))
 }
 
 pub(super) fn address_of(

@@ -23,6 +23,7 @@ use axum::{
 };
 use futures_util::{FutureExt, future::BoxFuture};
 use http_body::{Frame, SizeHint};
+use symbolon_balancer::{Lease, Outcome};
 use tokio::task::unconstrained;
 use tower::{Service, ServiceExt};
 use tracing::{Instrument, Span};
@@ -30,7 +31,6 @@ use tracing::{Instrument, Span};
 use crate::{
     admission::Permit,
     app::App,
-    balancer::{Lease, Outcome},
     log::repeats::Repeats,
     metrics::Observed,
     web::{default_headers, problem::ProblemKind, request_id, timers::SpareTimer},

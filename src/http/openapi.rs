@@ -37,6 +37,7 @@ use crate::web::{
         (name = "preferences", description = "A JSON document for each user"),
         (name = "sessions", description = "Login and sessions"),
         (name = "health", description = "For load balancers and orchestrators"),
+        (name = "gateway", description = "Of a gateway, for operators; an instance does not have them"),
         (name = "operator", description = "For those who run the service: with an operator token, or a session that has the permission admin"),
     ),
     components(schemas(ProblemBody, FieldError)),
@@ -166,6 +167,9 @@ fn shared(path: &str, operation: &Operation) -> Vec<ProblemKind> {
         BodyTimeout, Forbidden, Internal, Malformed, OperatorOnly, Overloaded, Timeout, TooLarge, TooManyAttempts,
         Unauthenticated, Unavailable, UnsupportedType,
     };
+    if path.starts_with("/v1/operator/gateway") {
+        return vec![Malformed, OperatorOnly, TooManyAttempts];
+    }
     let mut kinds = vec![Internal, Unavailable, Timeout];
     if operation.request_body.is_some() {
         kinds.extend([Malformed, BodyTimeout, TooLarge, UnsupportedType]);

@@ -9,12 +9,27 @@ pub(super) mod stats;
 pub(super) mod tuning;
 pub(super) mod users;
 
+use axum::middleware::from_fn_with_state;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
+use super::auth::require_operator;
 use crate::app::App;
 
-/// All of them.
-pub(super) fn router() -> OpenApiRouter<App> {
+/// The operator endpoints, and metrics, which decide themselves who may read them.
+pub(super) fn router(app: &App) -> OpenApiRouter<App> {
+    routes().route_layer(from_fn_with_state(app.clone(), require_operator)).merge(metrics_route())
+}
+
+/// Their paths in the OpenAPI document.
+pub(super) fn documented() -> OpenApiRouter<App> {
+    routes().merge(metrics_route())
+}
+
+fn metrics_route() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(metrics::metrics))
+}
+
+fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(stats::stats))
         .routes(routes!(partitions::all))
@@ -33,7 +48,6 @@ pub(super) fn router() -> OpenApiRouter<App> {
         .routes(routes!(tuning::tuning))
         .routes(routes!(tuning::enabled::switch))
         .routes(routes!(tuning::cycle::run))
-        .routes(routes!(metrics::metrics))
         .routes(routes!(users::find))
         .routes(routes!(users::issue_session))
         .routes(routes!(users::start_reset))

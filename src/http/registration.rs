@@ -110,7 +110,7 @@ impl FromRequestParts<App> for Permitted {
                 }
                 Ok(Self(Actor::Nobody))
             }
-            config::Registration::Operator => match Operator::from_request_parts(parts, app).await {
+            config::Registration::Operator => match Operator::authenticate(parts, app).await {
                 Ok(Operator(actor)) => Ok(Self(actor)),
                 Err(problem) if problem.is_refusal() => Err(ProblemKind::RegistrationClosed.into()),
                 Err(problem) => Err(problem),

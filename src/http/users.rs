@@ -1,10 +1,10 @@
 //! Reading, changing, exporting and deleting an account.
 
-use axum::{extract::State, response::Response};
+use axum::{Extension, extract::State, response::Response};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    auth::{Access, Caller, Origin},
+    auth::{Access, Caller, Origin, Target},
     body::MergePatch,
     conditional::{IfMatch, IfNoneMatch, Versioned},
     json::Json,
@@ -12,8 +12,14 @@ use super::{
     sessions::ended,
     views::{SessionListItem, UserView},
 };
-use crate::web::problem::{Problem, ProblemKind};
-use crate::{app::App, audit, clock::Timestamp, json::nullable, users::UserChange};
+use crate::{
+    app::App,
+    audit,
+    clock::Timestamp,
+    json::nullable,
+    users::UserChange,
+    web::problem::{Problem, ProblemKind},
+};
 
 /// Shows a user: oneself, or for an admin anyone.
 #[utoipa::path(
@@ -30,9 +36,12 @@ pub(super) async fn read(
     State(app): State<App>,
     caller: Caller,
     Segment(user_id): Segment,
+    target: Option<Extension<Target>>,
     if_none_match: IfNoneMatch,
 ) -> Result<Response, Problem> {
-    let (user, placed) = app.users().find_placed(caller.target(&user_id, Access::Read)?).await?;
+    let user_id = caller.target(&user_id, Access::Read)?;
+    let placed = target.filter(|target| target.user_id == user_id).map(|Extension(target)| target.placed);
+    let (user, placed) = app.users().find_placed(user_id, placed).await?;
     caller.republish_newer(&app, &user).await;
     Ok(if_none_match.respond(Versioned { version: user.version, body: UserView::placed(user, placed.partition()) }))
 }
@@ -185,7 +194,7 @@ pub(super) async fn export(
     Segment(user_id): Segment,
 ) -> Result<Json<Export>, Problem> {
     let user_id = caller.target(&user_id, Access::Read)?;
-    let (user, placed) = app.users().find_placed(user_id).await?;
+    let (user, placed) = app.users().find_placed(user_id, None).await?;
     caller.republish_newer(&app, &user).await;
     let current = Some(caller.session_id());
     let sessions = app.sessions().list(user_id).await?;

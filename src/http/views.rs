@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use serde::Serialize;
+use symbolon_partitioner::Partition;
 use utoipa::{
     PartialSchema, ToSchema,
     openapi::{ArrayBuilder, ObjectBuilder, Ref, RefOr, Schema, Type, schema::AnyOfBuilder},
@@ -11,7 +12,6 @@ use utoipa::{
 use crate::{
     clock::Timestamp,
     model::{LoginName, Permission, Permissions, Preferences, Profile, SessionId, StoredSession, User, UserId},
-    partitioner::Partition,
     sessions::LiveSession,
     shards::Shards,
     store_error::StoreError,

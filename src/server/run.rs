@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, num::NonZero, path::PathBuf, sync::Arc};
 
+use symbolon_balancer::{Node, NodeSpec};
 use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -14,7 +15,6 @@ use super::{
 use crate::{
     admission::{Admission, AdmissionPolicy},
     app::{App, Components, Dependencies},
-    balancer::{Node, NodeSpec},
     compaction,
     config::Settings,
     descriptors::Needs,
@@ -65,10 +65,11 @@ impl Server {
         let connections = client_connections(&settings, needs(&settings))?;
         let stores = stores::open(&settings).await?;
         let password_policy = password_policy(&settings);
+        let tasks = TaskTracker::new();
         let passwords = Arc::new(Passwords::start(&password_policy)?);
         let (tuner, dials) = tuning::tuner(&settings, &password_policy);
         let sessions = Sessions::new(stores.shared.clone(), session_policy(&settings));
-        let throttle = Throttle::new(stores.shared.clone(), throttle_limits(&settings));
+        let throttle = Throttle::new(stores.shared.clone(), throttle_limits(&settings), tasks.clone());
         let OpenShards { shards, catalog, unprepared, .. } = stores.shards;
         let users = Users::new(shards.clone(), sessions.clone(), passwords.clone(), throttle);
         let draining = CancellationToken::new();
@@ -103,7 +104,7 @@ impl Server {
             connections,
             dependencies: Dependencies::default(),
             draining,
-            tasks: TaskTracker::new(),
+            tasks,
             settings,
         });
         let routers = http::routers(&app);
@@ -297,8 +298,8 @@ fn password_policy(settings: &Settings) -> PasswordPolicy {
 fn admission_policy(settings: &Settings) -> AdmissionPolicy {
     AdmissionPolicy {
         enabled: settings.admission,
-        least: settings.admission_min,
-        most: settings.admission_max,
+        min: settings.admission_min,
+        max: settings.admission_max,
         hash_deadline: settings.hash_deadline,
     }
 }

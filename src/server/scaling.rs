@@ -2,6 +2,7 @@
 
 use std::{num::NonZero, time::Duration};
 
+use symbolon_scaler::{Bounds, Policy};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -11,7 +12,6 @@ use crate::{
     config::{ConfigError, Settings},
     fleet::DECIDE_EVERY,
     model::Load,
-    scaler::{Bounds, Policy},
     ticks::Ticks,
 };
 

@@ -10,8 +10,9 @@ use std::{
     time::Duration,
 };
 
+use symbolon_batcher::BatchLimits;
+
 use crate::{
-    batcher::BatchPolicy,
     config::{OperatorTokens, PgUrl, SettingValue, Settings, ShardUrl},
     descriptors::TooFewDescriptors,
     fleet, secret,
@@ -167,7 +168,10 @@ pub(crate) async fn open_shared(settings: &Settings) -> Result<Shared, StartErro
                 url.reveal(),
                 settings.redis_ca_file.as_deref(),
                 settings.redis_wait_replicas,
-                BatchPolicy { slots: settings.session_batches as usize, most: settings.session_batch_size as usize },
+                BatchLimits {
+                    max_in_flight: settings.session_batches as usize,
+                    max_keys: settings.session_batch_size as usize,
+                },
             )?;
             if redis.answers_within(REDIS_PATIENCE).await {
                 fleet::time::begin(&redis).await;
@@ -264,7 +268,10 @@ fn pg_shards(settings: &Settings, timeout: Duration) -> Result<OpenShards, Start
     let limits = ShardLimits {
         connections: settings.shard_connections,
         timeout,
-        batches: BatchPolicy { slots: settings.shard_batches as usize, most: settings.shard_batch_size as usize },
+        batches: BatchLimits {
+            max_in_flight: settings.shard_batches as usize,
+            max_keys: settings.shard_batch_size as usize,
+        },
     };
     let mut unprepared = Vec::new();
     for ShardUrl { id, primary, replicas, .. } in &settings.shards.0 {

@@ -7,15 +7,13 @@ use std::{
     time::Duration,
 };
 
+use symbolon_partitioner::{PartitionerSpec, SpecError, Strategy};
 use tokio_util::sync::CancellationToken;
 
 use super::{AdoptError, Shards};
-use crate::{
-    partitioner::{PartitionerSpec, SpecError, Strategy},
-    topology::{
-        FIRST_EPOCH, Topology,
-        postgres::{CatalogUnavailable, PgCatalog},
-    },
+use crate::topology::{
+    FIRST_EPOCH, Topology,
+    postgres::{CatalogUnavailable, PgCatalog},
 };
 
 /// How often a catalog is tried that has not answered yet.

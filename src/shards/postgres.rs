@@ -21,12 +21,12 @@ use sqlx::{
     Connection, Postgres,
     postgres::{PgArguments, PgConnectOptions, PgRow},
 };
+use symbolon_batcher::BatchLimits;
 use users::Users;
 use uuid::Uuid;
 
 use super::store::{Batching, Claim, ShardStore, StoredClaim};
 use crate::{
-    batcher::BatchPolicy,
     breaker::Circuit,
     migrations::{Source, migrator},
     model::{LoginName, PasswordHash, User, UserId},
@@ -63,7 +63,7 @@ pub struct ShardLimits {
     /// How long a request waits for an answer, all that it waits for together.
     pub timeout: Duration,
     /// How lookups of users and those of login names are joined; with one key at most each is a query of its own.
-    pub batches: BatchPolicy,
+    pub batches: BatchLimits,
 }
 
 /// A database that can't serve as this shard.

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use symbolon_batcher::BatchStats;
 use uuid::Uuid;
 
 use super::BulkStore;
 use crate::{
-    batcher::BatchStats,
     breaker::Circuit,
     clock::Timestamp,
     model::{LoginName, PasswordHash, User, UserId},

@@ -1,10 +1,9 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use symbolon_partitioner::{PartitionerSpec, Strategy};
+
 use super::*;
-use crate::{
-    partitioner::{PartitionerSpec, Strategy},
-    shards::sqlite::SqliteShard,
-};
+use crate::shards::sqlite::SqliteShard;
 
 async fn shards(directory: &tempfile::TempDir, ids: &[&str]) -> Shards {
     let mut stores: Vec<(String, Arc<dyn ShardStore>)> = Vec::new();

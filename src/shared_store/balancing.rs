@@ -8,11 +8,9 @@ use std::{
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
+use symbolon_balancer::{Algorithm, NodeSpec};
 
-use crate::{
-    balancer::{Algorithm, NodeSpec},
-    store_error::StoreError,
-};
+use crate::store_error::StoreError;
 
 /// All that operators chose. No id is both added and removed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -49,6 +49,7 @@ use fred::{
     error::Error,
     types::{FromValue, Value, config::ServerConfig},
 };
+use symbolon_batcher::{BatchLimits, BatchStats};
 use tokio_util::sync::CancellationToken;
 
 pub use self::{
@@ -65,7 +66,6 @@ use self::{
 };
 use super::SharedStore;
 use crate::{
-    batcher::{BatchPolicy, BatchStats},
     breaker::Circuit,
     clock::Timestamp,
     store_error::{Outcome, StoreError},
@@ -118,7 +118,7 @@ impl RedisSharedStore {
         url: &str,
         ca_file: Option<&Path>,
         replicas: u32,
-        batches: BatchPolicy,
+        batches: BatchLimits,
     ) -> Result<Self, ConnectError> {
         let address = RedisAddress::parse(url)?;
         let connector = Connector::new(&address, ca_file)?;

@@ -46,7 +46,7 @@ async fn a_thousand_logins_from_one_address_ask_the_store_a_few_times() {
     let limits =
         ThrottleLimits { name_and_address: limit, address: limit, name: limit, registrations: limit, logins: limit };
     let store = Arc::new(FullStore::default());
-    let throttle = Throttle::new(Arc::<FullStore>::clone(&store), Some(limits));
+    let throttle = Throttle::new(Arc::<FullStore>::clone(&store), Some(limits), TaskTracker::new());
     let address = Some(IpAddr::from([203, 0, 113, 9]));
     let names: Vec<String> = (0..1000).map(|number| format!("user-{number}")).collect();
     let charged = join_all(names.iter().map(|name| throttle.charge_login(name, address, 1))).await;

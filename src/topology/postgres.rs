@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use sqlx::{PgConnection, Row, postgres::PgConnectOptions};
+use symbolon_partitioner::PartitionerSpec;
 use tokio::sync::Mutex;
 
 use super::{FIRST_EPOCH, Topology};
 use crate::{
     migrations::{Source, migrator},
-    partitioner::PartitionerSpec,
     postgres::Dialer,
 };
 

@@ -3,11 +3,11 @@
 use std::{collections::BTreeSet, path::Path};
 
 use sqlx::Row;
+use symbolon_partitioner::PartitionerSpec;
 
 use super::{FIRST_EPOCH, Topology};
 use crate::{
     migrations::Source,
-    partitioner::PartitionerSpec,
     sqlite::{Database, Durability, OpenError},
     store_error::StoreError,
 };

@@ -58,11 +58,11 @@ impl Users {
             Err(_) => {}
         }
         if issued.is_err() {
-            self.throttle.refund(charged.success).await;
+            self.throttle.refund(charged.success);
         }
         // What ended otherwise was no wrong guess: a right password, or none compared.
         if !matches!(issued, Err(UserError::InvalidCredentials)) {
-            self.throttle.refund(charged.check).await;
+            self.throttle.refund(charged.check);
         }
         issued
     }
@@ -180,7 +180,7 @@ impl Users {
             audit::record(audit::Kind::PasswordRefused, Some(user.user_id), by, address);
             return Err(UserError::WrongPassword);
         }
-        self.throttle.refund(charged).await;
+        self.throttle.refund(charged);
         verdict.map(drop)
     }
 

@@ -7,12 +7,12 @@ use crate::{
 impl Users {
     /// The live row of a user.
     pub async fn find(&self, user_id: UserId) -> Result<User, UserError> {
-        Ok(self.find_placed(user_id).await?.0)
+        Ok(self.find_placed(user_id, None).await?.0)
     }
 
-    /// The live row of a user, and where it is.
-    pub async fn find_placed(&self, user_id: UserId) -> Result<(User, Placed), UserError> {
-        let placed = self.shards.place_user(user_id)?;
+    /// Returns the live row of a user, and where it is: at `placed`, if that is known.
+    pub async fn find_placed(&self, user_id: UserId, placed: Option<Placed>) -> Result<(User, Placed), UserError> {
+        let placed = placed.map_or_else(|| self.shards.place_user(user_id), Ok)?;
         let user = placed.store().find_user(user_id).await?.ok_or(UserError::Unknown)?;
         Ok((user, placed))
     }

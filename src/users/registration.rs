@@ -56,7 +56,7 @@ impl Users {
             // What found no place or no store told nothing.
             Err(UserError::Password(_) | UserError::Store(_)) => {
                 if let Some(charged) = charged {
-                    self.throttle.refund(charged).await;
+                    self.throttle.refund(charged);
                 }
             }
             Err(_) => {}

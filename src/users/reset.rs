@@ -48,7 +48,7 @@ impl Users {
         if matches!(user, Err(UserError::InvalidResetToken)) {
             audit::record(audit::Kind::PasswordRefused, Some(user_id), Actor::Nobody, address);
         } else {
-            self.throttle.refund(charged).await;
+            self.throttle.refund(charged);
         }
         let user = user?;
         check_new_password(new, &user.login_name)?;

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     audit::{self, Actor},
-    model::{Token, UserId},
+    model::Token,
     throttle::Guesses,
 };
 
@@ -22,9 +22,9 @@ pub fn bearer(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim_matches(' '))
 }
 
-/// Whose token a request shows, true or not: for whoever passes the request on.
-pub fn claimed_user(headers: &HeaderMap) -> Option<UserId> {
-    bearer(headers).or_else(|| cookie::token(headers)).and_then(Token::parse_session).map(|token| token.user_id())
+/// Returns the session token that a request shows, whether or not it opens a session.
+pub fn claimed_token(headers: &HeaderMap) -> Option<Token> {
+    bearer(headers).or_else(|| cookie::token(headers)).and_then(Token::parse_session)
 }
 
 /// Refuses a wrong token at an operator's endpoint, and charges it to its address.

@@ -15,7 +15,6 @@ use futures_util::future::BoxFuture;
 use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 use symbolon::{
     model::{Client, LoginName, PasswordHash, Profile, User, UserId},
-    partitioner::{PartitionerSpec, Strategy},
     passwords::{PasswordPolicy, Passwords},
     sessions::{SessionPolicy, Sessions},
     shards::{BulkStore, Claim, ShardStore, Shards, StoredClaim, sqlite::SqliteShard},
@@ -25,6 +24,7 @@ use symbolon::{
     topology::{FIRST_EPOCH, Topology},
     users::{Issued, Registration, UserError, Users},
 };
+use symbolon_partitioner::{PartitionerSpec, Strategy};
 use tempfile::TempDir;
 use uuid::Uuid;
 
@@ -93,7 +93,7 @@ impl Stage {
             }),
             sessions: Sessions::new(shared.clone(), SessionPolicy { idle: hour, lifetime: hour, limit: 100 }),
             passwords: Arc::new(Passwords::start(&policy).expect("valid parameters")),
-            throttle: Throttle::new(shared, None),
+            throttle: Throttle::new(shared, None, tokio_util::task::TaskTracker::new()),
             path,
             _directory: Arc::new(directory),
         }

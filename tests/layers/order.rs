@@ -20,7 +20,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     ("model", &["model"]),
-    ("decisions without I/O", &["partitioner", "balancer", "scaler", "admission", "batcher"]),
+    ("decisions without I/O", &["admission"]),
     ("stores", &["topology", "shards", "shared_store"]),
     (
         "domain",

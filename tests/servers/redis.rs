@@ -10,7 +10,8 @@ use std::{
     sync::Arc,
 };
 
-use symbolon::batcher::BatchPolicy;
+use symbolon_batcher::BatchLimits;
+
 use tempfile::TempDir;
 
 use super::{Server, directory_of, free_port, installed, own, wait_until};
@@ -21,7 +22,7 @@ pub use replicated::{RedisPair, RedisSentinel};
 const USER: &str = "redis";
 
 /// How stores on them read sessions, as the settings have it by default.
-pub const BATCHES: BatchPolicy = BatchPolicy { slots: 2, most: 64 };
+pub const BATCHES: BatchLimits = BatchLimits { max_in_flight: 2, max_keys: 64 };
 
 /// A running server.
 #[derive(Debug)]

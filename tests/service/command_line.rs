@@ -54,7 +54,7 @@ async fn partition_places_keys_from_standard_input() {
 
 #[tokio::test]
 async fn partition_agrees_with_every_reference_placement() {
-    let csv = include_str!("../reference/placements.csv");
+    let csv = include_str!("../../crates/partitioner/tests/reference/placements.csv");
     for strategy in ["hash", "range", "consistent_hash"] {
         let rows: Vec<Vec<&str>> =
             csv.lines().map(|line| line.split(',').collect::<Vec<_>>()).filter(|row| row[0] == strategy).collect();

@@ -7,10 +7,8 @@ use std::{
 };
 
 use sqlx::{Connection, PgConnection};
-use symbolon::{
-    balancer::{Algorithm, Balancer, Caller, Node, NodeSpec, Policy},
-    health_check::{self, Cadence},
-};
+use symbolon::health_check::{self, Cadence};
+use symbolon_balancer::{Algorithm, Balancer, Caller, Node, NodeSpec, Policy};
 use tokio_util::sync::CancellationToken;
 
 use crate::{servers::postgres::Postgres, service::harness::until};

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use symbolon_batcher::BatchLimits;
+
 use symbolon::{
-    batcher::BatchPolicy,
     clock::Timestamp,
     model::{Client, Permissions, Preferences, StoredSession, Token, UserId, UserSnapshot},
     shared_store::{SessionStore, SharedStore, redis::RedisSharedStore},
@@ -18,9 +19,9 @@ use crate::servers::{
 const IDLE: Duration = Duration::from_secs(3600);
 
 /// One batch at a time: of reads that come at once the first is a batch, and the others are the next one.
-const BATCHES: BatchPolicy = BatchPolicy { slots: 1, most: 64 };
+const BATCHES: BatchLimits = BatchLimits { max_in_flight: 1, max_keys: 64 };
 
-async fn opened(url: &str, batches: BatchPolicy) -> RedisSharedStore {
+async fn opened(url: &str, batches: BatchLimits) -> RedisSharedStore {
     let store = RedisSharedStore::connect(url, None, 0, batches).expect("a URL");
     assert!(store.answers_within(DEADLINE).await, "Redis answers");
     store
@@ -71,7 +72,7 @@ async fn reads_that_come_at_once_share_a_command() {
 #[tokio::test]
 async fn with_batches_of_one_every_read_is_a_command_of_its_own() {
     let server = Redis::start();
-    let store = opened(&server.url(), BatchPolicy { slots: 1, most: 1 }).await;
+    let store = opened(&server.url(), BatchLimits { max_in_flight: 1, max_keys: 1 }).await;
     let session = created(&store).await;
     assert_eq!(shown(&store, &session).await.expect("an answer"), Some(session.user_id.to_string()));
     assert_eq!(store.batching(), None);

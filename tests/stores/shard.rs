@@ -2,7 +2,6 @@ use std::time::Duration;
 
 use serde_json::json;
 use symbolon::{
-    batcher::BatchPolicy,
     clock::Timestamp,
     model::{LoginName, PasswordHash, PasswordReset, Permissions, Preferences, Profile, User, UserId},
     passwords::{PasswordPolicy, Passwords},
@@ -13,6 +12,7 @@ use symbolon::{
     },
     store_error::StoreError,
 };
+use symbolon_batcher::BatchLimits;
 use uuid::Uuid;
 
 use crate::servers::postgres::Postgres;
@@ -20,7 +20,7 @@ use crate::servers::postgres::Postgres;
 const EPOCH: i64 = 7;
 const TIMEOUT: Duration = Duration::from_secs(30);
 const LIMITS: ShardLimits =
-    ShardLimits { connections: 8, timeout: TIMEOUT, batches: BatchPolicy { slots: 2, most: 64 } };
+    ShardLimits { connections: 8, timeout: TIMEOUT, batches: BatchLimits { max_in_flight: 2, max_keys: 64 } };
 
 /// Runs each function of the suite against a shard of each kind, each on a database of its own.
 macro_rules! suite {

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use symbolon_batcher::{BatchLimits, BatchStats};
+
 use symbolon::{
-    batcher::{BatchPolicy, BatchStats},
     model::{LoginName, User, UserId},
     shards::{
         Claim, ShardStore,
@@ -19,8 +20,11 @@ use crate::servers::postgres::Postgres;
 const EPOCH: i64 = 1;
 
 /// One batch at a time: of lookups that come at once the first is a batch, and the others are the next one.
-const LIMITS: ShardLimits =
-    ShardLimits { connections: 8, timeout: Duration::from_secs(30), batches: BatchPolicy { slots: 1, most: 64 } };
+const LIMITS: ShardLimits = ShardLimits {
+    connections: 8,
+    timeout: Duration::from_secs(30),
+    batches: BatchLimits { max_in_flight: 1, max_keys: 64 },
+};
 
 async fn opened(server: &Postgres, limits: ShardLimits) -> PgShard {
     let shard = PgShard::new("shard", server.database("shard").parse().expect("a URL"), limits);
@@ -68,7 +72,7 @@ async fn lookups_that_come_at_once_share_a_query_and_each_gets_its_own_row() {
 #[tokio::test]
 async fn with_batches_of_one_key_every_lookup_is_a_query_of_its_own() {
     let server = Postgres::start();
-    let shard = opened(&server, ShardLimits { batches: BatchPolicy { slots: 1, most: 1 }, ..LIMITS }).await;
+    let shard = opened(&server, ShardLimits { batches: BatchLimits { max_in_flight: 1, max_keys: 1 }, ..LIMITS }).await;
     let ada = claimed(&shard, "ada").await;
     let (first, second) = tokio::join!(shard.find_claim(&ada.login_name), shard.find_claim(&ada.login_name));
     for found in [first, second] {
@@ -114,7 +118,8 @@ async fn what_the_server_refuses_for_one_it_refuses_to_nobody_else() {
 #[tokio::test]
 async fn a_lookup_sees_what_was_acknowledged_before_it_began() {
     let server = Postgres::start();
-    let shard = opened(&server, ShardLimits { batches: BatchPolicy { slots: 2, most: 64 }, ..LIMITS }).await;
+    let shard =
+        opened(&server, ShardLimits { batches: BatchLimits { max_in_flight: 2, max_keys: 64 }, ..LIMITS }).await;
     let user = inserted(&shard, 1).await.remove(0);
     let reading = std::sync::atomic::AtomicI64::new(user.version);
     let writer = async {

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use sqlx::{Connection, PgConnection};
 use symbolon::{
-    batcher::BatchPolicy,
     breaker::Circuit,
     model::{LoginName, UserId},
     shards::{
@@ -13,6 +12,7 @@ use symbolon::{
     },
     store_error::StoreError,
 };
+use symbolon_batcher::BatchLimits;
 use uuid::Uuid;
 
 use crate::servers::{postgres::Postgres, proxy::Proxy};
@@ -20,7 +20,7 @@ use crate::servers::{postgres::Postgres, proxy::Proxy};
 const EPOCH: i64 = 1;
 const TIMEOUT: Duration = Duration::from_secs(2);
 const LIMITS: ShardLimits =
-    ShardLimits { connections: 1, timeout: TIMEOUT, batches: BatchPolicy { slots: 2, most: 64 } };
+    ShardLimits { connections: 1, timeout: TIMEOUT, batches: BatchLimits { max_in_flight: 2, max_keys: 64 } };
 
 async fn shard(url: &str) -> PgShard {
     let shard = PgShard::new("shard", url.parse().expect("a URL"), LIMITS);

@@ -1,4 +1,4 @@
-//! `symbolon simulate scaling`: a trace of requests through the scaler's policies and through others' autoscalers.
+//! `symbolon simulate scaling`: runs the scaler's policies and other autoscalers over a trace of requests.
 
 mod table;
 
@@ -8,86 +8,82 @@ use anyhow::{Context, bail};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
-
-use crate::{
-    cli::print,
-    scaler::{
-        Bounds, Demand, Policy, Threshold,
-        simulation::{
-            self, Arrivals, Comparison, Contender, ContenderName, Hpa, Kpa, Report, Run, Settings, Trace, chart,
-        },
-    },
+use symbolon_scaler::{Bounds, Demand, Policy, Threshold};
+use symbolon_simulator::scaling::{
+    self as simulation, Arrivals, Comparison, Contender, ContenderName, Hpa, Kpa, Report, Run, Settings, Trace, chart,
 };
+
+use crate::cli::print;
 
 /// The targets of a sweep.
 const SWEEP: [f64; 14] = [0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0];
-/// Where the seed's policy shrinks, relative to where it grows: 0.3 to 0.8.
-const SHRINK: f64 = 0.3 / 0.8;
+/// The threshold policy scales in below this part of the utilization above which it scales out: 0.3 to 0.8.
+const SCALE_IN_PART: f64 = 0.3 / 0.8;
 
 /// What to simulate.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// Lines timestamp,value: how many requests came in each bucket of time
+    /// Trace: lines of timestamp,value with the number of requests in each bucket of time
     #[arg(long, value_name = "FILE")]
     trace: PathBuf,
-    /// One only: demand, threshold (the scaler's), hpa (Kubernetes) or kpa (Knative); may be repeated
+    /// Run only this policy: demand, threshold, hpa (Kubernetes) or kpa (Knative); may be repeated
     #[arg(long = "policy", value_name = "POLICY")]
     policies: Vec<ContenderName>,
-    /// How long an instance takes from its start until it takes requests
+    /// Start-up time of an instance
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = humantime::parse_duration)]
     startup_delay: Duration,
-    /// How old is what a policy sees
+    /// Age of the measurements that policies see
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = humantime::parse_duration)]
     metric_lag: Duration,
-    /// How many requests an instance serves in a second, at most
+    /// Maximum number of requests that an instance serves in a second
     #[arg(long, value_name = "NUMBER", default_value_t = 100.0, value_parser = positive)]
     capacity: f64,
-    /// Scale the trace such that on average so many instances would be in full use
+    /// Scale the trace so that its mean fully uses this number of instances
     #[arg(long, value_name = "NUMBER", default_value_t = 5.0, value_parser = positive, conflicts_with = "scale")]
     mean_instances: f64,
-    /// Scale the trace by this
+    /// Scale the trace by this factor
     #[arg(long, value_name = "FACTOR", value_parser = positive)]
     scale: Option<f64>,
-    /// Which part of an instance's capacity policies aim at; may be repeated [default: demand, threshold and hpa 0.8, kpa 0.7]
+    /// Target utilization of an instance; may be repeated [default: demand, threshold and hpa 0.8, kpa 0.7]
     #[arg(long = "target", value_name = "PART", value_parser = positive)]
     targets: Vec<f64>,
-    /// The least number of instances
+    /// Lower bound of the number of instances
     #[arg(long, value_name = "COUNT", default_value_t = 2)]
     min: u32,
-    /// The greatest number of instances
+    /// Upper bound of the number of instances
     #[arg(long, value_name = "COUNT", default_value_t = 100)]
     max: u32,
-    /// How long threshold does nothing after it did something
+    /// Cooldown of threshold after a scaling change
     #[arg(long, value_name = "TIME", default_value = "300s", value_parser = humantime::parse_duration)]
     cooldown: Duration,
-    /// In which part of the time demand may turn out higher than what demand's policy keeps for it
+    /// Share of time in which the demand may exceed the forecast and headroom of demand
     #[arg(long, value_name = "PART", default_value_t = 0.01, value_parser = positive)]
     risk: f64,
-    /// By which part hpa lets use differ from its target
+    /// Relative deviation from the target that hpa tolerates
     #[arg(long, value_name = "PART", default_value_t = 0.1)]
     hpa_tolerance: f64,
-    /// For how long hpa keeps to its greatest recommendation
+    /// Stabilization window of hpa for scaling in
     #[arg(long, value_name = "TIME", default_value = "300s", value_parser = humantime::parse_duration)]
     hpa_stabilization: Duration,
-    /// The stable window of kpa; its panic window is a tenth
+    /// Stable window of kpa; its panic window is a tenth of it
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = humantime::parse_duration)]
     kpa_window: Duration,
-    /// How many times the ready instances kpa must want to panic
+    /// Multiple of the ready instances that kpa must need to panic
     #[arg(long, value_name = "FACTOR", default_value_t = 2.0, value_parser = positive)]
     kpa_panic_threshold: f64,
-    /// What an instance costs in an hour
+    /// Price of an instance per hour
     #[arg(long, value_name = "NUMBER", default_value_t = 0.1)]
     price: f64,
-    /// How chance falls
+    /// Seed of the random numbers
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// Run each policy at many targets, and compare them at equal cost
     #[arg(long)]
     sweep: bool,
-    /// Print one JSON object a line
+    /// Print one JSON object per line
     #[arg(long)]
     json: bool,
-    /// Draw the course of instances to this file, or with --sweep violations over cost
+    /// Write a chart to this file: instances over time, or with --sweep violations over cost
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
 }
@@ -105,7 +101,7 @@ enum Line<'a> {
     Comparison(&'a Comparison),
 }
 
-/// Simulates, and prints a table.
+/// Runs the simulation and prints a table.
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let settings = arguments.settings()?;
     let trace = Trace::read(&arguments.trace).with_context(|| arguments.trace.display().to_string())?;
@@ -117,7 +113,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         None => bail!("{}: no requests at all", arguments.trace.display()),
     };
     let arrivals = Arrivals::new(&trace, scale, arguments.seed);
-    let policies = if arguments.policies.is_empty() { &ContenderName::ALL[..] } else { &arguments.policies };
+    let policies = if arguments.policies.is_empty() { ContenderName::ALL } else { &arguments.policies };
     let contenders: Vec<Contender> = policies.iter().flat_map(|policy| arguments.contenders(*policy)).collect();
     let bar = progress(contenders.len());
     let mut runs: Vec<Run> = Vec::with_capacity(contenders.len());
@@ -147,7 +143,7 @@ impl Arguments {
             bail!("the start-up delay and the metric lag are whole seconds");
         }
         if !(0.0..1.0).contains(&self.risk) {
-            bail!("the risk is a part of the time, less than 1");
+            bail!("the risk is a share of time, less than 1");
         }
         Ok(Settings {
             capacity: self.capacity,
@@ -157,7 +153,7 @@ impl Arguments {
         })
     }
 
-    /// A policy at each of its targets.
+    /// Returns a policy at each of its targets.
     fn contenders(&self, policy: ContenderName) -> Vec<Contender> {
         let usual = if policy == ContenderName::Kpa { 0.7 } else { 0.8 };
         let targets = match &self.targets[..] {
@@ -165,7 +161,7 @@ impl Arguments {
             [] => &[usual][..],
             targets => targets,
         };
-        // More than all places are never taken: at 1 threshold would never grow.
+        // Utilization never exceeds 1, so at 1 threshold would never scale out.
         let possible = targets.iter().filter(|target| policy != ContenderName::Threshold || **target < 1.0);
         possible.map(|target| self.contender(policy, *target)).collect()
     }
@@ -179,7 +175,7 @@ impl Arguments {
                 Contender::ours(Policy::Demand(Demand { look_ahead, risk: self.risk, ..Demand::new(bounds) }), target)
             }
             ContenderName::Threshold => {
-                let (scale_up_above, scale_down_below, cooldown) = (target, target * SHRINK, self.cooldown);
+                let (scale_up_above, scale_down_below, cooldown) = (target, target * SCALE_IN_PART, self.cooldown);
                 let threshold = Threshold { cooldown, scale_up_above, scale_down_below, ..Threshold::new(bounds) };
                 Contender::ours(Policy::Threshold(threshold), target)
             }
@@ -209,7 +205,7 @@ impl Arguments {
             .collect();
         if self.json {
             for report in reports {
-                let (over_least, cost) = (report.over_least(), self.cost(report.node_seconds));
+                let (over_least, cost) = (report.over_minimum(), self.cost(report.node_seconds));
                 print(&(serde_json::to_string(&Line::Run { report, over_least, cost })? + "\n"))?;
             }
             for comparison in comparisons.iter().flatten() {
@@ -233,7 +229,7 @@ fn positive(text: &str) -> Result<f64, String> {
     text.parse().ok().filter(|value: &f64| value.is_finite() && *value > 0.0).ok_or("not a number above 0".to_owned())
 }
 
-/// A bar over the runs, on standard error; nothing where that is no terminal.
+/// Returns a progress bar on standard error; it shows nothing if that is not a terminal.
 fn progress(runs: usize) -> ProgressBar {
     // The template is a constant; a wrong one would show the default bar.
     let style = ProgressStyle::with_template("{elapsed_precise} [{bar:32}] {pos} of {len} runs  {msg}  {eta} left");

@@ -10,13 +10,11 @@ use std::{
 use axum::body::Body as OwnBody;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::{Bytes, Incoming};
+use symbolon_balancer::{Lease, Outcome};
 use tokio::time::Sleep;
 
 use super::{BoxError, Upload};
-use crate::{
-    balancer::{Lease, Outcome},
-    gateway::upstream::Reusable,
-};
+use crate::gateway::upstream::Reusable;
 
 /// A response's body on its way to the client.
 pub enum ResponseBody {

@@ -11,18 +11,22 @@ use std::{
 use axum::{
     body::{Body, Bytes},
     extract::{MatchedPath, Request},
-    http::{HeaderMap, StatusCode},
+    http::StatusCode,
     response::Response,
 };
 use http_body::{Frame, SizeHint};
+use symbolon_admission::Kind;
 
 use crate::{
-    admission::{Class, Kind, Permit},
+    admission::{Class, Permit},
     app::App,
-    http::{auth::address_of, traffic},
-    model::{LoadClass, UserId},
+    http::{
+        auth::{Target, address_of},
+        traffic,
+    },
+    model::LoadClass,
     web::{
-        auth::claimed_user,
+        auth::claimed_token,
         problem::{Problem, ProblemKind},
     },
 };
@@ -37,14 +41,17 @@ pub(super) async fn admit(app: &App, request: &mut Request) -> Result<Option<Per
     let Some(class) = route.and_then(|route| traffic::class(request.method(), route)) else { return Ok(None) };
     app.load().offer(class);
     let (class, kind) = gate(class);
-    let placed = user_in_path(class, request).and_then(|user_id| app.shards().place_user(user_id).ok());
-    let shard = placed.as_ref().map(|placed| placed.partition().node_id);
+    let target = target(class, request, app);
+    let shard = target.as_ref().map(|target| target.placed.partition().node_id);
     // Those of which it can't be told whose they are are one client's.
     let client = address_of(request.headers(), request.extensions(), app).unwrap_or_default().into();
     let Ok(permit) = app.admission().admit(class, shard, kind, client).await else {
         app.load().refuse();
         return Err(Problem::from(ProblemKind::Overloaded).unlogged());
     };
+    if let Some(target) = target {
+        request.extensions_mut().insert(target);
+    }
     if !request.method().is_safe() {
         request.extensions_mut().insert(permit.clone());
     }
@@ -58,9 +65,9 @@ pub(super) async fn admit(app: &App, request: &mut Request) -> Result<Option<Per
 /// Notes on a permit what its request took, if it was served, or that it met another limit.
 pub(super) fn note_outcome(permit: &Permit, response: &Response) {
     if is_served(response.status()) {
-        permit.served();
+        permit.mark_served();
     } else if response.extensions().get() == Some(&ProblemKind::Overloaded) {
-        permit.refused();
+        permit.mark_rejected_downstream();
     }
 }
 
@@ -74,13 +81,16 @@ fn gate(class: LoadClass) -> (Class, Kind) {
 }
 
 /// The user in a request's path, whose shard it needs besides the session store.
-fn user_in_path(class: Class, request: &Request) -> Option<UserId> {
+fn target(class: Class, request: &Request, app: &App) -> Option<Target> {
     let user = request.uri().path().strip_prefix("/v1/users/").filter(|_| class == Class::Request)?;
-    user_of(user.split('/').next()?, request.headers())
-}
-
-fn user_of(segment: &str, headers: &HeaderMap) -> Option<UserId> {
-    if segment == "me" { claimed_user(headers) } else { segment.parse().ok() }
+    let (user_id, token) = match user.split('/').next()? {
+        "me" => {
+            let token = claimed_token(request.headers())?;
+            (token.user_id(), Some(token))
+        }
+        segment => (segment.parse().ok()?, None),
+    };
+    Some(Target { user_id, token, placed: app.shards().place_user(user_id).ok()? })
 }
 
 /// Whether a response took what serving such a request takes.

@@ -6,13 +6,13 @@ pub(super) mod nodes;
 
 use axum::extract::State;
 use serde::Serialize;
+use symbolon_balancer::Algorithm;
 
 use crate::{
     app::App,
-    balancer::Algorithm,
     clock::Timestamp,
     fleet::{FleetNode, Sighting},
-    http::{auth::Operator, json::Json},
+    http::json::Json,
     web::problem::Problem,
 };
 
@@ -117,7 +117,7 @@ impl From<FleetNode> for NodeView {
     security(("operator_token" = []), ("session" = [])),
     responses((status = 200, description = "The fleet.", body = BalancerStats))
 )]
-pub(in crate::http) async fn balancer(State(app): State<App>, _: Operator) -> Result<Json<BalancerStats>, Problem> {
+pub(in crate::http) async fn balancer(State(app): State<App>) -> Result<Json<BalancerStats>, Problem> {
     let Sighting { view, stale } = app.fleet().look().await?;
     let nodes: Vec<NodeView> = view.nodes().into_values().map(NodeView::from).collect();
     Ok(Json(BalancerStats {

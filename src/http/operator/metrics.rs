@@ -1,7 +1,7 @@
 //! Metrics for Prometheus.
 
 use axum::{
-    extract::{FromRequestParts, State},
+    extract::State,
     http::{header, request::Parts},
     response::{IntoResponse, Response},
 };
@@ -14,9 +14,9 @@ use crate::{app::App, http::auth::Operator, metrics::OPENMETRICS, web::problem::
     security(("operator_token" = []), ("session" = []), ()),
     responses((status = 200, description = "The metrics.", body = String, content_type = "application/openmetrics-text"))
 )]
-pub(in crate::http) async fn metrics(State(app): State<App>, mut parts: Parts) -> Result<Response, Problem> {
+pub(in crate::http) async fn metrics(State(app): State<App>, parts: Parts) -> Result<Response, Problem> {
     if app.settings().operator_listen.is_none() {
-        Operator::from_request_parts(&mut parts, &app).await?;
+        Operator::authenticate(&parts, &app).await?;
     }
     Ok(([(header::CONTENT_TYPE, OPENMETRICS)], app.metrics_text()).into_response())
 }

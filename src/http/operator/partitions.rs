@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use axum::extract::State;
 use serde::Serialize;
+use symbolon_partitioner::Strategy;
 
 use crate::{
     app::App,
-    http::{auth::Operator, json::Json, path::Segment, views::PartitionView},
-    partitioner::Strategy,
+    http::{json::Json, path::Segment, views::PartitionView},
     shards::Placement,
     web::problem::Problem,
 };
@@ -69,7 +69,7 @@ impl PartitionStats {
     security(("operator_token" = []), ("session" = [])),
     responses((status = 200, description = "The statistics.", body = PartitionStats))
 )]
-pub(in crate::http) async fn all(State(app): State<App>, _: Operator) -> Result<Json<PartitionStats>, Problem> {
+pub(in crate::http) async fn all(State(app): State<App>) -> Result<Json<PartitionStats>, Problem> {
     Ok(Json(PartitionStats::new(&*app.shards().current()?)))
 }
 
@@ -98,7 +98,6 @@ pub struct KeyPlacement {
 )]
 pub(in crate::http) async fn of_key(
     State(app): State<App>,
-    _: Operator,
     Segment(key): Segment,
 ) -> Result<Json<KeyPlacement>, Problem> {
     let placement = app.shards().current()?;

@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::{
     app::App,
     clock::Timestamp,
-    http::{auth::Operator, json::Json, query},
+    http::{json::Json, query},
     monitor::{HISTORY, ResourceMetrics},
     web::problem::{Problem, ProblemKind},
 };
@@ -37,7 +37,6 @@ pub struct Resources {
 )]
 pub(in crate::http) async fn resources(
     State(app): State<App>,
-    _: Operator,
     RawQuery(text): RawQuery,
 ) -> Result<Json<Resources>, Problem> {
     let [window] = query::read(text.as_deref(), ["window"])?;

@@ -6,13 +6,13 @@ pub(super) mod vertical;
 
 use axum::extract::State;
 use serde::Serialize;
+use symbolon_scaler::{Bounds, Policy, PolicyName};
 
 use crate::{
     app::App,
     clock::Timestamp,
     fleet::{Decided, STANDS},
-    http::{auth::Operator, json::Json},
-    scaler::{Bounds, Policy, PolicyName},
+    http::json::Json,
     web::problem::Problem,
 };
 
@@ -55,7 +55,7 @@ pub struct ScalingStatus {
     security(("operator_token" = []), ("session" = [])),
     responses((status = 200, description = "The fleet's size.", body = ScalingStatus))
 )]
-pub(in crate::http) async fn scaling(State(app): State<App>, _: Operator) -> Result<Json<ScalingStatus>, Problem> {
+pub(in crate::http) async fn scaling(State(app): State<App>) -> Result<Json<ScalingStatus>, Problem> {
     let last = app.scaling().last().await?;
     let sighting = app.fleet().look().await?;
     let demand = sighting.demand();

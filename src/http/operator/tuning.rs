@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::{
     app::App,
     clock::Timestamp,
-    http::{auth::Operator, json::Json, query},
+    http::{json::Json, query},
     tuner::{KnobStatus, Metric, Record, RuleStatus},
     web::problem::Problem,
 };
@@ -145,11 +145,7 @@ impl From<RuleStatus> for RuleView {
         (status = 422, description = "invalid-value"),
     )
 )]
-pub(in crate::http) async fn tuning(
-    State(app): State<App>,
-    _: Operator,
-    RawQuery(text): RawQuery,
-) -> Result<Json<Tuning>, Problem> {
+pub(in crate::http) async fn tuning(State(app): State<App>, RawQuery(text): RawQuery) -> Result<Json<Tuning>, Problem> {
     let [cycles] = query::read(text.as_deref(), ["cycles"])?;
     let cycles = cycles.as_deref().map_or(Ok(DEFAULT_CYCLES), |text| query::count("cycles", text, MOST_CYCLES))?;
     let status = app.tuner().status();

@@ -1,6 +1,7 @@
 //! What operators do with users.
 
 use axum::{
+    Extension,
     extract::{RawQuery, State},
     http::StatusCode,
 };
@@ -32,11 +33,7 @@ use crate::{
         (status = 404, description = "not-found"),
     )
 )]
-pub(in crate::http) async fn find(
-    State(app): State<App>,
-    _: Operator,
-    RawQuery(text): RawQuery,
-) -> Result<Json<UserView>, Problem> {
+pub(in crate::http) async fn find(State(app): State<App>, RawQuery(text): RawQuery) -> Result<Json<UserView>, Problem> {
     let [login_name] = query::read(text.as_deref(), ["login_name"])?;
     let login_name = login_name.ok_or_else(|| Problem::field(ProblemKind::Malformed, "login_name", "is missing"))?;
     let user = app.users().find_by_name(&login_name).await?;
@@ -64,7 +61,7 @@ pub struct Empty {}
 )]
 pub(in crate::http) async fn issue_session(
     State(app): State<App>,
-    Operator(actor): Operator,
+    Extension(Operator(actor)): Extension<Operator>,
     origin: Origin,
     Segment(user_id): Segment,
     JsonBody(Empty {}): JsonBody<Empty>,
@@ -100,7 +97,7 @@ pub struct ResetToken {
 )]
 pub(in crate::http) async fn start_reset(
     State(app): State<App>,
-    Operator(actor): Operator,
+    Extension(Operator(actor)): Extension<Operator>,
     origin: Origin,
     Segment(user_id): Segment,
 ) -> Result<Json<ResetToken>, Problem> {
@@ -133,7 +130,7 @@ pub struct PermissionsChange {
 )]
 pub(in crate::http) async fn set_permissions(
     State(app): State<App>,
-    Operator(actor): Operator,
+    Extension(Operator(actor)): Extension<Operator>,
     origin: Origin,
     Segment(user_id): Segment,
     JsonBody(body): JsonBody<PermissionsChange>,
@@ -168,7 +165,7 @@ pub struct Suspension {
 )]
 pub(in crate::http) async fn set_suspended(
     State(app): State<App>,
-    Operator(actor): Operator,
+    Extension(Operator(actor)): Extension<Operator>,
     origin: Origin,
     Segment(user_id): Segment,
     JsonBody(body): JsonBody<Suspension>,

@@ -1,6 +1,7 @@
 //! Statements on `login_names`. Times are the server's clock.
 
 use sqlx::{Row, postgres::PgRow};
+use symbolon_partitioner::position;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -8,7 +9,6 @@ use super::{Query, copy::Rows, lookups::Table};
 use crate::{
     clock::Timestamp,
     model::{LoginName, UserId, version},
-    partitioner::position,
     shards::store::{Claim, StoredClaim},
 };
 

@@ -8,21 +8,19 @@
 use std::{error::Error, fmt::Debug, hash::Hash, slice, sync::Arc, time::Instant};
 
 use sqlx::postgres::PgRow;
+use symbolon_batcher::{BatchError, BatchStats, BatchTiming, Batcher};
 
 use super::{
     Query, ShardLimits,
     access::{Access, is_down, late},
 };
-use crate::{
-    batcher::{BatchStats, Batcher, Failure, Terms},
-    store_error::StoreError,
-};
+use crate::store_error::StoreError;
 
 /// The code of a statement that took too long for the server: there is no time for another.
 const CANCELED: &str = "57014";
 
 /// How often a batch lets others go first: a query costs the server as much as twenty rows.
-const PASSES: u32 = 3;
+const YIELDS: u32 = 3;
 
 /// Rows of a table, looked up by a unique key.
 pub(super) trait Table: Debug + 'static {
@@ -62,8 +60,8 @@ pub(super) struct Lookups<T: Table> {
 
 impl<T: Table> Lookups<T> {
     pub(super) fn new(access: Arc<Access>, limits: &ShardLimits) -> Self {
-        let terms = Terms { timeout: limits.timeout, passes: PASSES };
-        Self { access, batcher: (limits.batches.most > 1).then(|| Batcher::new(limits.batches, terms)) }
+        let timing = BatchTiming { timeout: limits.timeout, yields: YIELDS };
+        Self { access, batcher: (limits.batches.max_keys > 1).then(|| Batcher::new(limits.batches, timing)) }
     }
 
     /// The row of `key`.
@@ -101,10 +99,10 @@ impl<T: Table> Lookups<T> {
             async move { fetch::<T>(&access, &keys).await.map_err(Arc::new) }
         });
         found.await.map_err(|failure| match failure {
-            Failure::Late => Arc::new(late()),
+            BatchError::TimedOut => Arc::new(late()),
             // It dies only with the runtime.
-            Failure::Died => Arc::new(sqlx::Error::WorkerCrashed),
-            Failure::Fetch(error) => error,
+            BatchError::Aborted => Arc::new(sqlx::Error::WorkerCrashed),
+            BatchError::Fetch(error) => error,
         })
     }
 }

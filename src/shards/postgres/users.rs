@@ -1,6 +1,7 @@
 //! Statements on `users`.
 
 use sqlx::{Decode, Postgres, Row, Type, postgres::PgRow};
+use symbolon_partitioner::position;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use uuid::Uuid;
 
@@ -8,7 +9,6 @@ use super::{Query, copy::Rows, lookups::Table};
 use crate::{
     clock::Timestamp,
     model::{LoginName, PasswordHash, PasswordReset, Profile, User, UserId},
-    partitioner::position,
 };
 
 /// Live rows, whole, for which a condition holds; their columns are read in this order.

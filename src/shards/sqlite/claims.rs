@@ -1,13 +1,13 @@
 //! Statements on `login_names`. Times are the file's clock, which is the machine's.
 
 use sqlx::Row;
+use symbolon_partitioner::position;
 use uuid::Uuid;
 
 use super::Query;
 use crate::{
     clock::Timestamp,
     model::LoginName,
-    partitioner::position,
     shards::store::{Claim, StoredClaim},
     sqlite::Database,
     store_error::StoreError,

@@ -1,12 +1,12 @@
 //! Statements on `users`.
 
 use sqlx::{FromRow, Row, sqlite::SqliteRow};
+use symbolon_partitioner::position;
 
 use super::Query;
 use crate::{
     clock::Timestamp,
     model::{InvalidUserId, LoginName, PasswordHash, PasswordReset, Profile, User, UserId},
-    partitioner::position,
     sqlite::Database,
     store_error::StoreError,
 };

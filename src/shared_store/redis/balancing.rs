@@ -4,10 +4,10 @@
 use std::{collections::HashMap, time::Duration};
 
 use async_trait::async_trait;
+use symbolon_balancer::Algorithm;
 
 use super::{PREFIX, RedisSharedStore};
 use crate::{
-    balancer::Algorithm,
     shared_store::{BalancerControl, Balancing, NodeRecord},
     store_error::StoreError,
 };

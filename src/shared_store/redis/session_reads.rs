@@ -9,6 +9,7 @@ use fred::{
     error::{Error, ErrorKind},
     types::Value,
 };
+use symbolon_batcher::{BatchError, BatchLimits, BatchStats, BatchTiming, Batcher};
 
 use super::{
     codec,
@@ -17,13 +18,10 @@ use super::{
     nodes::Nodes,
     sessions::{session_key, user_key},
 };
-use crate::{
-    batcher::{BatchPolicy, BatchStats, Batcher, Failure, Terms},
-    model::{SessionId, StoredSession, UserId, UserSnapshot},
-};
+use crate::model::{SessionId, StoredSession, UserId, UserSnapshot};
 
 /// A second pass would cost more than it saves.
-const TERMS: Terms = Terms { timeout: COMMAND_TIMEOUT, passes: 1 };
+const TIMING: BatchTiming = BatchTiming { timeout: COMMAND_TIMEOUT, yields: 1 };
 
 /// A session that is alive by its user's generation, if there is one, and its user; or why it can't be read.
 type Live = Result<Option<(StoredSession, UserSnapshot)>, Arc<dyn std::error::Error + Send + Sync>>;
@@ -40,9 +38,9 @@ pub(super) struct SessionReads {
 }
 
 impl SessionReads {
-    pub(super) fn new(nodes: Arc<Nodes>, policy: BatchPolicy) -> Self {
-        let joins = policy.most > 1 && !nodes.is_cluster();
-        Self { nodes, batcher: joins.then(|| Batcher::new(policy, TERMS)) }
+    pub(super) fn new(nodes: Arc<Nodes>, policy: BatchLimits) -> Self {
+        let joins = policy.max_keys > 1 && !nodes.is_cluster();
+        Self { nodes, batcher: joins.then(|| Batcher::new(policy, TIMING)) }
     }
 
     /// A session that is alive by its user's generation, whatever the time.
@@ -59,10 +57,10 @@ impl SessionReads {
                     async move { fetch(&nodes, ids, deadline.into_std()).await }
                 });
                 found.await.map_err(|failure| match failure {
-                    Failure::Late => late(),
+                    BatchError::TimedOut => late(),
                     // It dies only with the runtime.
-                    Failure::Died => Error::new(ErrorKind::Canceled, "the reading task has ended"),
-                    Failure::Fetch(error) => error,
+                    BatchError::Aborted => Error::new(ErrorKind::Canceled, "the reading task has ended"),
+                    BatchError::Fetch(error) => error,
                 })?
             }
         };

@@ -2,10 +2,10 @@
 
 use async_trait::async_trait;
 use sqlx::Row;
+use symbolon_balancer::Algorithm;
 
 use super::SqliteSharedStore;
 use crate::{
-    balancer::Algorithm,
     clock::Timestamp,
     shared_store::{BalancerControl, Balancing, NodeRecord},
     store_error::StoreError,

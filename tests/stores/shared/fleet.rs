@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use symbolon_balancer::Algorithm;
+
 use symbolon::{
-    balancer::Algorithm,
     clock::Timestamp,
     shared_store::{
         Balancing, InstanceRecord, NodeRecord, SharedStore, redis::RedisSharedStore, sqlite::SqliteSharedStore,
@@ -107,7 +108,7 @@ async fn balancing(store: &dyn SharedStore) -> Balancing {
 
 pub async fn operators_choose_an_algorithm_or_leave_it_to_the_setting(store: &dyn SharedStore) {
     assert_eq!(balancing(store).await, Balancing::default());
-    for algorithm in Algorithm::ALL.map(Some).into_iter().chain([None, None]) {
+    for algorithm in Algorithm::ALL.iter().copied().map(Some).chain([None, None]) {
         store.set_algorithm(algorithm).await.expect("an answer");
         assert_eq!(balancing(store).await.algorithm, algorithm);
     }

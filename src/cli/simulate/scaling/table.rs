@@ -1,6 +1,6 @@
 //! The tables of `symbolon simulate scaling`.
 
-use crate::scaler::simulation::{Comparison, Report};
+use symbolon_simulator::scaling::{Comparison, Report};
 
 /// A row a run, and what perfect foresight would cost.
 pub(super) fn of_runs(reports: &[Report], cost: impl Fn(u64) -> f64) -> String {
@@ -12,7 +12,7 @@ pub(super) fn of_runs(reports: &[Report], cost: impl Fn(u64) -> f64) -> String {
         "% of time",
         "node-seconds",
         "cost",
-        "over least",
+        "over min",
         "changes",
         "reversals",
         "shed"
@@ -26,16 +26,16 @@ pub(super) fn of_runs(reports: &[Report], cost: impl Fn(u64) -> f64) -> String {
             100.0 * report.violation_seconds as f64 / report.seconds.max(1) as f64,
             report.node_seconds,
             cost(report.node_seconds),
-            report.over_least(),
+            report.over_minimum(),
             report.changes,
             report.reversals,
             100.0 * report.shed_share
         );
     }
-    if let Some(least) = reports.first().map(|report| report.least_node_seconds) {
+    if let Some(minimum) = reports.first().map(|report| report.min_node_seconds) {
         table += &format!(
-            "The least without a violation, by whoever knows the future: {least} node-seconds, {:.2}.\n",
-            cost(least)
+            "Minimum without violations, with full knowledge of the future: {minimum} node-seconds, {:.2}.\n",
+            cost(minimum)
         );
     }
     table

@@ -1,12 +1,12 @@
 //! The algorithm that an operator chose for all gateways.
 
-use axum::{extract::State, http::StatusCode};
+use axum::{Extension, extract::State, http::StatusCode};
 use serde::Deserialize;
+use symbolon_balancer::{Algorithm, UnknownAlgorithm};
 
 use crate::{
     app::App,
     audit,
-    balancer::{Algorithm, UnknownAlgorithm},
     http::{
         auth::{Operator, Origin},
         body::JsonBody,
@@ -38,7 +38,7 @@ pub struct AlgorithmChoice {
 )]
 pub(in crate::http) async fn choose(
     State(app): State<App>,
-    Operator(actor): Operator,
+    Extension(Operator(actor)): Extension<Operator>,
     origin: Origin,
     JsonBody(body): JsonBody<AlgorithmChoice>,
 ) -> Result<StatusCode, Problem> {
@@ -50,6 +50,6 @@ pub(in crate::http) async fn choose(
 }
 
 fn unknown(_: UnknownAlgorithm) -> Problem {
-    let names = Algorithm::ALL.map(Algorithm::name).join(", ");
+    let names = Algorithm::NAMES.join(", ");
     Problem::field(ProblemKind::Invalid, "algorithm", format!("must be one of {names}, or null"))
 }

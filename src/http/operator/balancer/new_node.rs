@@ -1,8 +1,9 @@
 //! What an operator may say of a node to add. The schema says the same as the rules, but for IPv6 addresses.
 
 use serde::Deserialize;
+use symbolon_partitioner::MAX_WEIGHT;
 
-use crate::{json::whole, model::Violation, partitioner::MAX_WEIGHT, shared_store::NodeRecord};
+use crate::{json::whole, model::Violation, shared_store::NodeRecord};
 
 /// The most characters of an id, region or zone.
 const MAX_NAME_CHARS: usize = 128;

@@ -1,6 +1,6 @@
 //! Nodes that operators add and take out.
 
-use axum::{extract::State, http::StatusCode};
+use axum::{Extension, extract::State, http::StatusCode};
 
 use super::{NodeView, new_node::NewNode};
 use crate::{
@@ -30,7 +30,7 @@ use crate::{
 )]
 pub(in crate::http) async fn add(
     State(app): State<App>,
-    Operator(actor): Operator,
+    Extension(Operator(actor)): Extension<Operator>,
     origin: Origin,
     JsonBody(body): JsonBody<NewNode>,
 ) -> Result<(StatusCode, Json<NodeView>), Problem> {
@@ -67,7 +67,7 @@ pub(in crate::http) async fn add(
 )]
 pub(in crate::http) async fn remove(
     State(app): State<App>,
-    Operator(actor): Operator,
+    Extension(Operator(actor)): Extension<Operator>,
     origin: Origin,
     Segment(id): Segment,
 ) -> Result<StatusCode, Problem> {

@@ -9,7 +9,7 @@ use super::parse_window;
 use crate::{
     app::App,
     clock::Timestamp,
-    http::{auth::Operator, json::Json, query},
+    http::{json::Json, query},
     monitor::ResourceMetrics,
     web::problem::Problem,
 };
@@ -41,7 +41,6 @@ pub struct ResourceHistory {
 )]
 pub(in crate::http) async fn resource_history(
     State(app): State<App>,
-    _: Operator,
     RawQuery(text): RawQuery,
 ) -> Result<Json<ResourceHistory>, Problem> {
     let [window, points] = query::read(text.as_deref(), ["window", "points"])?;

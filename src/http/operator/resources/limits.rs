@@ -3,13 +3,7 @@
 use axum::extract::State;
 use serde::Serialize;
 
-use crate::{
-    app::App,
-    clock::Timestamp,
-    http::{auth::Operator, json::Json},
-    monitor::Violation,
-    web::problem::Problem,
-};
+use crate::{app::App, clock::Timestamp, http::json::Json, monitor::Violation, web::problem::Problem};
 
 /// How the newest measurement compares with the limits: 80 % of processor time, 85 % of memory, 90 % of the disk.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -41,10 +35,7 @@ pub enum LimitStatus {
     security(("operator_token" = []), ("session" = [])),
     responses((status = 200, description = "The violations.", body = ResourceLimits))
 )]
-pub(in crate::http) async fn resource_limits(
-    State(app): State<App>,
-    _: Operator,
-) -> Result<Json<ResourceLimits>, Problem> {
+pub(in crate::http) async fn resource_limits(State(app): State<App>) -> Result<Json<ResourceLimits>, Problem> {
     let violations = app.monitor().violations();
     let status = match violations.as_deref() {
         None => LimitStatus::NoData,

@@ -3,12 +3,7 @@
 use axum::extract::State;
 use serde::Serialize;
 
-use crate::{
-    app::App,
-    fleet::Decided,
-    http::{auth::Operator, json::Json},
-    web::problem::Problem,
-};
+use crate::{app::App, fleet::Decided, http::json::Json, web::problem::Problem};
 
 /// Decisions of late.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -23,6 +18,6 @@ pub struct ScalingDecisions {
     security(("operator_token" = []), ("session" = [])),
     responses((status = 200, description = "The decisions.", body = ScalingDecisions))
 )]
-pub(in crate::http) async fn decisions(State(app): State<App>, _: Operator) -> Result<Json<ScalingDecisions>, Problem> {
+pub(in crate::http) async fn decisions(State(app): State<App>) -> Result<Json<ScalingDecisions>, Problem> {
     Ok(Json(ScalingDecisions { decisions: app.scaling().decisions().await? }))
 }

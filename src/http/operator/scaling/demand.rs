@@ -2,13 +2,13 @@
 
 use axum::extract::State;
 use serde::Serialize;
+use symbolon_scaler::Outcome;
 
 use crate::{
     app::App,
     clock::Timestamp,
     fleet::{Decided, STANDS},
-    http::{auth::Operator, json::Json},
-    scaler::Outcome,
+    http::json::Json,
     web::problem::{Problem, ProblemKind},
 };
 
@@ -31,7 +31,7 @@ pub struct FleetDemand {
     security(("operator_token" = []), ("session" = [])),
     responses((status = 200, description = "The demand.", body = FleetDemand))
 )]
-pub(in crate::http) async fn demand(State(app): State<App>, _: Operator) -> Result<Json<FleetDemand>, Problem> {
+pub(in crate::http) async fn demand(State(app): State<App>) -> Result<Json<FleetDemand>, Problem> {
     let unsure = |reason: String| Problem::from(ProblemKind::Unavailable).with_detail(reason).unlogged();
     let demand_replicas = app.fleet().look().await?.demand().map_err(|error| unsure(format!("{error}.")))?;
     let last = app.scaling().last().await?.filter(|last| Timestamp::now().since(last.at) <= STANDS);

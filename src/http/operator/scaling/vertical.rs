@@ -4,14 +4,9 @@ use std::time::Duration;
 
 use axum::extract::State;
 use serde::Serialize;
+use symbolon_scaler::vertical::{Advice, Averages, Sizes, advise};
 
-use crate::{
-    app::App,
-    clock::Timestamp,
-    http::{auth::Operator, json::Json},
-    scaler::vertical::{Advice, Averages, Sizes, advise},
-    web::problem::Problem,
-};
+use crate::{app::App, clock::Timestamp, http::json::Json, web::problem::Problem};
 
 const WINDOW: Duration = Duration::from_secs(15 * 60);
 
@@ -35,7 +30,7 @@ pub struct VerticalScaling {
     security(("operator_token" = []), ("session" = [])),
     responses((status = 200, description = "The advice.", body = VerticalScaling))
 )]
-pub(in crate::http) async fn vertical(State(app): State<App>, _: Operator) -> Result<Json<VerticalScaling>, Problem> {
+pub(in crate::http) async fn vertical(State(app): State<App>) -> Result<Json<VerticalScaling>, Problem> {
     let mean = app.monitor().average(WINDOW, Timestamp::now());
     let averages = mean.map_or_else(Averages::default, |mean| Averages {
         cpu_percent: mean.cpu_percent,

@@ -1,9 +1,10 @@
 //! What the admission let in, as operators see it.
 
 use serde::Serialize;
+use symbolon_admission::GateStats;
 
 use super::milliseconds;
-use crate::admission::{AdmissionStats, Counts};
+use crate::admission::AdmissionStats;
 
 /// Which requests an instance took on. Health, documents and operators' requests are not among them: they always get in.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -50,11 +51,11 @@ pub struct ClassView {
 
 impl AdmissionView {
     pub(super) fn new(AdmissionStats { enabled, logins, requests }: AdmissionStats) -> Self {
-        let class = |counts: Counts| ClassView {
+        let class = |counts: GateStats| ClassView {
             offered: counts.offered,
             admitted: counts.admitted,
             queued: counts.queued,
-            shed: counts.shed,
+            shed: counts.rejected,
             abandoned: counts.abandoned,
             limit: enabled.then_some(counts.limit),
             in_flight: counts.in_flight,

@@ -1,9 +1,10 @@
 //! How lookups were joined into batches, as operators see it.
 
 use serde::Serialize;
+use symbolon_batcher::BatchStats;
 
 use super::milliseconds;
-use crate::{batcher::BatchStats, shards::Batching};
+use crate::shards::Batching;
 
 /// How an instance joined its lookups at a shard into batches.
 #[derive(Debug, Serialize, utoipa::ToSchema)]

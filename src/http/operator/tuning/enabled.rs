@@ -1,6 +1,6 @@
 //! Switching tuning on and off, for the whole fleet.
 
-use axum::{extract::State, http::StatusCode};
+use axum::{Extension, extract::State, http::StatusCode};
 use serde::Deserialize;
 
 use crate::{
@@ -33,7 +33,7 @@ pub struct TuningSwitch {
 )]
 pub(in crate::http) async fn switch(
     State(app): State<App>,
-    Operator(actor): Operator,
+    Extension(Operator(actor)): Extension<Operator>,
     origin: Origin,
     JsonBody(TuningSwitch { enabled }): JsonBody<TuningSwitch>,
 ) -> Result<StatusCode, Problem> {

@@ -1,8 +1,9 @@
 use std::sync::Arc;
 
+use symbolon_partitioner::{PartitionerSpec, Strategy};
+
 use super::*;
 use crate::{
-    partitioner::{PartitionerSpec, Strategy},
     shards::{ShardStore, sqlite::SqliteShard},
     topology::Topology,
     users::transfer::Export,

@@ -83,9 +83,10 @@ impl Exchange {
         }
     }
 
-    /// The response has begun.
+    /// The response has begun. What is still unread of the body is nobody's then, and dropped: the connection waits for it.
     pub(in crate::web::connections) fn answer(&self) {
-        self.is_answered.store(true, Ordering::Relaxed);
+        self.is_answered.store(true, Ordering::Release);
+        drop(self.take_unread());
         self.set_working(false);
     }
 
@@ -112,10 +113,11 @@ impl Exchange {
         (self.connection.delayed.fetch_add(1, Ordering::Relaxed) + 1, Delayed(&self.connection))
     }
 
-    /// Keeps what was not read of the request's body. HTTP/2 resets the stream instead.
+    /// Keeps what was not read of the request's body until the response begins. HTTP/2 resets the stream instead.
     pub(in crate::web::connections) fn leave_unread(&self, body: Incoming) {
-        if !self.is_stream {
-            *lock(&self.unread) = Some(body);
+        let mut unread = lock(&self.unread);
+        if !self.is_stream && !self.is_answered.load(Ordering::Acquire) {
+            *unread = Some(body);
         }
     }
 
