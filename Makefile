@@ -7,7 +7,7 @@
 # make check-deploy  the manifests in deploy/, against schemas, each other and the settings; not in make check: needs a network
 # make fuzz      every fuzz target for a minute (FUZZ_SECONDS=…); needs a nightly toolchain
 # make fuzz-connections  10,000 generated hostile connections against instance and gateway each (HOSTILE_SEED=…, HOSTILE_CONNECTIONS=…)
-# make hostile   attacks that strangers could make, beside a calm user, on the release binary
+# make hostile   attacks that strangers could make, beside regular users, on the release binary
 # make kills     200 kills on embedded storage and 25 on PostgreSQL and Redis, each store also filled up, made read-only, frozen and cut off
 # make openapi   writes openapi/openapi.json, which a test compares with the code
 # make configuration  writes docs/configuration.md, which a test compares with the code
@@ -85,7 +85,7 @@ KILLS_SERVERS ?= 25
 kills:
 	scripts/install-test-servers
 	KILLS_EMBEDDED=$(KILLS_EMBEDDED) KILLS_SERVERS=$(KILLS_SERVERS) \
-		$(CARGO) test --locked --test it -- kills::nothing --nocapture --test-threads=1
+		$(CARGO) test --locked --test it -- kills::acknowledged_writes --nocapture --test-threads=1
 
 bench:
 	scripts/bench

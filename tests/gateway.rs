@@ -1,8 +1,8 @@
-//! The gateway: what it passes on and what not, what it does when nodes fail, and the fleet that it runs itself.
+//! The gateway: what it forwards, how it handles failed nodes, and the instances that it runs itself.
 
 mod clients;
 mod fleet;
 mod framing;
-mod raw;
+pub mod node;
 mod retries;
 mod spawned;

@@ -1,9 +1,8 @@
-//! Operations on login names that meet at the worst moment: another one runs to its end in the middle of them.
+//! Operations on users during which another operation runs from beginning to end.
 
 mod staged;
 
-use std::time::Duration;
-
+use crate::support::{NEW_PASSWORD, PASSWORD, in_time, until};
 use staged::{Stage, Step};
 use symbolon::{
     audit::Actor,
@@ -11,15 +10,12 @@ use symbolon::{
     users::{Precondition, Registration, UserChange, UserError, Users},
 };
 
-const PASSWORD: &str = "correct horse battery";
-const NEW_PASSWORD: &str = "staple battery horse";
-
 fn rename_to(name: &str) -> UserChange {
     UserChange { login_name: Some(name.to_owned()), ..UserChange::default() }
 }
 
 #[tokio::test]
-async fn a_registration_that_was_overtaken_before_its_insert_fails() {
+async fn a_registration_whose_claim_is_taken_over_before_its_insert_fails() {
     let stage = Stage::new().await;
     let (users, others) = (stage.users(), stage.users());
     let held = stage.clone();
@@ -29,13 +25,14 @@ async fn a_registration_that_was_overtaken_before_its_insert_fails() {
     });
     let late = users.register(staged::registration("ada")).await;
     assert!(matches!(late, Err(UserError::NameTaken)), "{late:?}");
-    let found = users.find_by_name("ada").await.expect("one user answers");
-    stage.login("ada", PASSWORD).await.expect("it can log in");
+    let found = users.find_by_name("ada").await.expect("a user");
+    stage.login("ada", PASSWORD).await.expect("the user logs in");
     assert_eq!(stage.rows_naming("ada").await, [found.user_id.to_string()]);
+    stage.assert_all_events_happened();
 }
 
 #[tokio::test]
-async fn a_rename_that_was_overtaken_before_its_update_fails() {
+async fn a_rename_whose_claim_is_taken_over_before_its_update_fails() {
     let stage = Stage::new().await;
     let (users, others) = (stage.users(), stage.users());
     let user = users.register(staged::registration("ada")).await.expect("a user");
@@ -49,11 +46,12 @@ async fn a_rename_that_was_overtaken_before_its_update_fails() {
     assert_eq!(stage.rows_naming("prize").await.len(), 1);
     assert_ne!(stage.rows_naming("prize").await, [user.user_id.to_string()]);
     stage.login("ada", PASSWORD).await.expect("the user keeps its name");
-    stage.login("prize", PASSWORD).await.expect("the taker has its own");
+    stage.login("prize", PASSWORD).await.expect("the other user has the new name");
+    stage.assert_all_events_happened();
 }
 
 #[tokio::test]
-async fn a_rename_beside_another_change_of_the_row_succeeds() {
+async fn a_rename_during_another_change_of_the_row_succeeds() {
     let stage = Stage::new().await;
     let (users, others) = (stage.users(), stage.users());
     let registered = users.register(staged::registration("ada")).await.expect("a user");
@@ -64,29 +62,31 @@ async fn a_rename_beside_another_change_of_the_row_succeeds() {
     });
     let renamed = users.change(user_id, &Precondition::None, rename_to("lovelace")).await.expect("a rename");
     assert_eq!(renamed.preferences.as_str(), r#"{"theme":"dark"}"#);
-    assert!(renamed.version >= registered.version + 2, "both changes raised it");
+    assert!(renamed.version >= registered.version + 2, "not both changes raised the version");
     stage.login("lovelace", PASSWORD).await.expect("the new name works");
     users.register(staged::registration("ada")).await.expect("the former name is free");
+    stage.assert_all_events_happened();
 }
 
 #[tokio::test]
-async fn a_rename_back_while_the_first_one_finishes_keeps_the_name() {
+async fn a_rename_back_before_the_confirmation_keeps_the_name() {
     let stage = Stage::new().await;
     let (users, others) = (stage.users(), stage.users());
     let user_id = users.register(staged::registration("ada")).await.expect("a user").user_id;
     let held = stage.clone();
     stage.before(Step::Confirm, async move {
         held.age_claims().await;
-        others.change(user_id, &Precondition::None, rename_to("ada")).await.expect("the way back");
+        others.change(user_id, &Precondition::None, rename_to("ada")).await.expect("a rename back");
     });
-    users.change(user_id, &Precondition::None, rename_to("lovelace")).await.expect("the way there");
-    stage.login("ada", PASSWORD).await.expect("the name it has works");
-    let stranger = users.register(staged::registration("ada")).await;
-    assert!(matches!(stranger, Err(UserError::NameTaken)), "{stranger:?}");
+    users.change(user_id, &Precondition::None, rename_to("lovelace")).await.expect("a rename");
+    stage.login("ada", PASSWORD).await.expect("the final name works");
+    let other = users.register(staged::registration("ada")).await;
+    assert!(matches!(other, Err(UserError::NameTaken)), "{other:?}");
+    stage.assert_all_events_happened();
 }
 
 #[tokio::test]
-async fn a_deletion_beside_a_change_of_the_row_still_deletes_it() {
+async fn a_deletion_during_a_change_of_the_row_deletes_it() {
     let stage = Stage::new().await;
     let (users, others) = (stage.users(), stage.users());
     let user_id = users.register(staged::registration("ada")).await.expect("a user").user_id;
@@ -97,33 +97,35 @@ async fn a_deletion_beside_a_change_of_the_row_still_deletes_it() {
     for name in ["ada", "lovelace"] {
         users.register(staged::registration(name)).await.expect("both names are free");
     }
+    stage.assert_all_events_happened();
 }
 
 #[tokio::test]
-async fn a_password_change_in_the_middle_of_a_login_is_noticed() {
+async fn a_login_fails_if_the_password_changes_during_it() {
     let stage = Stage::new().await;
     let (users, others) = (stage.users(), stage.users());
     let user_id = users.register(staged::registration("ada")).await.expect("a user").user_id;
-    // The login has read the generation and is about to read the row; what it reads next is still the old one.
+    // The login has read the generation, and the row with the old password.
     stage.after(Step::Find, async move {
         change_password(&others, user_id).await.expect("a change");
     });
-    let login = tokio::time::timeout(Duration::from_secs(30), stage.login("ada", PASSWORD)).await.expect("in time");
+    let login = in_time("the login ends", stage.login("ada", PASSWORD)).await;
     assert!(matches!(login, Err(UserError::InvalidCredentials)), "{login:?}");
     assert_eq!(stage.sessions_of(user_id).await, 0);
+    stage.assert_all_events_happened();
 }
 
 #[tokio::test]
-async fn a_login_in_the_middle_of_a_password_change_is_refused_until_it_is_through() {
+async fn a_login_during_a_password_change_is_refused() {
     let stage = Stage::new().await;
     let users = stage.users();
     let user_id = users.register(staged::registration("ada")).await.expect("a user").user_id;
     let held = stage.clone();
-    // The sessions have been ended once, and the row still has the old password.
+    // The first revocation step is done, and the row still has the old password.
     stage.before(Step::Update, async move {
         let refused = held.login("ada", PASSWORD).await;
         assert!(matches!(refused, Err(UserError::RevocationPending { .. })), "{refused:?}");
-        // Whoever does not know the password learns nothing of the change.
+        // A client without the password must not learn of the change.
         let wrong = held.login("ada", NEW_PASSWORD).await;
         assert!(matches!(wrong, Err(UserError::InvalidCredentials)), "{wrong:?}");
         let issued = held.users().issue_session(user_id, Client::default()).await;
@@ -132,10 +134,11 @@ async fn a_login_in_the_middle_of_a_password_change_is_refused_until_it_is_throu
     change_password(&users, user_id).await.expect("a change");
     assert_eq!(stage.sessions_of(user_id).await, 0);
     stage.login("ada", NEW_PASSWORD).await.expect("the new password works at once");
+    stage.assert_all_events_happened();
 }
 
 #[tokio::test]
-async fn a_login_in_the_middle_of_a_suspension_is_refused() {
+async fn a_login_during_a_suspension_is_refused() {
     let stage = Stage::new().await;
     let users = stage.users();
     let user_id = users.register(staged::registration("ada")).await.expect("a user").user_id;
@@ -146,10 +149,11 @@ async fn a_login_in_the_middle_of_a_suspension_is_refused() {
     });
     users.set_suspended(user_id, true).await.expect("a change");
     assert_eq!(stage.sessions_of(user_id).await, 0);
+    stage.assert_all_events_happened();
 }
 
 #[tokio::test]
-async fn a_login_in_the_middle_of_a_deletion_is_refused() {
+async fn a_login_during_a_deletion_is_refused() {
     let stage = Stage::new().await;
     let users = stage.users();
     let user_id = users.register(staged::registration("ada")).await.expect("a user").user_id;
@@ -160,10 +164,11 @@ async fn a_login_in_the_middle_of_a_deletion_is_refused() {
     });
     users.delete(user_id, &Precondition::None).await.expect("a deletion");
     assert_eq!(stage.sessions_of(user_id).await, 0);
+    stage.assert_all_events_happened();
 }
 
 #[tokio::test]
-async fn a_change_that_was_refused_lets_its_user_log_in_at_once() {
+async fn a_refused_password_change_leaves_no_revocation() {
     let stage = Stage::new().await;
     let (users, others) = (stage.users(), stage.users());
     let user_id = users.register(staged::registration("ada")).await.expect("a user").user_id;
@@ -175,31 +180,34 @@ async fn a_change_that_was_refused_lets_its_user_log_in_at_once() {
     let refused = change_password(&users, user_id).await;
     assert!(matches!(refused, Err(UserError::Contended)), "{refused:?}");
     stage.login("ada", NEW_PASSWORD).await.expect("no revocation is left");
+    stage.assert_all_events_happened();
 }
 
 #[tokio::test]
-async fn a_change_whose_revocation_expired_before_its_write_ends_the_sessions_made_since() {
+async fn a_password_change_ends_sessions_made_after_its_revocation_expired() {
     let stage = Stage::new().await;
     let users = stage.users();
     let user_id = users.register(staged::registration("ada")).await.expect("a user").user_id;
     let held = stage.clone();
     stage.before(Step::Update, async move {
-        let log_in = async {
-            while let Err(refused) = held.login("ada", PASSWORD).await {
+        until("the revocation expires", async || match held.login("ada", PASSWORD).await {
+            Ok(_) => true,
+            Err(refused) => {
                 assert!(matches!(refused, UserError::RevocationPending { .. }), "{refused:?}");
-                tokio::time::sleep(Duration::from_millis(50)).await;
+                false
             }
-        };
-        tokio::time::timeout(Duration::from_secs(30), log_in).await.expect("the revocation expires");
+        })
+        .await;
     });
     change_password(&users, user_id).await.expect("a change under another revocation");
     assert_eq!(stage.sessions_of(user_id).await, 0);
     stage.login("ada", NEW_PASSWORD).await.expect("the password is the new one");
+    stage.assert_all_events_happened();
 }
 
-/// Suspends a user on an instance that stands still before `step` until its revocation, if it has begun one, has expired
-/// and the user has logged in, and that dies once its write is committed.
-async fn suspend_after_standing_still(stage: &Stage, step: Step) -> UserId {
+/// Suspends a user on an instance that pauses before `step`, and that dies once its write is committed. During the pause its
+/// revocation, if it has begun one, expires, and the user logs in.
+async fn suspend_after_pause(stage: &Stage, step: Step) -> UserId {
     let users = stage.users();
     let user_id = users.register(staged::registration("ada")).await.expect("a user").user_id;
     let (committed, is_committed) = tokio::sync::oneshot::channel();
@@ -209,7 +217,7 @@ async fn suspend_after_standing_still(stage: &Stage, step: Step) -> UserId {
         held.login("ada", PASSWORD).await.expect("a login");
         let next = held.clone();
         let die = async move {
-            committed.send(()).expect("the test waits");
+            committed.send(()).expect("the test is waiting");
             std::future::pending().await
         };
         match step {
@@ -218,24 +226,26 @@ async fn suspend_after_standing_still(stage: &Stage, step: Step) -> UserId {
         }
     });
     let suspension = tokio::spawn(async move { users.set_suspended(user_id, true).await });
-    tokio::time::timeout(Duration::from_secs(30), is_committed).await.expect("in time").expect("a commit");
+    in_time("the suspension is committed", is_committed).await.expect("a commit");
     suspension.abort();
     assert!(stage.users().find(user_id).await.expect("an answer").suspended);
     user_id
 }
 
 #[tokio::test]
-async fn a_change_retried_after_its_revocation_expired_leaves_no_session_wherever_it_dies() {
+async fn a_suspension_retried_after_its_revocation_expired_leaves_no_session() {
     let stage = Stage::new().await;
-    let user_id = suspend_after_standing_still(&stage, Step::Update).await;
-    assert_eq!(stage.sessions_of(user_id).await, 0, "the session that the row of before has allowed lives on");
+    let user_id = suspend_after_pause(&stage, Step::Update).await;
+    assert_eq!(stage.sessions_of(user_id).await, 0, "a session survives the suspension");
+    stage.assert_all_events_happened();
 }
 
 #[tokio::test]
-async fn a_change_replaces_no_row_read_after_its_revocation_began() {
+async fn a_suspension_whose_revocation_expired_before_its_read_leaves_no_session() {
     let stage = Stage::new().await;
-    let user_id = suspend_after_standing_still(&stage, Step::Find).await;
-    assert_eq!(stage.sessions_of(user_id).await, 0, "the session that the row of before has allowed lives on");
+    let user_id = suspend_after_pause(&stage, Step::Find).await;
+    assert_eq!(stage.sessions_of(user_id).await, 0, "a session survives the suspension");
+    stage.assert_all_events_happened();
 }
 
 async fn change_password(users: &Users, user_id: UserId) -> Result<(), UserError> {
@@ -244,29 +254,29 @@ async fn change_password(users: &Users, user_id: UserId) -> Result<(), UserError
 }
 
 #[tokio::test]
-async fn a_name_whose_row_was_not_sent_is_free_at_once() {
+async fn a_claim_is_released_if_its_row_was_not_sent() {
     let stage = Stage::new().await;
     let users = stage.users();
     stage.refuse(Step::Insert);
-    users.register(staged::registration("ada")).await.expect_err("it is not sent");
+    users.register(staged::registration("ada")).await.expect_err("a statement that was not sent");
     let user_id = users.register(staged::registration("ada")).await.expect("the name is free").user_id;
     stage.refuse(Step::Update);
-    users.change(user_id, &Precondition::None, rename_to("lovelace")).await.expect_err("it is not sent");
+    users.change(user_id, &Precondition::None, rename_to("lovelace")).await.expect_err("a statement that was not sent");
     users.register(staged::registration("lovelace")).await.expect("the name is free");
 }
 
 #[tokio::test]
-async fn a_password_change_that_was_not_sent_lets_its_user_log_in_at_once() {
+async fn an_unsent_password_change_leaves_no_revocation() {
     let stage = Stage::new().await;
     let users = stage.users();
     let user_id = users.register(staged::registration("ada")).await.expect("a user").user_id;
     stage.refuse(Step::Update);
-    change_password(&users, user_id).await.expect_err("it is not sent");
+    change_password(&users, user_id).await.expect_err("a statement that was not sent");
     stage.login("ada", PASSWORD).await.expect("no revocation is left");
 }
 
 #[tokio::test]
-async fn only_a_registration_with_a_key_waits_for_a_claim_under_way() {
+async fn only_a_registration_with_an_idempotency_key_waits_for_a_pending_claim() {
     let stage = Stage::new().await;
     let (users, others) = (stage.users(), stage.users());
     let user_id = users.register(staged::registration("eve")).await.expect("a user").user_id;
@@ -281,9 +291,10 @@ async fn only_a_registration_with_a_key_waits_for_a_claim_under_way() {
         let repeatable = Registration { idempotency_key: Some("key".to_owned()), ..staged::registration("ada") };
         let waited = others.register(repeatable).await;
         assert!(matches!(waited, Err(UserError::NamePending { .. })), "{waited:?}");
-        assert!(held.claim_lookups() - before > 10, "it did not wait");
+        assert!(held.claim_lookups() - before > 10, "it did not wait for the claim");
     });
     users.register(staged::registration("ada")).await.expect("a user");
     let late = users.register(staged::registration("ada")).await;
     assert!(matches!(late, Err(UserError::NameTaken)), "{late:?}");
+    stage.assert_all_events_happened();
 }

@@ -1,4 +1,4 @@
-//! Integration tests, in one binary: it links once, and nothing of what they share is written twice.
+//! Integration tests, in one binary, so that the library is linked once.
 
 #![expect(clippy::expect_used, clippy::panic, reason = "in a test a panic is the report")]
 
@@ -6,6 +6,6 @@ mod gateway;
 mod hostile;
 mod interleavings;
 mod layers;
-mod servers;
 mod service;
 mod stores;
+mod support;

@@ -1,4 +1,6 @@
-//! The service as its users meet it: real processes, real HTTP, embedded storage.
+//! Tests of whole processes over HTTP, on embedded storage unless a file says otherwise.
+
+use crate::support as harness;
 
 mod admission;
 mod audit;
@@ -12,9 +14,7 @@ mod crashes;
 mod disks;
 mod documents;
 mod fleet;
-pub mod harness;
 mod hashing;
-pub mod http2;
 mod kills;
 mod logs;
 mod lost_shards;
@@ -23,16 +23,18 @@ mod names;
 mod operator;
 mod passwords;
 mod pgbouncer;
+mod postgres_redis;
 mod postgres_tls;
 mod preferences;
+mod problems;
 mod processes;
 mod protocol;
 mod publishing;
-mod real_stores;
 mod redis_faults;
 mod redis_full;
 mod redis_tls;
 mod registration;
+mod resources;
 mod scaling;
 mod sessions;
 mod stalled_clients;

@@ -1,4 +1,4 @@
-//! What every implementation of a store must do: one suite, run against each of them; and what concerns only one of them.
+//! Suites that every implementation of a store must pass, and tests of single implementations.
 
 mod health_check;
 mod session_reads;

@@ -160,7 +160,7 @@ def logins(instance):
 
 
 def uncached_file(directory, size):
-    """A file of so many MiB whose pages nobody has in memory: the kernel charges them to the group that reads them."""
+    """A file of so many MiB whose pages are not in memory: the kernel charges them to the group that reads them."""
     path = Path(directory) / "pages"
     with open(path, "wb") as file:
         for _ in range(size):

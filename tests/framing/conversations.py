@@ -67,7 +67,7 @@ def race(method):
     return Case(f"idle connection closed as a {method.decode()} comes, {ROUNDS} rounds", [], answer, run=run)
 
 
-# When the upstream sends what nobody asked for: with its response, a little later, or as the next request comes.
+# When the upstream sends an unrequested response: with its response, a little later, or as the next request comes.
 TOGETHER, LATER, MEANWHILE = "at once", "1 ms later", "as another client asks"
 
 
@@ -134,7 +134,7 @@ def poison(attack, what, reply_with, when):
             if number % 20 == 19:
                 attacker.close()
                 victim.close()
-        # Once the next request is on its way, nobody can tell whose response it is.
+        # Once the next request is on its way, the gateway cannot tell whose response it is.
         is_kept = when == MEANWHILE or "another's" not in counts
         return "", tally(counts), says(is_kept, "clients got another's response")
 

@@ -1,12 +1,16 @@
-//! A gateway that runs its instances itself.
+//! A gateway that starts its instances itself.
 
-use std::{collections::BTreeSet, path::Path};
+use std::collections::BTreeSet;
 
 use reqwest::Method;
+use rustix::process::{Pid, Signal};
 use serde_json::{Value, json};
-use tokio::process::Command;
 
-use crate::service::harness::{Service, until};
+use crate::support::{
+    GENERATED_OPERATOR_TOKEN, LogFile, Service,
+    process::{has_ended, signal},
+    until,
+};
 
 async fn spawning(count: &str) -> Service {
     spawning_with(count, &[]).await
@@ -14,43 +18,36 @@ async fn spawning(count: &str) -> Service {
 
 async fn spawning_with(count: &str, settings: &[(&str, &str)]) -> Service {
     let gateway = Service::gateway(&["--spawn", count], &[&[("SYMBOLON_LOG", "warn")], settings].concat()).await;
-    until("all instances are ready", async || gateway.get("/v1/health/ready").send().await.status == 200).await;
+    gateway.until_ready().await;
     gateway
 }
 
-async fn seen(gateway: &Service) -> Value {
-    gateway.operator(Method::GET, "/gateway").send().await.json()
+/// The processes of its instances.
+async fn pids(gateway: &Service) -> BTreeSet<i32> {
+    let view = gateway.operator_view("/gateway").await;
+    let spawned = view["spawned"].as_array().expect("instances").iter();
+    spawned.filter_map(|instance| i32::try_from(instance["pid"].as_i64()?).ok()).collect()
 }
 
-async fn pids(gateway: &Service) -> BTreeSet<u64> {
-    let spawned = seen(gateway).await["spawned"].as_array().cloned().unwrap_or_default();
-    spawned.iter().filter_map(|instance| instance["pid"].as_u64()).collect()
-}
-
-/// Whether the gateway's nodes are the instances that run, and all take requests.
-async fn is_whole(gateway: &Service) -> bool {
-    let seen = seen(gateway).await;
+/// Whether every instance is a healthy node.
+async fn is_complete(gateway: &Service) -> bool {
+    let view = gateway.operator_view("/gateway").await;
     let ids = |list: &Value, takes: fn(&Value) -> bool| -> BTreeSet<String> {
         let list = list.as_array().cloned().unwrap_or_default();
         list.iter().filter(|one| takes(one)).map(|one| one["id"].to_string()).collect()
     };
     let takes_requests = |node: &Value| node["is_healthy"] == true && node["draining"] == false;
-    ids(&seen["nodes"], takes_requests) == ids(&seen["spawned"], |_| true)
+    ids(&view["nodes"], takes_requests) == ids(&view["spawned"], |_| true)
 }
 
-async fn signal(name: &str, pid: u64) {
-    assert!(Command::new("kill").args([name, &pid.to_string()]).status().await.expect("kill runs").success());
+fn process(pid: i32) -> Pid {
+    Pid::from_raw(pid).expect("a process id")
 }
 
-fn runs(pid: u64) -> bool {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    Path::new(&format!("/proc/{pid}")).exists() && !status.contains(") Z ")
-}
-
-/// Reads by a session without pause until told to stop; the statuses that were not 200, and how many were.
+/// Clients that read a session all the time, until they are stopped.
 struct Load {
     stop: tokio_util::sync::CancellationToken,
-    readers: Vec<tokio::task::JoinHandle<(usize, Vec<u16>)>>,
+    readers: Vec<tokio::task::JoinHandle<(usize, Vec<String>)>>,
 }
 
 impl Load {
@@ -60,148 +57,141 @@ impl Load {
             let (stop, client, url, token) =
                 (stop.clone(), reqwest::Client::new(), format!("{}/v1/session", gateway.url), token.to_owned());
             tokio::spawn(async move {
-                let (mut well, mut others) = (0, Vec::new());
+                let (mut succeeded, mut failures) = (0, Vec::new());
                 while !stop.is_cancelled() {
                     match client.get(&url).bearer_auth(&token).send().await {
-                        Ok(reply) if reply.status() == 200 => well += 1,
-                        Ok(reply) => others.push(reply.status().as_u16()),
-                        Err(_) => others.push(0),
+                        Ok(reply) if reply.status() == 200 => succeeded += 1,
+                        Ok(reply) => failures.push(reply.status().to_string()),
+                        Err(error) => failures.push(error.to_string()),
                     }
                 }
-                (well, others)
+                (succeeded, failures)
             })
         });
         Self { readers: readers.collect(), stop }
     }
 
-    async fn end(self) -> (usize, Vec<u16>) {
+    /// Stops the clients, and asserts that they have read, and that no request failed.
+    async fn assert_no_failure(self) {
         self.stop.cancel();
-        let mut total = (0, Vec::new());
         for reader in self.readers {
-            let (well, others) = reader.await.expect("no panic");
-            total.0 += well;
-            total.1.extend(others);
+            let (succeeded, failures) = reader.await.expect("no panic");
+            assert_eq!(failures, [""; 0]);
+            assert!(succeeded > 0, "a client was never served");
         }
-        total
     }
 }
 
 #[tokio::test]
-async fn one_command_serves_a_first_session() {
-    let gateway = spawning("3").await;
-    assert_eq!(pids(&gateway).await.len(), 3);
-    let token = gateway.member("ada").await;
+async fn a_spawning_gateway_serves_a_first_session() {
+    let gateway = spawning_with("3", &[GENERATED_OPERATOR_TOKEN]).await;
+    let token = gateway.register_and_login("ada").await;
     let patched = gateway.patch("/v1/users/me/preferences", json!({"theme": "dark"})).bearer(&token).send().await;
     assert_eq!(patched.status, 200);
     for _ in 0..10 {
         let session = gateway.get("/v1/session").bearer(&token).send().await.json();
         assert_eq!(session["preferences"], json!({"theme": "dark"}));
     }
-    let fleet = gateway.operator(Method::GET, "/balancer").send().await.json();
-    assert_eq!(fleet["total_nodes"], 3);
+    let operator_token = gateway.generated_operator_token();
+    for (path, list) in [("/gateway", "spawned"), ("/balancer", "nodes")] {
+        let view = gateway.get(&format!("/v1/operator{path}")).bearer(&operator_token).send().await.json();
+        assert_eq!(view[list].as_array().map(Vec::len), Some(3), "{view}");
+    }
 }
 
 #[tokio::test]
-async fn an_instance_that_is_killed_is_replaced_and_reads_go_on() {
+async fn a_killed_instance_is_replaced_without_failed_reads() {
     let gateway = spawning("3").await;
-    let token = gateway.member("ada").await;
+    let token = gateway.register_and_login("ada").await;
     let load = Load::start(&gateway, &token);
     let before = pids(&gateway).await;
     let victim = *before.first().expect("an instance");
-    signal("-KILL", victim).await;
+    signal(process(victim), Signal::KILL);
     until("it is replaced", async || {
         let now = pids(&gateway).await;
-        now.len() == 3 && !now.contains(&victim) && is_whole(&gateway).await
+        now.len() == 3 && !now.contains(&victim) && is_complete(&gateway).await
     })
     .await;
-    let (well, others) = load.end().await;
-    assert!(well > 0);
-    // Reads are made again elsewhere.
-    assert_eq!(others, Vec::<u16>::new());
+    load.assert_no_failure().await;
 }
 
 #[tokio::test]
 async fn a_rolling_restart_fails_no_request() {
     let gateway = spawning("2").await;
-    let token = gateway.member("ada").await;
+    let token = gateway.register_and_login("ada").await;
     let load = Load::start(&gateway, &token);
     let before = pids(&gateway).await;
-    signal("-HUP", u64::from(gateway.pid())).await;
+    signal(gateway.pid(), Signal::HUP);
     until("all are replaced", async || {
         let now = pids(&gateway).await;
         now.len() == 2 && now.is_disjoint(&before)
     })
     .await;
-    let (well, others) = load.end().await;
-    assert!(well > 0);
-    assert_eq!(others, Vec::<u16>::new());
+    load.assert_no_failure().await;
 }
 
 #[tokio::test]
-async fn an_instance_that_is_told_to_stop_fails_no_request() {
+async fn a_stopped_instance_is_replaced_without_failed_reads() {
     let gateway = spawning("2").await;
-    let token = gateway.member("ada").await;
+    let token = gateway.register_and_login("ada").await;
     let load = Load::start(&gateway, &token);
     let before = pids(&gateway).await;
     for pid in &before {
-        signal("-TERM", *pid).await;
+        signal(process(*pid), Signal::TERM);
         until("it is replaced", async || {
             let now = pids(&gateway).await;
-            now.len() == 2 && !now.contains(pid) && is_whole(&gateway).await
+            now.len() == 2 && !now.contains(pid) && is_complete(&gateway).await
         })
         .await;
     }
-    let (well, others) = load.end().await;
-    assert!(well > 0);
-    assert_eq!(others, Vec::<u16>::new());
+    load.assert_no_failure().await;
 }
 
 #[tokio::test]
-async fn a_gateway_that_is_killed_leaves_no_instance_behind() {
+async fn instances_end_with_a_killed_gateway() {
     let mut gateway = spawning("2").await;
     let instances = pids(&gateway).await;
-    assert!(instances.iter().all(|pid| runs(*pid)));
+    assert!(!instances.is_empty() && instances.iter().all(|pid| !has_ended(process(*pid))));
     gateway.kill().await;
-    until("they end", async || instances.iter().all(|pid| !runs(*pid))).await;
+    until("they end", async || instances.iter().all(|pid| has_ended(process(*pid)))).await;
 }
 
 #[tokio::test]
-async fn a_gateway_that_is_told_to_stop_has_its_instances_end_first() {
+async fn a_stopped_gateway_ends_its_instances_first() {
     let mut gateway = spawning("2").await;
     let instances = pids(&gateway).await;
-    assert!(gateway.terminate().await, "it ends well");
-    assert!(instances.iter().all(|pid| !runs(*pid)));
+    assert!(!instances.is_empty());
+    assert!(gateway.terminate().await, "the exit code is not 0");
+    assert!(instances.iter().all(|pid| has_ended(process(*pid))));
 }
 
 #[tokio::test]
-async fn the_number_of_instances_follows_within_its_bounds() {
-    // Instances this large are never too few for the load, so that the leader has nothing to decide.
+async fn the_number_of_instances_is_set_within_its_bounds() {
+    // With so many cores an instance is never overloaded, so that the leader does not change the number.
     let gateway = spawning_with("1..3", &[("SYMBOLON_SCALING_CORES", "64")]).await;
-    let token = gateway.member("ada").await;
+    let token = gateway.register_and_login("ada").await;
     let load = Load::start(&gateway, &token);
-    let set = async |count: u32| {
+    let set_count = async |count: u32| {
         let body = json!({"count": count});
         let reply = gateway.operator(Method::PUT, "/gateway/instances").json(&body).send().await;
         reply.json()["count"].as_u64().expect("a number") as usize
     };
     for (wanted, expected) in [(9, 3), (2, 2), (0, 1)] {
-        assert_eq!(set(wanted).await, expected);
-        until("so many run", async || pids(&gateway).await.len() == expected && is_whole(&gateway).await).await;
+        assert_eq!(set_count(wanted).await, expected);
+        until("so many instances run", async || pids(&gateway).await.len() == expected && is_complete(&gateway).await)
+            .await;
     }
-    let (well, others) = load.end().await;
-    assert!(well > 0);
-    assert_eq!(others, Vec::<u16>::new());
+    load.assert_no_failure().await;
 }
 
 #[tokio::test]
-async fn instances_that_do_not_start_are_tried_ever_more_seldom() {
-    let log = tempfile::NamedTempFile::new().expect("a file");
+async fn an_instance_that_cannot_start_is_started_again() {
+    let log = LogFile::new();
     let mut first = Service::start().await;
     first.kill().await;
-    // Instances refuse to place keys otherwise than the data does; the gateway does not look at that.
-    let other = [("SYMBOLON_STRATEGY", "hash")];
-    let gateway = first.its_gateway_logging_to(log.path(), &["--spawn", "1"], &other).await;
-    let text = || std::fs::read_to_string(log.path()).expect("a log");
-    until("it has been tried three times", async || text().matches("ended by itself").count() >= 3).await;
+    // Instances refuse a strategy that differs from the data's; the gateway does not read it.
+    let different = [("SYMBOLON_STRATEGY", "hash")];
+    let gateway = first.fleet_gateway_logging_to(&log, &["--spawn", "1"], &different).await;
+    until("it was started three times", async || log.text().matches("ended by itself").count() >= 3).await;
     assert_eq!(gateway.get("/v1/health/ready").send().await.status, 503);
 }

@@ -1,13 +1,13 @@
-//! What a service answered on one connection, in short.
+//! The kind of answer on one connection.
 
 use std::fmt;
 
 use super::frames::{GOAWAY, RST_STREAM};
 
-/// So many bytes of an answer are looked at.
-const LOOKED_AT: usize = 4096;
+/// How many bytes of an answer are examined.
+const EXAMINED: usize = 4096;
 
-/// What came back first.
+/// The first bytes of an answer.
 #[derive(Debug, Default)]
 pub struct Answer {
     bytes: Vec<u8>,
@@ -15,13 +15,13 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// There was not even a connection.
+    /// No connection was made.
     pub fn refused() -> Self {
         Self { bytes: Vec::new(), refused: true }
     }
 
     pub fn add(&mut self, bytes: &[u8]) {
-        let room = LOOKED_AT - self.bytes.len();
+        let room = EXAMINED - self.bytes.len();
         self.bytes.extend(&bytes[..bytes.len().min(room)]);
     }
 

@@ -1,4 +1,4 @@
-//! Makes the connections of a range of seeds, many at a time.
+//! Makes hostile connections, many at the same time.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,28 +22,28 @@ use super::{
     script::{Ending, Reading, Script, Step},
 };
 
-/// No connection lasts longer, whatever its script wants.
+/// The longest time that a connection lasts.
 const MAX_DURATION: Duration = Duration::from_secs(10);
 
 /// How long a client of [`Reading::Slowly`] waits between two reads, of this many bytes.
 const SLOW_PAUSE: Duration = Duration::from_millis(20);
 const SLOW_BYTES: usize = 512;
 
-/// What became of the connections.
+/// The results of the connections.
 #[derive(Debug, Default)]
 pub struct Tally {
     pub kinds: BTreeMap<&'static str, usize>,
     pub answers: BTreeMap<String, usize>,
-    /// Those that still went on after [`MAX_DURATION`].
+    /// Connections that were ended after [`MAX_DURATION`].
     pub cut_off: usize,
 }
 
-/// The seeds of connections that are under way.
+/// The seeds of open connections.
 #[derive(Debug, Clone, Default)]
 pub struct UnderWay(Arc<Mutex<BTreeSet<u64>>>);
 
 impl UnderWay {
-    /// The first and the last of them.
+    /// The lowest and the highest of them.
     pub fn range(&self) -> Option<(u64, u64)> {
         let seeds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         seeds.first().copied().zip(seeds.last().copied())
@@ -59,7 +59,7 @@ impl UnderWay {
     }
 }
 
-/// Makes the connections of all seeds, so many at a time.
+/// Makes the connections of all seeds, `at_a_time` of them concurrently.
 pub async fn run(
     to: SocketAddr,
     seeds: Range<u64>,
@@ -96,12 +96,12 @@ async fn join(tasks: &mut JoinSet<(&'static str, Option<Answer>)>, tally: &mut T
     }
 }
 
-/// Does what the script says; what was answered.
+/// Performs a script; returns the answer.
 async fn perform(script: &Script, to: SocketAddr) -> Answer {
     let socket = TcpSocket::new_v4().expect("a socket");
     socket.bind((Ipv4Addr::new(127, 0, 1, script.source), 0).into()).expect("an address of this machine");
     if script.reading != Reading::All {
-        // So that what is not read is soon waited for.
+        // Unread bytes soon fill a small buffer, so that the service has to wait.
         socket.set_recv_buffer_size(4096).expect("an option");
     }
     let Ok(mut stream) = socket.connect(to).await else { return Answer::refused() };
@@ -111,7 +111,7 @@ async fn perform(script: &Script, to: SocketAddr) -> Answer {
     let (mut reader, mut writer) = stream.split();
     let steps = async {
         for step in &script.steps {
-            // A client that the server no longer reads from has sent what it could.
+            // The server has closed the connection or stopped reading.
             if take(step, &mut writer, seen.clone()).await.is_err() {
                 break;
             }
@@ -132,6 +132,7 @@ async fn perform(script: &Script, to: SocketAddr) -> Answer {
     answer
 }
 
+/// Performs one step. The pauses are what the script does, not a wait for anything.
 async fn take<W: AsyncWriteExt + Unpin>(
     step: &Step,
     writer: &mut W,
@@ -155,7 +156,7 @@ async fn take<W: AsyncWriteExt + Unpin>(
     Ok(())
 }
 
-/// Takes what comes until the end, which drops `received`.
+/// Reads until the end, which drops `received`.
 async fn read(reader: &mut ReadHalf<'_>, reading: Reading, answer: &mut Answer, received: watch::Sender<usize>) {
     let mut buffer = vec![0; if reading == Reading::All { 65_536 } else { SLOW_BYTES }];
     if reading == Reading::Nothing {
@@ -172,7 +173,7 @@ async fn read(reader: &mut ReadHalf<'_>, reading: Reading, answer: &mut Answer, 
 
 fn leave(stream: TcpStream, ending: Ending) {
     if matches!(ending, Ending::Reset) {
-        // It may be gone already.
+        // The other end may have closed the connection.
         let _ = stream.set_zero_linger();
     }
 }

@@ -1,32 +1,37 @@
-//! What a process holds: memory, sockets, and what its own metrics count as open.
+//! The resources of a process: memory, sockets, and open connections by its own metrics.
 
-use std::{fmt, path::PathBuf, time::Duration};
+use std::{
+    cell::Cell,
+    fmt,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
-use crate::service::harness::{DEADLINE, Service};
+use crate::support::{LogFile, Service, eventually, holds_in_time, until};
 
-/// How much more memory an attack may leave behind, in KiB.
+/// How much memory may remain in use after an attack, in KiB.
 const MEMORY_SLACK: u64 = 10 << 10;
 
-/// How many more sockets there may be: those of calm users, of metrics scrapes and of health checks come and go.
+/// How many more sockets there may be, for bystanders, metrics and health checks.
 const SOCKETS_SLACK: usize = 16;
 
-/// How many more descriptors in all: pools of embedded storage may have grown.
+/// How many more descriptors there may be: the connection pools of embedded storage may have grown.
 const DESCRIPTORS_SLACK: usize = 32;
 
-/// Memory that has not fallen for so long does not fall any more.
+/// How long memory must not have fallen, until it is taken for settled.
 const SETTLED: Duration = Duration::from_secs(2);
 
 /// A process of the service under attack.
 pub struct Process {
     pub name: &'static str,
     pub service: Service,
-    pub log: PathBuf,
+    pub log: LogFile,
 }
 
-/// What it holds at one time.
+/// The resources that it has at one time.
 #[derive(Clone, Copy)]
 pub struct Footprint {
-    /// Resident memory, and its greatest yet, in KiB.
+    /// Resident memory and its peak, in KiB.
     pub memory: u64,
     pub peak: u64,
     pub sockets: usize,
@@ -43,7 +48,7 @@ impl fmt::Display for Footprint {
 
 impl Process {
     pub fn footprint(&self) -> Footprint {
-        let of = format!("/proc/{}", self.service.pid());
+        let of = format!("/proc/{}", self.service.pid().as_raw_nonzero());
         let status = std::fs::read_to_string(format!("{of}/status"));
         let status = status.unwrap_or_else(|error| panic!("the {} is gone: {error}", self.name));
         let value = |name: &str| {
@@ -61,65 +66,54 @@ impl Process {
         }
     }
 
-    /// Waits until clients hold nothing: no connection but those of this test and of a gateway, no stream, no response.
-    pub async fn is_left_alone(&self) {
-        let mut seen = String::new();
-        let wait = async {
-            loop {
-                let metrics = self.service.get("/metrics").bearer(&self.service.operator_token()).send().await.text;
-                let held = [("connections_open", 4.0), ("http2_streams", 0.0), ("responses_unsent_bytes", 0.0)]
-                    .map(|(name, max)| (name, value(&metrics, name), max));
-                if held.iter().all(|(_, value, max)| value <= max) {
-                    break;
-                }
-                seen = format!("{held:?}");
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-        };
-        let ended = tokio::time::timeout(DEADLINE, wait).await;
-        ended.unwrap_or_else(|_| {
-            panic!("clients of the {} that are gone still hold (value, permitted): {seen}", self.name)
-        });
+    /// Waits until no client has a connection, stream or response, but for this test and a gateway.
+    pub async fn until_no_client_is_left(&self) {
+        eventually(&format!("clients of the {} are gone", self.name), async || {
+            let metrics = self.service.metrics().await;
+            let held = [("connections_open", 4.0), ("http2_streams", 0.0), ("responses_unsent_bytes", 0.0)]
+                .map(|(name, max)| (name, value(&metrics, name), max));
+            let is_idle = held.iter().all(|(_, value, max)| value <= max);
+            is_idle.then_some(()).ok_or_else(|| format!("(metric, value, maximum): {held:?}"))
+        })
+        .await;
     }
 
-    /// What it holds once that does not fall any more.
+    /// Its resources once its memory has not fallen for a while.
     pub async fn settled(&self) -> Footprint {
-        let mut least = self.footprint();
-        let mut fell = tokio::time::Instant::now();
-        while fell.elapsed() < SETTLED {
-            tokio::time::sleep(Duration::from_millis(100)).await;
+        let lowest = Cell::new((self.footprint(), Instant::now()));
+        // The passing of time is what tells that memory does not fall any more.
+        until("memory has settled", async || {
             let now = self.footprint();
-            if now.memory < least.memory {
-                (least, fell) = (now, tokio::time::Instant::now());
+            if now.memory < lowest.get().0.memory {
+                lowest.set((now, Instant::now()));
             }
-        }
-        least
+            lowest.get().1.elapsed() >= SETTLED
+        })
+        .await;
+        lowest.get().0
     }
 
-    /// Waits until it holds hardly more than before; the last that it held, and whether it came back.
-    pub async fn returns_to(&self, before: Footprint) -> (Footprint, bool) {
-        let deadline = tokio::time::Instant::now() + DEADLINE;
-        loop {
+    /// Waits until it has hardly more resources than before; returns those that it has in the end.
+    pub async fn returns_to(&self, before: Footprint) -> Result<Footprint, Footprint> {
+        let is_back = holds_in_time(async || {
             let now = self.footprint();
-            let is_back = now.memory <= before.memory + MEMORY_SLACK
+            now.memory <= before.memory + MEMORY_SLACK
                 && now.sockets <= before.sockets + SOCKETS_SLACK
-                && now.descriptors <= before.descriptors + DESCRIPTORS_SLACK;
-            if is_back || tokio::time::Instant::now() >= deadline {
-                return (now, is_back);
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
+                && now.descriptors <= before.descriptors + DESCRIPTORS_SLACK
+        })
+        .await;
+        if is_back { Ok(self.footprint()) } else { Err(self.footprint()) }
     }
 
     /// Lines of the log that no client may cause.
     pub fn alarms(&self) -> Vec<String> {
-        let log = std::fs::read_to_string(&self.log).expect("a log");
+        let log = self.log.text();
         let is_alarm = |line: &&str| ["panicked", " ERROR ", " h2::"].iter().any(|part| line.contains(part));
         log.lines().filter(is_alarm).map(|line| format!("{}: {line}", self.name)).collect()
     }
 
     pub fn log_lines(&self) -> usize {
-        std::fs::read_to_string(&self.log).expect("a log").lines().count()
+        self.log.text().lines().count()
     }
 }
 

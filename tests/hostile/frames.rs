@@ -1,4 +1,4 @@
-//! HTTP/2 frames made by hand, so that they can be wrong.
+//! HTTP/2 frames, valid and invalid.
 
 pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -19,7 +19,7 @@ pub const ACK: u8 = 1;
 pub const END_HEADERS: u8 = 4;
 pub const PADDED: u8 = 8;
 
-/// The setting of a stream's first window.
+/// The setting of a stream's initial window.
 pub const INITIAL_WINDOW_SIZE: u16 = 4;
 
 pub const CANCEL: u32 = 8;
@@ -28,7 +28,7 @@ pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     claiming(payload.len(), kind, flags, stream, payload)
 }
 
-/// A frame whose length may be another one than it says.
+/// A frame with a length field that may be wrong.
 pub fn claiming(length: usize, kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(length).unwrap_or(u32::MAX).to_be_bytes();
     [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
@@ -66,13 +66,13 @@ pub fn priority(stream: u32, parent: u32, weight: u8) -> Vec<u8> {
     frame(PRIORITY, 0, stream, &[parent.to_be_bytes().as_slice(), &[weight]].concat())
 }
 
-/// The fields as literals that are not indexed.
+/// The fields as literals without indexing.
 pub fn packed(fields: &[(String, String)]) -> Vec<u8> {
     let text = |text: &str| [integer(text.len(), 7), text.as_bytes().to_vec()].concat();
     fields.iter().flat_map(|(name, value)| [vec![0], text(name), text(value)].concat()).collect()
 }
 
-/// An integer with so many bits in its first byte (RFC 7541, section 5.1).
+/// An integer with a prefix of so many bits (RFC 7541, section 5.1).
 pub fn integer(value: usize, bits: u8) -> Vec<u8> {
     let max = (1 << bits) - 1;
     if value < max {

@@ -1,4 +1,4 @@
-//! Makes a script of a seed: one of the kinds, which another change may make invalid in a way that its kind does not know.
+//! Generates the script of a random seed: one of the kinds of connections, sometimes with a random mutation.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use super::{
 /// A kind of connection, by name.
 pub type Kind = (&'static str, fn(&mut Draft<'_>));
 
-/// Attackers have so many addresses, 127.0.1.1 and those that follow.
+/// The number of attackers' addresses, from 127.0.1.1 on.
 const SOURCES: u8 = 8;
 
 /// The script that belongs to `seed`.
@@ -41,14 +41,14 @@ pub fn script(seed: u64, targets: &Targets) -> Script {
             steps.push(Step::HalfClose);
             Ending::Await(patience)
         }
-        // Longer than any of the service's timeouts.
+        // As long as the longest of the service's timeouts.
         3 => Ending::Await(Duration::from_secs(4)),
         _ => Ending::Await(patience),
     };
     Script { kind, steps, reading, ending, source }
 }
 
-/// Changes one thing that was to be sent, or the order.
+/// Changes one step, or the order of the steps.
 fn mutate(rng: &mut Rng, steps: &mut Vec<Step>) {
     if steps.is_empty() {
         return;

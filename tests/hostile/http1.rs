@@ -1,4 +1,4 @@
-//! Kinds of HTTP/1.1 connections: whole and half requests, and heads that are none.
+//! Kinds of HTTP/1.1 connections.
 
 mod bodies;
 mod heads;
@@ -15,7 +15,7 @@ pub const KINDS: &[Kind] = &[
     ("1 noise", noise),
     ("1 head cut", head_cut),
     ("1 head byte by byte", slow_head),
-    ("1 documents hardly read", documents),
+    ("1 documents read slowly", documents),
     ("1 half-close after a request", half_close),
     ("1 upgrade", upgrade),
     ("1 head too large", heads::too_large),
@@ -27,7 +27,7 @@ pub const KINDS: &[Kind] = &[
     ("1 body cut", bodies::cut),
     ("1 body byte by byte", bodies::slow),
     ("1 body of another length", bodies::another_length),
-    ("1 body that nobody wants", bodies::unwanted),
+    ("1 oversized body", bodies::unwanted),
     ("1 chunks", bodies::chunked),
     ("1 bad chunk", bodies::bad_chunk),
     ("1 chunks that don't end", bodies::endless_chunks),
@@ -49,10 +49,10 @@ fn pipelined(draft: &mut Draft<'_>) {
     draft.await_answer();
 }
 
-/// A connection that says nothing, or next to it.
+/// A connection that sends hardly anything.
 fn silence(draft: &mut Draft<'_>) {
-    let said: &[u8] = draft.choice(&[b"".as_slice(), b"\r\n", b"\r\n\r\n\r\n", b"G", b"\0"]);
-    draft.send(said);
+    let sent: &[u8] = draft.choice(&[b"".as_slice(), b"\r\n", b"\r\n\r\n\r\n", b"G", b"\0"]);
+    draft.send(sent);
     draft.pause(2500);
 }
 

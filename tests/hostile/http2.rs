@@ -26,7 +26,7 @@ fn request_frames(stream: u32, request: &Request) -> Vec<u8> {
     [frames::frame(HEADERS, END_HEADERS, stream, &fields), data].concat()
 }
 
-/// So many ids of streams that a client may open, one after the other.
+/// The ids of the first streams of a client.
 fn streams(count: u32) -> impl Iterator<Item = u32> {
     (0..count).map(|number| 2 * number + 1)
 }
@@ -40,7 +40,7 @@ impl Draft<'_> {
         }
     }
 
-    /// Frames of so many streams, one after the other, in one piece.
+    /// Sends frames of so many streams in one piece.
     fn send_each(&mut self, count: u32, mut made: impl FnMut(&mut Self, u32) -> Vec<u8>) {
         let frames: Vec<u8> = streams(count).flat_map(|stream| made(self, stream)).collect();
         self.send(frames);

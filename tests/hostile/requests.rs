@@ -1,17 +1,17 @@
-//! Requests to the API that hostile connections carry: from right ones to those that every check refuses.
+//! Requests of hostile connections: valid ones, and ones that are refused.
 
 use fastrand::Rng;
 use serde_json::{Value, json};
 
-use crate::service::harness::PASSWORD;
+use crate::support::PASSWORD;
 
-/// Users of whom the attackers know the names and the tokens.
+/// Users whose names and tokens the attackers know.
 pub struct Targets {
     pub names: Vec<String>,
     pub tokens: Vec<String>,
 }
 
-/// A request, in no version of HTTP yet.
+/// A request, independent of the version of HTTP.
 #[derive(Debug, Clone)]
 pub struct Request {
     pub method: &'static str,
@@ -34,7 +34,7 @@ const READS: [&str; 14] = [
     "/v1/operator/gateway",
     "/v1/operator/users?login_name=ada",
     "/metrics",
-    "/nowhere",
+    "/unknown",
 ];
 
 const DOCUMENTS: [&str; 4] = ["/openapi.json", "/docs/", "/docs/swagger-ui-bundle.js", "/docs/swagger-ui.css"];
@@ -68,7 +68,7 @@ impl Targets {
                 ("POST", "/v1/users", json!({"login_name": name, "password": password, "profile": profile}))
             }
             1 | 2 => {
-                let name = if rng.bool() { pick(rng, &self.names).clone() } else { format!("nobody-{}", rng.u16(..)) };
+                let name = if rng.bool() { pick(rng, &self.names).clone() } else { format!("unknown-{}", rng.u16(..)) };
                 ("POST", "/v1/login", json!({"login_name": name, "password": format!("wrong {}", rng.u32(..))}))
             }
             3 => ("PATCH", "/v1/users/me/preferences", preferences(rng, 0)),
@@ -88,7 +88,7 @@ impl Targets {
         request
     }
 
-    /// No token, a live one, one that nobody has, or no token at all.
+    /// No header, a live token, a well-formed one of no session, or random text.
     fn authorization(&self, rng: &mut Rng) -> Vec<(String, String)> {
         let token = match rng.u8(..5) {
             0 => return Vec::new(),
@@ -108,13 +108,13 @@ impl Request {
         Self { method, path: path.to_owned(), headers, body: Vec::new() }
     }
 
-    /// Its head in HTTP/1.1, with these lines besides its own.
+    /// Its head in HTTP/1.1, with additional lines.
     pub fn head(&self, lines: &str) -> Vec<u8> {
         let own: String = self.headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
         format!("{} {} HTTP/1.1\r\nhost: h\r\n{own}{lines}\r\n", self.method, self.path).into_bytes()
     }
 
-    /// All of it in HTTP/1.1.
+    /// Head and body in HTTP/1.1.
     pub fn whole(&self) -> Vec<u8> {
         let length =
             if self.body.is_empty() { String::new() } else { format!("content-length: {}\r\n", self.body.len()) };

@@ -1,4 +1,4 @@
-//! What one hostile connection does: a sequence of steps, made in full before the connection is.
+//! The script of a hostile connection: a sequence of steps.
 
 use std::time::Duration;
 
@@ -6,20 +6,20 @@ use fastrand::Rng;
 
 use super::requests::{Request, Targets};
 
-/// One thing that a client does.
+/// One action of a client.
 #[derive(Debug, Clone)]
 pub enum Step {
     Send(Vec<u8>),
     /// Sends so many bytes at a time, with a pause after each piece.
     Trickle(Vec<u8>, usize, Duration),
-    /// Waits until more is received, but not longer.
+    /// Waits until more is received, at most this long.
     AwaitAnswer(Duration),
     Pause(Duration),
-    /// Ends its own direction of the connection.
+    /// Closes its own direction of the connection.
     HalfClose,
 }
 
-/// What a client takes of what it is sent.
+/// How much a client reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reading {
     All,
@@ -28,24 +28,24 @@ pub enum Reading {
     Nothing,
 }
 
-/// How a client leaves.
+/// How a client ends the connection.
 #[derive(Debug, Clone, Copy)]
 pub enum Ending {
     Close,
-    /// With a reset, as `SO_LINGER` of 0 does.
+    /// With a reset (`SO_LINGER` of 0).
     Reset,
-    /// Not before the other end does, but not later than this.
+    /// Waits for the other end to close it, at most this long.
     Await(Duration),
 }
 
-/// A connection as it was generated.
+/// A generated connection.
 #[derive(Debug)]
 pub struct Script {
     pub kind: &'static str,
     pub steps: Vec<Step>,
     pub reading: Reading,
     pub ending: Ending,
-    /// The last byte of the address that it comes from.
+    /// The last byte of its own address.
     pub source: u8,
 }
 
@@ -85,12 +85,12 @@ impl Draft<'_> {
         self.targets.request(&mut self.rng)
     }
 
-    /// One with a body.
+    /// A request with a body.
     pub fn upload(&mut self) -> Request {
         self.targets.upload(&mut self.rng)
     }
 
-    /// One that is answered with much.
+    /// A request with a large response.
     pub fn download(&mut self) -> Request {
         self.targets.download(&mut self.rng)
     }

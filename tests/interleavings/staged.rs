@@ -1,8 +1,8 @@
-//! One SQLite shard whose next step of a kind waits until something else has happened.
+//! A SQLite shard that can be made to wait for another operation before or after a statement.
 
 use std::{
     collections::{HashMap, HashSet},
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -10,9 +10,9 @@ use std::{
     time::Duration,
 };
 
+use crate::support::{PASSWORD, sqlite, temporary_directory};
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
-use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 use symbolon::{
     model::{Client, LoginName, PasswordHash, Profile, User, UserId},
     passwords::{PasswordPolicy, Passwords},
@@ -28,7 +28,7 @@ use symbolon_partitioner::{PartitionerSpec, Strategy};
 use tempfile::TempDir;
 use uuid::Uuid;
 
-/// A step of an operation, at its store.
+/// A statement of an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Step {
     Find,
@@ -38,7 +38,7 @@ pub enum Step {
     Confirm,
 }
 
-/// Users on one shard, with steps to wait at.
+/// Users on one shard, with events before or after its statements.
 #[derive(Clone)]
 pub struct Stage {
     shard: Arc<StagedShard>,
@@ -66,7 +66,7 @@ impl std::fmt::Debug for StagedShard {
 pub fn registration(login_name: &str) -> Registration {
     Registration {
         login_name: login_name.to_owned(),
-        password: super::PASSWORD.to_owned().into(),
+        password: PASSWORD.to_owned().into(),
         profile: Profile { name: "Ada".to_owned(), email: "ada@example.com".to_owned() },
         preferences: serde_json::Map::new(),
         idempotency_key: None,
@@ -77,7 +77,7 @@ pub fn registration(login_name: &str) -> Registration {
 
 impl Stage {
     pub async fn new() -> Self {
-        let directory = tempfile::tempdir().expect("a temporary directory");
+        let directory = temporary_directory();
         let path = directory.path().join("shard.sqlite");
         let inner = SqliteShard::open("only", &path, FIRST_EPOCH).await.expect("a shard");
         let shared = Arc::new(SqliteSharedStore::open(&directory.path().join("shared.sqlite")).await.expect("a store"));
@@ -106,14 +106,22 @@ impl Stage {
         Users::new(shards, self.sessions.clone(), self.passwords.clone(), self.throttle.clone())
     }
 
-    /// Has `event` happen before the next such step; steps of the event itself don't wait.
+    /// Has `event` happen before the next such step. Steps of the event itself do not wait.
     pub fn before(&self, step: Step, event: impl Future<Output = ()> + Send + 'static) {
         self.shard.before.lock().expect("no panic").insert(step, Box::pin(event));
     }
 
-    /// Has `event` happen after the next such step, before its caller learns of it.
+    /// Has `event` happen after the next such step, before its caller gets the result.
     pub fn after(&self, step: Step, event: impl Future<Output = ()> + Send + 'static) {
         self.shard.after.lock().expect("no panic").insert(step, Box::pin(event));
+    }
+
+    /// Asserts that no event is left over, so that the assertions in events were made.
+    pub fn assert_all_events_happened(&self) {
+        for (when, events) in [("before", &self.shard.before), ("after", &self.shard.after)] {
+            let left: Vec<Step> = events.lock().expect("no panic").keys().copied().collect();
+            assert!(left.is_empty(), "events {when} {left:?} did not happen");
+        }
     }
 
     /// How often claims have been looked up.
@@ -121,7 +129,7 @@ impl Stage {
         self.shard.claim_lookups.load(Ordering::Relaxed)
     }
 
-    /// Has the next such step fail before anything is sent.
+    /// Has the next such step fail as one that was not sent.
     pub fn refuse(&self, step: Step) {
         self.shard.unsent.lock().expect("no panic").insert(step);
     }
@@ -134,32 +142,23 @@ impl Stage {
         self.sessions.list(user_id).await.expect("an answer").len()
     }
 
-    async fn connect(&self) -> SqliteConnection {
-        connect(&self.path).await
-    }
-
-    /// Has all revocations expire by the store's clock, while those of the instances stand still.
+    /// Makes all revocations expire, without a change of any clock.
     pub async fn expire_revocations(&self) {
-        let mut shared = connect(&self.path.with_file_name("shared.sqlite")).await;
+        let mut shared = sqlite(&self.path.with_file_name("shared.sqlite")).await;
         sqlx::query("UPDATE revocations SET expires_at = 1").execute(&mut shared).await.expect("the statement runs");
     }
 
-    /// Makes every claim older than the grace that claims under way have.
+    /// Makes every claim so old that it can be taken over.
     pub async fn age_claims(&self) {
         let statement = "UPDATE login_names SET claimed_at = claimed_at - 61000";
-        sqlx::query(statement).execute(&mut self.connect().await).await.expect("the statement runs");
+        sqlx::query(statement).execute(&mut sqlite(&self.path).await).await.expect("the statement runs");
     }
 
-    /// The live users whose rows have this login name.
+    /// The ids of the live users with a login name.
     pub async fn rows_naming(&self, name: &str) -> Vec<String> {
         let query = sqlx::query_scalar("SELECT user_id FROM users WHERE state = 'live' AND login_name = ?").bind(name);
-        query.fetch_all(&mut self.connect().await).await.expect("rows")
+        query.fetch_all(&mut sqlite(&self.path).await).await.expect("rows")
     }
-}
-
-async fn connect(path: &Path) -> SqliteConnection {
-    let options = SqliteConnectOptions::new().filename(path).busy_timeout(Duration::from_secs(10));
-    SqliteConnection::connect_with(&options).await.expect("the file opens")
 }
 
 impl StagedShard {
@@ -214,7 +213,7 @@ impl ShardStore for StagedShard {
     }
 
     fn statement_timeout(&self) -> Duration {
-        // Revocations expire soon.
+        // Short, so that revocations expire within a test.
         Duration::from_millis(200)
     }
 

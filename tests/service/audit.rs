@@ -1,23 +1,20 @@
-//! Audit events.
+//! Audit events in the log.
 
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::harness::{PASSWORD, Service, registration};
+use crate::support::{LogFile, NEW_PASSWORD, PASSWORD, Service, TRUST_LOOPBACK, registration};
 
-/// Runs `work` on an instance and returns the audit events that it logged.
+/// Runs `work` on an instance; returns the audit events that it logs.
 async fn events(settings: &[(&str, &str)], work: impl AsyncFnOnce(&Service)) -> Vec<Value> {
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    let log = directory.path().join("log");
+    let log = LogFile::new();
     let settings: Vec<(&str, &str)> =
         [("SYMBOLON_LOG_FORMAT", "json")].into_iter().chain(settings.iter().copied()).collect();
     let mut service = Service::logging_to(&log, &settings).await;
     work(&service).await;
     assert!(service.terminate().await);
-    let logged = std::fs::read_to_string(&log).expect("a log");
-    assert!(!logged.contains(PASSWORD));
-    let lines = logged.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    lines.filter(|line| line["target"] == "audit").collect()
+    log.assert_free_of(&[PASSWORD]);
+    log.json_lines().into_iter().filter(|line| line["target"] == "audit").collect()
 }
 
 fn names(events: &[Value]) -> Vec<&str> {
@@ -25,7 +22,7 @@ fn names(events: &[Value]) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn an_event_tells_who_did_what_from_where_in_which_request() {
+async fn an_event_has_actor_address_and_request_id() {
     let events = events(&[], async |service| {
         service.register("ada").await;
         let login = json!({"login_name": "ada", "password": PASSWORD});
@@ -41,16 +38,16 @@ async fn an_event_tells_who_did_what_from_where_in_which_request() {
 }
 
 #[tokio::test]
-async fn what_users_do_to_their_accounts_is_noted() {
+async fn account_changes_are_audited() {
     let events = events(&[], async |service| {
-        let token = service.member("ada").await;
-        let new = json!({"current_password": PASSWORD, "new_password": "staple battery horse"});
+        let token = service.register_and_login("ada").await;
+        let new = json!({"current_password": PASSWORD, "new_password": NEW_PASSWORD});
         service.put("/v1/users/me/password", new).bearer(&token).send().await;
         let wrong = json!({"current_password": "wrong", "new_password": "horse staple battery"});
         service.put("/v1/users/me/password", wrong).bearer(&token).send().await;
         service.patch("/v1/users/me", json!({"login_name": "lovelace"})).bearer(&token).send().await;
         service.patch("/v1/users/me", json!({"profile": {"name": "Ada"}})).bearer(&token).send().await;
-        let second = service.try_login("lovelace", "staple battery horse").await.json();
+        let second = service.try_login("lovelace", NEW_PASSWORD).await.json();
         let path = format!("/v1/sessions/{}", second["session"]["session_id"].as_str().expect("an id"));
         service.delete(&path).bearer(&token).send().await;
         service.delete("/v1/users/me").bearer(&token).send().await;
@@ -70,7 +67,7 @@ async fn what_users_do_to_their_accounts_is_noted() {
 }
 
 #[tokio::test]
-async fn refused_logins_and_lockouts_are_noted_without_what_was_typed() {
+async fn refused_logins_are_audited_without_their_input() {
     let events = events(&[("SYMBOLON_THROTTLE_NAME_ADDRESS", "2/15m")], async |service| {
         for _ in 0..3 {
             service.try_login("a-name-or-a-password", "another one").await;
@@ -83,7 +80,7 @@ async fn refused_logins_and_lockouts_are_noted_without_what_was_typed() {
 }
 
 #[tokio::test]
-async fn refused_registrations_are_noted_without_what_was_typed() {
+async fn refused_registrations_are_audited_without_their_input() {
     let events = events(&[("SYMBOLON_THROTTLE_REGISTRATIONS", "3/15m")], async |service| {
         service.register("a-name-or-a-password").await;
         service.post("/v1/users", registration("a-name-or-a-password")).send().await;
@@ -99,7 +96,7 @@ async fn refused_registrations_are_noted_without_what_was_typed() {
 }
 
 #[tokio::test]
-async fn what_operators_do_is_noted_as_theirs() {
+async fn operator_actions_are_audited_with_the_operator_as_actor() {
     let events = events(&[], async |service| {
         let user_id = service.register("ada").await;
         let path = |end: &str| format!("/users/{user_id}/{end}");
@@ -126,9 +123,9 @@ async fn what_operators_do_is_noted_as_theirs() {
 }
 
 #[tokio::test]
-async fn refused_operators_are_noted_once_and_then_counted() {
+async fn refused_operator_requests_are_audited_once_and_then_counted() {
     const REFUSED: u64 = 300;
-    let events = events(&[("SYMBOLON_TRUSTED_PROXIES", "127.0.0.0/8")], async |service| {
+    let events = events(&[TRUST_LOOPBACK], async |service| {
         for number in 0..REFUSED {
             let request =
                 service.get("/v1/operator/stats").header("x-forwarded-for", &format!("203.0.113.{}", number % 256));
@@ -140,15 +137,15 @@ async fn refused_operators_are_noted_once_and_then_counted() {
     assert!(names(&events).iter().all(|name| *name == "operator_refused"));
     let count = |event: &Value| event["count"].as_u64().unwrap_or(1);
     assert_eq!(events.iter().map(count).sum::<u64>(), REFUSED);
-    // One at once, and one for every ten seconds begun.
+    // One at once, and one for every ten seconds or part of them.
     assert!((2..=5).contains(&events.len()), "{} events", events.len());
     assert_eq!((&events[0]["address"], &events[1]["address"]), (&json!("203.0.113.0"), &json!("203.0.113.1")));
 }
 
 #[tokio::test]
-async fn what_is_throttled_is_noted_once_and_then_counted() {
+async fn throttled_requests_are_audited_once_and_then_counted() {
     const REFUSED: u64 = 60;
-    let settings = [("SYMBOLON_TRUSTED_PROXIES", "127.0.0.0/8"), ("SYMBOLON_THROTTLE_NAME", "1/1h")];
+    let settings = [TRUST_LOOPBACK, ("SYMBOLON_THROTTLE_NAME", "1/1h")];
     let events = events(&settings, async |service| {
         service.try_login("ada", "wrong").await;
         for number in 0..REFUSED {
@@ -169,7 +166,7 @@ async fn what_is_throttled_is_noted_once_and_then_counted() {
 }
 
 #[tokio::test]
-async fn what_operators_tell_the_balancers_is_noted_with_what_it_is_about() {
+async fn balancer_changes_are_audited_with_their_subject() {
     let events = events(&[], async |service| {
         let algorithm = service.operator(Method::PUT, "/balancer/algorithm");
         algorithm.json(&json!({"algorithm": "hash"})).send().await;
@@ -186,7 +183,7 @@ async fn what_operators_tell_the_balancers_is_noted_with_what_it_is_about() {
 }
 
 #[tokio::test]
-async fn audit_events_are_logged_whatever_else_is() {
+async fn audit_events_have_a_log_level_of_their_own() {
     let quiet = events(&[("SYMBOLON_LOG", "error")], async |service| drop(service.register("ada").await)).await;
     assert_eq!(names(&quiet), ["registered"]);
     let off = events(&[("SYMBOLON_LOG", "info,audit=off")], async |service| drop(service.register("ada").await)).await;

@@ -1,15 +1,17 @@
+//! Requests with invalid bodies, paths and parameters.
+
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::harness::{Service, registration};
+use crate::support::{OPERATOR_TOKEN, Reply, Service, registration};
 
-/// Sends a body to registration, which takes every kind of value.
-async fn register_raw(service: &Service, body: impl Into<reqwest::Body>) -> super::harness::Reply {
+/// Sends a body to the registration endpoint, which accepts every kind of value.
+async fn register_raw(service: &Service, body: impl Into<reqwest::Body>) -> Reply {
     service.request(Method::POST, "/v1/users").raw("application/json", body).send().await
 }
 
 #[tokio::test]
-async fn what_is_not_json_is_malformed() {
+async fn invalid_json_is_malformed() {
     let service = Service::start().await;
     let mut deep = registration("ada").to_string();
     deep.insert_str(deep.len() - 1, &format!(r#","preferences":{{"a":{}{}}}"#, "[".repeat(5000), "]".repeat(5000)));
@@ -23,7 +25,7 @@ async fn what_is_not_json_is_malformed() {
 }
 
 #[tokio::test]
-async fn what_is_not_the_shape_names_the_field() {
+async fn a_body_of_the_wrong_shape_names_the_field() {
     let service = Service::start().await;
     let with = |field: &str, value: Value| {
         let mut body = registration("ada");
@@ -57,7 +59,7 @@ async fn what_is_not_the_shape_names_the_field() {
 }
 
 #[tokio::test]
-async fn what_breaks_a_rule_names_every_field() {
+async fn invalid_values_name_every_field() {
     let service = Service::start().await;
     let body = json!({
         "login_name": "a b", "password": "short",
@@ -73,7 +75,7 @@ async fn what_breaks_a_rule_names_every_field() {
 }
 
 #[tokio::test]
-async fn a_body_beyond_the_limit_is_too_large() {
+async fn an_oversized_body_is_refused() {
     let service = Service::start().await;
     let mut body = registration("ada");
     body["preferences"] = json!({"a": "x".repeat(70_000)});
@@ -81,9 +83,9 @@ async fn a_body_beyond_the_limit_is_too_large() {
 }
 
 #[tokio::test]
-async fn preferences_do_not_grow_beyond_their_limit_by_many_patches() {
+async fn repeated_patches_cannot_exceed_the_preferences_limit() {
     let service = Service::start().await;
-    let token = service.member("ada").await;
+    let token = service.register_and_login("ada").await;
     let patch = |field: &str| {
         service.patch("/v1/users/me/preferences", json!({field: "x".repeat(40_000)})).bearer(&token).send()
     };
@@ -104,7 +106,7 @@ async fn other_content_types_are_refused() {
 }
 
 #[tokio::test]
-async fn unknown_paths_and_methods_are_told_apart() {
+async fn unknown_paths_and_methods_have_different_problems() {
     let service = Service::start().await;
     for path in ["/", "/v1", "/v1/nothing", "/v1/users/me/nothing", "/docs/nothing"] {
         service.get(path).send().await.problem(404, "not-found");
@@ -115,9 +117,9 @@ async fn unknown_paths_and_methods_are_told_apart() {
 }
 
 #[tokio::test]
-async fn a_path_that_is_no_text_or_no_id_is_malformed() {
+async fn invalid_path_parameters_are_malformed() {
     let service = Service::start().await;
-    let token = service.member("ada").await;
+    let token = service.register_and_login("ada").await;
     for path in ["/v1/users/%ff", "/v1/users/01938d5e7b2a7c419f0e3c5d8a1b2f60", "/v1/sessions/x", "/v1/sessions/%00"] {
         let method = if path.contains("users") { Method::GET } else { Method::DELETE };
         service.request(method, path).bearer(&token).send().await.problem(400, "malformed-request");
@@ -125,7 +127,7 @@ async fn a_path_that_is_no_text_or_no_id_is_malformed() {
 }
 
 #[tokio::test]
-async fn query_parameters_are_checked() {
+async fn query_parameters_are_validated() {
     let service = Service::start().await;
     for (path, status, field) in [
         ("/users", 400, "login_name"),
@@ -150,11 +152,11 @@ async fn query_parameters_are_checked() {
     }
 }
 
-/// The most bytes of a response to what broke rules, whatever was sent.
+/// The largest problem that an invalid request may cause.
 const MAX_PROBLEM_BYTES: usize = 64 * 1024;
 
 #[tokio::test]
-async fn a_problem_repeats_little_of_what_was_sent() {
+async fn a_problem_repeats_little_of_the_request() {
     let service = Service::start().await;
     let long = "k".repeat(32_000);
     let with = |preferences: &str| {
@@ -178,7 +180,7 @@ async fn a_problem_repeats_little_of_what_was_sent() {
         assert!(!fields.is_empty() && fields.len() <= 20, "{}", fields.len());
         assert!(fields.iter().all(|field| field.chars().count() <= 200));
     }
-    let reply = service.get(&format!("/v1/operator/users?{}=1", "k".repeat(10_000))).bearer(&service.operator_token());
+    let reply = service.get(&format!("/v1/operator/users?{}=1", "k".repeat(10_000))).bearer(OPERATOR_TOKEN);
     let reply = reply.send().await;
     assert!(reply.problem(400, "malformed-request")[0].ends_with('…'));
     assert!(reply.text.len() < 1024, "{}", reply.text);

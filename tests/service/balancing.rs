@@ -1,33 +1,33 @@
-//! What operators tell the balancers of a fleet.
+//! Changes of operators to the balancer of a fleet.
 
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{
-    fleet::{Trio, balancer, control, node, on_both_stores},
-    harness::Service,
-    real_stores::TOKEN,
+use crate::support::{
+    Reply, Service,
+    trio::{Trio, balancer, node, on_both_stores},
+    until,
 };
 
 on_both_stores! {
-    an_algorithm_is_chosen_for_the_whole_fleet
-    an_added_node_is_everywhere_until_it_is_removed
-    an_instance_that_is_taken_out_is_so_everywhere_until_it_is_let_in
+    the_algorithm_is_set_for_the_whole_fleet
+    an_added_node_is_known_everywhere_until_removed
+    a_removed_instance_is_out_everywhere_until_readmitted
 }
 
-async fn choose(service: &Service, body: Value) -> super::harness::Reply {
-    control(service, Method::PUT, "/algorithm").json(&body).send().await
+async fn choose(service: &Service, body: Value) -> Reply {
+    service.operator(Method::PUT, "/balancer/algorithm").json(&body).send().await
 }
 
-async fn add(service: &Service, body: Value) -> super::harness::Reply {
-    control(service, Method::POST, "/nodes").json(&body).send().await
+async fn add(service: &Service, body: Value) -> Reply {
+    service.operator(Method::POST, "/balancer/nodes").json(&body).send().await
 }
 
-async fn remove(service: &Service, id: &str) -> super::harness::Reply {
-    control(service, Method::DELETE, &format!("/nodes/{id}")).send().await
+async fn remove(service: &Service, id: &str) -> Reply {
+    service.operator(Method::DELETE, &format!("/balancer/nodes/{id}")).send().await
 }
 
-async fn an_algorithm_is_chosen_for_the_whole_fleet(trio: Trio) {
+async fn the_algorithm_is_set_for_the_whole_fleet(trio: Trio) {
     for algorithm in [json!("peak_ewma"), json!("hash"), json!(null)] {
         assert_eq!(choose(&trio.instances[0], json!({ "algorithm": algorithm })).await.status, 204);
         for instance in &trio.instances {
@@ -36,7 +36,7 @@ async fn an_algorithm_is_chosen_for_the_whole_fleet(trio: Trio) {
     }
 }
 
-async fn an_added_node_is_everywhere_until_it_is_removed(trio: Trio) {
+async fn an_added_node_is_known_everywhere_until_removed(trio: Trio) {
     let [first, second, _] = trio.instances.as_slice() else { panic!("three instances") };
     let added = add(first, json!({"id": "x", "url": "http://127.0.0.1:1", "weight": 7, "zone": "z"})).await;
     assert_eq!(added.status, 201, "{}", added.text);
@@ -56,29 +56,28 @@ async fn an_added_node_is_everywhere_until_it_is_removed(trio: Trio) {
     remove(first, "x").await.problem(404, "not-found");
 }
 
-async fn an_instance_that_is_taken_out_is_so_everywhere_until_it_is_let_in(mut trio: Trio) {
+async fn a_removed_instance_is_out_everywhere_until_readmitted(mut trio: Trio) {
     assert_eq!(remove(&trio.instances[0], "b").await.status, 204);
-    assert_eq!(remove(&trio.instances[0], "b").await.status, 204, "twice is once");
+    assert_eq!(remove(&trio.instances[0], "b").await.status, 204, "removing it again changes nothing");
     for instance in &trio.instances {
         let stats = balancer(instance).await;
         let shown = node(&stats, "b");
         assert_eq!((&shown["removed"], &shown["is_healthy"]), (&json!(true), &json!(false)));
         assert_eq!((&stats["total_nodes"], &stats["healthy_nodes"]), (&json!(3), &json!(2)));
     }
-    let elsewhere = json!({"id": "b", "url": "http://127.0.0.1:1"});
-    assert_eq!(add(&trio.instances[0], elsewhere).await.problem(422, "invalid-value"), ["id"]);
-    let own_place = json!({"id": "b", "url": trio.instances[1].url, "weight": 9});
-    let shown = add(&trio.instances[2], own_place).await.json();
+    let other_url = json!({"id": "b", "url": "http://127.0.0.1:1"});
+    assert_eq!(add(&trio.instances[0], other_url).await.problem(422, "invalid-value"), ["id"]);
+    let same_url = json!({"id": "b", "url": trio.instances[1].url, "weight": 9});
+    let shown = add(&trio.instances[2], same_url).await.json();
     assert_eq!((&shown["removed"], &shown["is_healthy"], &shown["weight"]), (&json!(false), &json!(true), &json!(1)));
     assert_eq!(balancer(&trio.instances[0]).await["healthy_nodes"], 3);
     trio.instances[1].kill().await;
-    super::harness::until("it leaves nothing behind", async || balancer(&trio.instances[0]).await["total_nodes"] == 2)
-        .await;
+    until("the killed instance is not listed", async || balancer(&trio.instances[0]).await["total_nodes"] == 2).await;
 }
 
 #[tokio::test]
-async fn what_breaks_a_rule_is_named() {
-    let service = Service::with(&[("SYMBOLON_OPERATOR_TOKEN", TOKEN)]).await;
+async fn invalid_balancer_changes_name_the_field() {
+    let service = Service::start().await;
     assert_eq!(choose(&service, json!({"algorithm": "random"})).await.problem(422, "invalid-value"), ["algorithm"]);
     for wrong in [json!({"algorithm": 5}), json!({}), json!({"algorithm": {"hash": null}})] {
         assert_eq!(choose(&service, wrong).await.problem(400, "malformed-request"), ["algorithm"]);
@@ -106,17 +105,17 @@ async fn what_breaks_a_rule_is_named() {
         assert_eq!(add(&service, body).await.problem(400, "malformed-request"), [field]);
     }
     assert_eq!(add(&service, json!({"id": " ", "url": ""})).await.problem(422, "invalid-value"), ["id", "url"]);
-    remove(&service, "nobody").await.problem(404, "not-found");
+    remove(&service, "unknown").await.problem(404, "not-found");
     assert_eq!(balancer(&service).await["total_nodes"], 1);
 }
 
 #[tokio::test]
-async fn what_operators_chose_outlives_every_instance() {
-    let mut service = Service::with(&[("SYMBOLON_OPERATOR_TOKEN", TOKEN)]).await;
+async fn balancer_changes_outlive_every_instance() {
+    let mut service = Service::start().await;
     choose(&service, json!({"algorithm": "geographic"})).await;
     add(&service, json!({"id": "x", "url": "http://a"})).await;
     service.kill().await;
-    let service = service.another_with(&[("SYMBOLON_OPERATOR_TOKEN", TOKEN)]).await;
+    let service = service.another().await;
     let stats = balancer(&service).await;
     assert_eq!((&stats["algorithm"], &node(&stats, "x")["added"]), (&json!("geographic"), &json!(true)));
 }

@@ -4,23 +4,24 @@ use std::time::Duration;
 
 use symbolon::{clock::Timestamp, fleet::leader::LEASE};
 
-use super::{
-    fleet::balancer,
-    harness::{PASSWORD, Service, until},
-    real_stores::TOKEN,
-};
-use crate::servers::{
-    installed,
-    redis::{Redis, RedisCluster},
+use crate::support::{
+    LogFile, PASSWORD, Service, holds_for,
+    servers::{
+        installed,
+        redis::{Redis, RedisCluster},
+    },
+    temporary_directory,
+    trio::balancer,
+    until,
 };
 
-/// How far clocks are off, by the names of instances that have them.
+/// The ids of the instances, and how far their clocks are off.
 const OFFSETS: [(&str, &str); 4] = [("right", "+0"), ("ahead", "+5s"), ("far-ahead", "+3600s"), ("behind", "-3600s")];
 
-/// How near to the time of Redis an instance must be: less than any of them is off.
+/// How much an instance may differ from the clock of Redis: less than any of the clocks does.
 const NEAR: Duration = Duration::from_secs(2);
 
-/// What has a process see a time that differs from the machine's.
+/// The library that gives a process a wrong clock.
 fn clock_library() -> String {
     let directories = std::fs::read_dir("/usr/lib").into_iter().flatten().flatten();
     let candidates = directories.map(|directory| directory.path().join("faketime/libfaketimeMT.so.1"));
@@ -35,7 +36,6 @@ async fn fleet_on(redis: &Redis, settings: &[(&str, &str)]) -> Vec<Service> {
         let own = [
             ("SYMBOLON_INSTANCE_ID", id),
             ("SYMBOLON_REDIS_URL", url.as_str()),
-            ("SYMBOLON_OPERATOR_TOKEN", TOKEN),
             ("LD_PRELOAD", library.as_str()),
             ("FAKETIME", offset),
             ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
@@ -49,7 +49,7 @@ async fn fleet_on(redis: &Redis, settings: &[(&str, &str)]) -> Vec<Service> {
     fleet
 }
 
-/// The time by Redis.
+/// The time of Redis' clock.
 fn time_of(redis: &Redis) -> Timestamp {
     let answer = redis.command(&["time"]);
     let seconds: i64 = answer.lines().next().and_then(|line| line.trim().parse().ok()).expect("seconds");
@@ -64,18 +64,16 @@ fn is_near(one: Timestamp, other: Timestamp) -> bool {
     one.since(other).max(other.since(one)) < NEAR
 }
 
-/// By how many seconds an instance says that its machine's clock is ahead.
+/// How many seconds the clock of an instance is ahead, by its own metric.
 async fn difference(instance: &Service) -> f64 {
-    let metrics = instance.get("/metrics").bearer(TOKEN).send().await.text;
-    let line = metrics.lines().find_map(|line| line.strip_prefix("symbolon_clock_difference_seconds "));
-    line.expect("a metric").parse().expect("a number")
+    instance.metric("symbolon_clock_difference_seconds").await
 }
 
 #[tokio::test]
-async fn instances_whose_clocks_differ_are_one_fleet_with_one_leader() {
+async fn instances_with_different_clocks_form_one_fleet_with_one_leader() {
     let redis = Redis::start();
     let fleet = fleet_on(&redis, &[]).await;
-    until("all show all, and one leader", async || {
+    until("all instances list all, and the same leader", async || {
         let first = balancer(&fleet[0]).await["leader"].clone();
         let mut agree = first.is_string();
         for instance in &fleet {
@@ -85,20 +83,17 @@ async fn instances_whose_clocks_differ_are_one_fleet_with_one_leader() {
         agree
     })
     .await;
-    let since = Timestamp::now();
-    until("two leases have passed", async || {
-        let mut leaders = 0;
+    holds_for(2 * LEASE, "all instances are healthy, and at most one leads", async || {
+        let (mut leaders, mut complete) = (0.0, true);
         for instance in &fleet {
-            let metrics = instance.get("/metrics").bearer(TOKEN).send().await.text;
-            leaders += usize::from(metrics.lines().any(|line| line == "symbolon_leader 1.0"));
-            assert_eq!(balancer(instance).await["healthy_nodes"], fleet.len());
+            leaders += instance.metric("symbolon_leader").await;
+            complete &= balancer(instance).await["healthy_nodes"] == fleet.len();
         }
-        assert!(leaders <= 1, "{leaders} lead");
-        Timestamp::now().since(since) > 2 * LEASE
+        complete && leaders <= 1.0
     })
     .await;
     for (instance, (id, offset)) in fleet.iter().zip(OFFSETS) {
-        instance.member(&format!("user-of-{id}")).await;
+        instance.register_and_login(&format!("user-of-{id}")).await;
         let expected: f64 = offset.trim_end_matches('s').parse().expect("seconds");
         let difference = difference(instance).await;
         assert!((difference - expected).abs() < NEAR.as_secs_f64(), "{id}: {difference}");
@@ -106,7 +101,7 @@ async fn instances_whose_clocks_differ_are_one_fleet_with_one_leader() {
 }
 
 #[tokio::test]
-async fn a_session_made_by_a_wrong_clock_is_live_everywhere_and_ends_by_the_clock_of_redis() {
+async fn sessions_follow_the_clock_of_redis() {
     const LIFETIME: Duration = Duration::from_secs(20);
     let redis = Redis::start();
     let settings = [("SYMBOLON_SESSION_IDLE", "20s"), ("SYMBOLON_SESSION_LIFETIME", "20s")];
@@ -129,7 +124,8 @@ async fn a_session_made_by_a_wrong_clock_is_live_everywhere_and_ends_by_the_cloc
         tokens.push(token);
     }
     let last_made = time_of(&redis);
-    until("their time is over by the clock of Redis", async || time_of(&redis) > last_made + LIFETIME + NEAR).await;
+    until("the sessions have expired by the clock of Redis", async || time_of(&redis) > last_made + LIFETIME + NEAR)
+        .await;
     for token in &tokens {
         for instance in &fleet {
             assert_eq!(instance.session_status(token).await, 401);
@@ -138,9 +134,9 @@ async fn a_session_made_by_a_wrong_clock_is_live_everywhere_and_ends_by_the_cloc
 }
 
 #[tokio::test]
-async fn wrong_passwords_count_everywhere_whatever_the_clocks_and_lock_nobody_out_for_longer() {
+async fn throttling_is_independent_of_the_instances_clocks() {
     let redis = Redis::start();
-    // One try comes back every two seconds; the last of them is in place of one that did meanwhile, on a slow machine.
+    // One attempt is refilled every two seconds.
     let fleet = fleet_on(&redis, &[("SYMBOLON_THROTTLE_NAME_ADDRESS", "30/60s")]).await;
     fleet[0].register("ada").await;
     let (mut accepted, begun) = (0_u32, Timestamp::now());
@@ -150,33 +146,33 @@ async fn wrong_passwords_count_everywhere_whatever_the_clocks_and_lock_nobody_ou
             let reply = instance.try_login("ada", "a wrong password").await;
             match reply.status.as_u16() {
                 401 => accepted += 1,
-                429 => refused.push((id, reply.header("retry-after").parse::<u64>().expect("seconds"))),
+                429 => refused.push((id, reply.retry_after())),
                 status => panic!("{status} at {id}: {}", reply.text),
             }
         }
         if refused.len() == fleet.len() {
             break refused;
         }
-        assert!(accepted < 200, "{accepted} were taken");
+        assert!(accepted < 200, "{accepted} were accepted");
     };
-    let back = Timestamp::now().since(begun).as_secs() as u32 / 2 + 1;
-    assert!((30..=30 + back).contains(&accepted), "{accepted} were taken, {back} of them came back");
+    let refilled = Timestamp::now().since(begun).as_secs() as u32 / 2 + 1;
+    assert!((30..=30 + refilled).contains(&accepted), "{accepted} were accepted, at most {refilled} of them refilled");
     assert!(refused.iter().all(|(_, wait)| *wait <= 3), "{refused:?}");
     for ((id, _), instance) in OFFSETS.iter().zip(&fleet) {
-        // A right password gives its charge back.
+        // The charge of a right password is refunded.
         until(id, async || instance.try_login("ada", PASSWORD).await.status == 200).await;
     }
 }
 
 #[tokio::test]
-async fn on_a_cluster_instances_go_by_the_clock_of_one_of_its_nodes() {
+async fn instances_follow_the_clock_of_a_cluster_node() {
     let (cluster, library) = (RedisCluster::start(), clock_library());
     let url = cluster.url();
-    let common = [("SYMBOLON_REDIS_URL", url.as_str()), ("SYMBOLON_OPERATOR_TOKEN", TOKEN)];
+    let common = [("SYMBOLON_REDIS_URL", url.as_str())];
     let wrong = [("LD_PRELOAD", library.as_str()), ("FAKETIME", "-3600s"), ("FAKETIME_DONT_FAKE_MONOTONIC", "1")];
     let right = Service::with(&common).await;
     let behind = right.another_with(&[common.as_slice(), &wrong].concat()).await;
-    until("it has read the clock", async || behind.get("/v1/health/ready").send().await.status == 200).await;
+    behind.until_ready().await;
     assert!((difference(&behind).await + 3600.0).abs() < NEAR.as_secs_f64());
     right.register("ada").await;
     let token = behind.login("ada").await;
@@ -185,12 +181,12 @@ async fn on_a_cluster_instances_go_by_the_clock_of_one_of_its_nodes() {
 }
 
 #[tokio::test]
-async fn a_clock_that_is_set_back_while_its_instance_runs_changes_no_session_and_is_reported() {
-    let (redis, directory, library) = (Redis::start(), tempfile::tempdir().expect("a directory"), clock_library());
-    let (url, log) = (redis.url(), directory.path().join("log"));
+async fn a_clock_set_back_changes_no_session_and_is_reported() {
+    let (redis, directory, library) = (Redis::start(), temporary_directory(), clock_library());
+    let (url, log) = (redis.url(), LogFile::new());
     let offset_file = directory.path().join("offset").display().to_string();
     let set = |offset: &str| {
-        // It is read at any time, and must be whole.
+        // The library may read the file at any time, so it is replaced atomically.
         let draft = directory.path().join("draft");
         std::fs::write(&draft, offset).and_then(|()| std::fs::rename(draft, &offset_file)).expect("a file");
     };
@@ -198,15 +194,14 @@ async fn a_clock_that_is_set_back_while_its_instance_runs_changes_no_session_and
     let settings = [
         ("SYMBOLON_LOG", "warn"),
         ("SYMBOLON_REDIS_URL", url.as_str()),
-        ("SYMBOLON_OPERATOR_TOKEN", TOKEN),
         ("LD_PRELOAD", library.as_str()),
         ("FAKETIME_TIMESTAMP_FILE", offset_file.as_str()),
         ("FAKETIME_NO_CACHE", "1"),
         ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
     ];
     let instance = Service::logging_to(&log, &settings).await;
-    let token = instance.member("ada").await;
-    let warnings = || std::fs::read_to_string(&log).expect("a log").matches("clock differs").count();
+    let token = instance.register_and_login("ada").await;
+    let warnings = || log.text().matches("clock differs").count();
     assert_eq!(warnings(), 0);
     set("-3600s");
     let before = instance.get("/v1/session").bearer(&token).send().await.json();
@@ -214,6 +209,9 @@ async fn a_clock_that_is_set_back_while_its_instance_runs_changes_no_session_and
     let after = instance.get("/v1/session").bearer(&token).send().await.json();
     let [before, after] = [before, after].map(|session| moment(&session["created_at"]));
     assert!(after >= before && is_near(after, time_of(&redis)), "{before:?}, {after:?}");
-    until("the metric tells", async || (difference(&instance).await + 3600.0).abs() < NEAR.as_secs_f64()).await;
-    until("the log tells", async || warnings() == 1).await;
+    until("the metric shows the difference", async || {
+        (difference(&instance).await + 3600.0).abs() < NEAR.as_secs_f64()
+    })
+    .await;
+    until("the difference is logged", async || warnings() == 1).await;
 }

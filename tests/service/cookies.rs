@@ -1,18 +1,20 @@
-//! Sessions in cookies, and who can't use them.
+//! Sessions in cookies, and protection from requests of other sites.
 
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::harness::{PASSWORD, Reply, Request, Service};
+use crate::support::{NEW_PASSWORD, PASSWORD, Reply, Request, Service};
 
 const ORIGIN: &str = "https://login.example.com";
 
+/// An instance with a public origin, and the user ada.
 async fn service() -> Service {
     let service = Service::with(&[("SYMBOLON_PUBLIC_ORIGIN", ORIGIN)]).await;
     service.register("ada").await;
     service
 }
 
+/// A login that asks for a cookie.
 fn login(service: &Service) -> Request {
     service.post("/v1/login", json!({"login_name": "ada", "password": PASSWORD, "cookie": true}))
 }
@@ -23,6 +25,7 @@ fn cookie(reply: &Reply) -> String {
     set.split(';').next().expect("a cookie").to_owned()
 }
 
+/// Logs in and returns the cookie.
 async fn logged_in(service: &Service) -> String {
     let reply = login(service).header("origin", ORIGIN).send().await;
     assert_eq!(reply.status, 200, "{}", reply.text);
@@ -30,7 +33,7 @@ async fn logged_in(service: &Service) -> String {
 }
 
 #[tokio::test]
-async fn a_login_for_a_cookie_shows_its_token_to_no_script() {
+async fn a_cookie_login_hides_the_token_from_scripts() {
     let service = service().await;
     let reply = login(&service).header("origin", ORIGIN).send().await;
     assert_eq!(reply.status, 200, "{}", reply.text);
@@ -48,7 +51,7 @@ async fn a_login_for_a_cookie_shows_its_token_to_no_script() {
 }
 
 #[tokio::test]
-async fn a_change_by_cookie_must_come_from_a_page_of_the_service() {
+async fn a_change_by_cookie_needs_the_public_origin() {
     let service = service().await;
     let cookie = logged_in(&service).await;
     let (origin, site) = ("origin", "sec-fetch-site");
@@ -67,11 +70,7 @@ async fn a_change_by_cookie_must_come_from_a_page_of_the_service() {
     let changes = [
         (Method::PATCH, "/v1/users/me/preferences", json!({"theme": "dark"})),
         (Method::PATCH, "/v1/users/me", json!({"profile": {"name": "Eve"}})),
-        (
-            Method::PUT,
-            "/v1/users/me/password",
-            json!({"current_password": "x", "new_password": "staple battery horse"}),
-        ),
+        (Method::PUT, "/v1/users/me/password", json!({"current_password": "x", "new_password": NEW_PASSWORD})),
         (Method::POST, "/v1/logout", Value::Null),
         (Method::DELETE, "/v1/sessions", Value::Null),
         (Method::DELETE, "/v1/users/me", Value::Null),
@@ -94,11 +93,11 @@ async fn a_change_by_cookie_must_come_from_a_page_of_the_service() {
             }
         }
     }
-    assert_eq!(service.get("/v1/session").header("cookie", &cookie).send().await.status, 200, "nothing was ended");
+    assert_eq!(service.get("/v1/session").header("cookie", &cookie).send().await.status, 200, "the session has ended");
 }
 
 #[tokio::test]
-async fn nobody_is_logged_in_by_another_site() {
+async fn a_login_from_another_site_is_refused() {
     let service = service().await;
     for (name, value) in
         [("origin", "https://evil.example"), ("origin", "null"), ("sec-fetch-site", "cross-site"), ("x", "y")]
@@ -110,7 +109,7 @@ async fn nobody_is_logged_in_by_another_site() {
 }
 
 #[tokio::test]
-async fn reading_by_cookie_needs_no_origin_and_no_other_site_may_read_the_answer() {
+async fn a_read_by_cookie_needs_no_origin_and_grants_no_cors_access() {
     let service = service().await;
     let cookie = logged_in(&service).await;
     let reply =
@@ -123,11 +122,11 @@ async fn reading_by_cookie_needs_no_origin_and_no_other_site_may_read_the_answer
 async fn a_bearer_token_wins_over_a_cookie() {
     let service = service().await;
     let cookie = logged_in(&service).await;
-    let eve = service.member("eve").await;
+    let eve = service.register_and_login("eve").await;
     let reply = service.get("/v1/session").bearer(&eve).header("cookie", &cookie).send().await;
     assert_eq!(reply.json()["login_name"], "eve");
     let patched = service.patch("/v1/users/me/preferences", json!({"a": 1})).bearer(&eve).header("cookie", &cookie);
-    assert_eq!(patched.send().await.status, 200, "a bearer token needs no origin");
+    assert_eq!(patched.send().await.status, 200, "a bearer token needs an origin");
     service
         .get("/v1/session")
         .bearer("sym_wrong")
@@ -138,7 +137,7 @@ async fn a_bearer_token_wins_over_a_cookie() {
 }
 
 #[tokio::test]
-async fn a_logout_takes_the_cookie_away() {
+async fn a_logout_removes_the_cookie() {
     let service = service().await;
     let cookie = logged_in(&service).await;
     let reply =
@@ -151,9 +150,9 @@ async fn a_logout_takes_the_cookie_away() {
 }
 
 #[tokio::test]
-async fn without_a_public_origin_there_are_no_cookies() {
+async fn cookies_need_a_configured_public_origin() {
     let service = Service::start().await;
-    let token = service.member("ada").await;
+    let token = service.register_and_login("ada").await;
     let reply = login(&service).header("origin", ORIGIN).send().await;
     assert_eq!(reply.problem(422, "invalid-value"), ["cookie"]);
     let by_cookie = service.get("/v1/session").header("cookie", &format!("__Host-symbolon={token}")).send().await;
@@ -161,11 +160,10 @@ async fn without_a_public_origin_there_are_no_cookies() {
 }
 
 #[tokio::test]
-async fn an_admins_cookie_opens_the_operator_surface_to_own_pages_only() {
+async fn operator_changes_by_cookie_need_the_public_origin() {
     let service = service().await;
     let user_id = service.register("root").await;
-    let grant = json!({"permissions": ["read", "write", "admin"]});
-    service.operator(Method::PUT, &format!("/users/{user_id}/permissions")).json(&grant).send().await;
+    service.set_permissions(&user_id, &["read", "write", "admin"]).await;
     let login = json!({"login_name": "root", "password": PASSWORD, "cookie": true});
     let cookie = cookie(&service.post("/v1/login", login).header("origin", ORIGIN).send().await);
     assert_eq!(service.get("/v1/operator/stats").header("cookie", &cookie).send().await.status, 200);

@@ -1,29 +1,29 @@
-//! An instance that is killed between any two steps of what it does to a login name.
+//! An instance that is killed between any two steps of an operation on a login name.
 //!
-//! Claims are on shard 0 and 2, users on shard 1, so that no two steps share a database. Each test is one step, with both
-//! fates of the statement that the killed instance left waiting.
+//! Claims are on the shards 0 and 2, users on shard 1, so that no two steps share a database. Each test is about one step. The
+//! statement that waits when the instance is killed is lost in one case, and committed in the other.
 
 mod deletions;
-mod held;
 mod passwords;
 mod preferences;
 mod registrations;
 mod renames;
 mod stage;
+mod steps;
 mod takeovers;
 
-use held::{Fate, Step};
 use serde_json::json;
 use stage::Stage;
+use steps::{Fate, Step};
 
-use super::harness::{Request, Service, registration};
+use crate::support::{Request, Service, registration};
 
-/// Where names, users and new names are.
+/// The shards of login names, users and new login names.
 const NAME: usize = 0;
 const USER: usize = 1;
 const NEW_NAME: usize = 2;
 
-/// A user's row is inserted on any shard but the name's: where, its id decides.
+/// The insert of a user's row, on one of the shards without the name's claim.
 const INSERT_USER: &[Step] = &[Step::Insert(USER), Step::Insert(NEW_NAME)];
 
 fn registering(name: &str) -> impl Fn(&Service) -> Request {
@@ -31,7 +31,7 @@ fn registering(name: &str) -> impl Fn(&Service) -> Request {
     move |service| service.post("/v1/users", request.clone())
 }
 
-/// Kills registrations at a step until one had its user on another shard than its name, and returns that name.
+/// Kills registrations at a step until one has its user on another shard than its name; returns that name.
 async fn killed_registration(stage: &Stage, steps: &[&[Step]], fate: Fate) -> String {
     loop {
         let name = stage.name_on(NAME).await;
@@ -41,7 +41,7 @@ async fn killed_registration(stage: &Stage, steps: &[&[Step]], fate: Fate) -> St
     }
 }
 
-/// A user with its former name and the new one that it was to have when its instance was killed at the last of `steps`.
+/// A user whose rename was killed at the last of `steps`.
 struct KilledRename {
     user: String,
     former: String,
@@ -53,12 +53,12 @@ async fn killed_rename(stage: &Stage, steps: &[&[Step]], fate: Fate) -> KilledRe
     let (user, former) = stage.user_on(USER, NAME).await;
     let (new, token) = (stage.name_on(NEW_NAME).await, stage.service.login(&former).await);
     let change = |service: &Service| service.patch("/v1/users/me", json!({"login_name": new})).bearer(&token);
-    stage.crash_at(change, steps, fate).await.expect("it comes to that step");
+    stage.crash_at(change, steps, fate).await.expect("the request reaches the step");
     KilledRename { user, former, new, token }
 }
 
 impl KilledRename {
-    /// Asserts that the user has one of its names, and that the other is free after a while and can be had by others.
+    /// Asserts that the user has one of the names, and that others can register the other one after a while.
     async fn assert_has(&self, stage: &Stage, own: &str, other: &str) {
         assert_eq!(stage.answers_to(own).await.as_ref(), Some(&self.user));
         assert_eq!(stage.answers_to(other).await, None);
@@ -68,7 +68,7 @@ impl KilledRename {
         assert_eq!(stage.answers_to(own).await.as_ref(), Some(&self.user));
     }
 
-    /// Asserts that the user itself can repeat what was killed.
+    /// Asserts that the user can repeat the rename.
     async fn assert_repeatable(&self, stage: &Stage) {
         stage.age_claims();
         let change = json!({"login_name": self.new});

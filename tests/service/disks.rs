@@ -1,20 +1,19 @@
-//! Embedded storage whose disk fills up, or loses files.
+//! Embedded storage on a disk that is full or read-only, or that has lost files.
 
 use std::{cell::Cell, sync::Arc};
 
 use serde_json::json;
 
-use super::harness::{DEADLINE, PASSWORD, Service, run, until};
+use crate::support::{PASSWORD, Service, run, temporary_directory, until};
 
-async fn on_a_disk_that_fails() -> Service {
-    let data = Arc::new(tempfile::tempdir().expect("a temporary directory"));
-    Service::on_a_disk_that_fails(data, &[]).await
+async fn on_failing_disk() -> Service {
+    Service::on_failing_disk(Arc::new(temporary_directory()), &[]).await
 }
 
 #[tokio::test]
-async fn a_full_disk_costs_writes_only_until_there_is_room_again() {
-    let service = on_a_disk_that_fails().await;
-    let token = service.member("ada").await;
+async fn a_full_disk_refuses_only_writes() {
+    let service = on_failing_disk().await;
+    let token = service.register_and_login("ada").await;
     let number = Cell::new(0);
     let write = async || {
         number.set(number.get() + 1);
@@ -23,56 +22,59 @@ async fn a_full_disk_costs_writes_only_until_there_is_room_again() {
     };
     let ready = async || service.get("/v1/health/ready").send().await.status.as_u16();
     assert_eq!((write().await, ready().await), (200, 200));
-    service.let_files_grow(false);
+    service.set_files_growable(false);
     for _ in 0..10 {
         assert_eq!(write().await, 503);
-        assert_eq!(service.session_status(&token).await, 200, "reading needs no room");
+        assert_eq!(service.session_status(&token).await, 200, "a read was refused");
     }
-    until("it is not ready", async || ready().await == 503).await;
-    service.let_files_grow(true);
-    until("writes are taken", async || write().await == 200).await;
+    until("the instance is not ready", async || ready().await == 503).await;
+    service.set_files_growable(true);
+    until("writes are accepted", async || write().await == 200).await;
     until("it is ready", async || ready().await == 200).await;
     service.login("ada").await;
 }
 
 #[tokio::test]
-async fn a_disk_that_was_read_only_takes_writes_again() {
-    let service = on_a_disk_that_fails().await;
-    let tokens = [service.member("ada").await, service.member("eve").await, service.member("bob").await];
+async fn a_formerly_read_only_disk_accepts_writes() {
+    let service = on_failing_disk().await;
+    let tokens = [
+        service.register_and_login("ada").await,
+        service.register_and_login("eve").await,
+        service.register_and_login("bob").await,
+    ];
     let number = Cell::new(0);
     let write = async |token: &str| {
         number.set(number.get() + 1);
         let patch = service.patch("/v1/users/me/preferences", json!({"number": number.get()})).bearer(token);
         patch.send().await.status.as_u16()
     };
-    service.let_disk_be_written(false);
+    service.set_disk_writable(false);
     for token in &tokens {
-        // The first of them finds its connection of no use, the others make new ones.
+        // The first finds its open connection unusable, and the others open new ones.
         for _ in 0..3 {
             assert_eq!(write(token).await, 503);
         }
-        assert_eq!(service.session_status(token).await, 200, "reading goes on");
+        assert_eq!(service.session_status(token).await, 200, "a read was refused");
     }
-    service.let_disk_be_written(true);
+    service.set_disk_writable(true);
     for token in &tokens {
-        until("writes are taken", async || write(token).await == 200).await;
+        until("writes are accepted", async || write(token).await == 200).await;
     }
-    until("logins are taken", async || service.try_login("ada", PASSWORD).await.status == 200).await;
+    until("logins are accepted", async || service.try_login("ada", PASSWORD).await.status == 200).await;
     assert_eq!(service.get("/v1/health/ready").send().await.status, 200);
 }
 
-/// Starts the service again on the data of one that has ended, and returns what it is refused with.
+/// Starts an instance on the data of one that has ended; returns the error with which the start is refused.
 async fn refusal(service: &Service) -> String {
     let data = service.data();
     let environment = [("SYMBOLON_LISTEN", "127.0.0.1:0"), ("SYMBOLON_DATA", data.to_str().expect("a path"))];
-    let refused = tokio::time::timeout(DEADLINE / 2, run(&[], &environment, b""));
-    let (code, _, err) = refused.await.expect("the start is refused");
+    let (code, _, err) = run(&[], &environment, b"").await;
     assert_eq!(code, 1, "{err}");
     err
 }
 
 #[tokio::test]
-async fn a_file_that_is_missing_is_not_made_anew() {
+async fn a_missing_file_is_not_created_again() {
     let mut service = Service::start().await;
     service.register("ada").await;
     service.kill().await;
@@ -81,17 +83,17 @@ async fn a_file_that_is_missing_is_not_made_anew() {
         std::fs::rename(&file, &aside).expect("a file");
         let err = refusal(&service).await;
         assert!(err.contains(name) && err.contains("from a backup"), "{err}");
-        assert!(!file.exists(), "{name} was made anew");
+        assert!(!file.exists(), "{name} was created again");
         std::fs::rename(&aside, &file).expect("a file");
     }
     service.another().await.login("ada").await;
 }
 
 #[tokio::test]
-async fn an_instance_whose_file_is_taken_away_is_not_ready() {
+async fn an_instance_without_a_shard_file_is_not_ready() {
     let service = Service::start().await;
     let file = service.data().join("db-node-1.sqlite");
-    // From here on there is a connection with the file, wherever it goes.
+    // The readiness check has opened a connection, which follows the file when it is renamed.
     assert_eq!(service.get("/v1/health/ready").send().await.status, 200);
     std::fs::rename(&file, service.data().join("aside")).expect("a file");
     let ready = service.get("/v1/health/ready").send().await;

@@ -1,31 +1,30 @@
-//! Kills and faults of every store, under load, against a ledger of acknowledged writes.
+//! Kills of instances and stores, and faults of stores, under load.
 //!
-//! Clients write all the time and keep what they were told. After each kill, and after each fault that was lifted, the
-//! service must say what the ledger says. The environment makes it longer (`make kills`): `KILLS_EMBEDDED` and
-//! `KILLS_SERVERS` are how many kills there are, `KILLS_SEED` repeats a run as far as timing allows, and `KILLS_LOG` is
-//! what the instances log.
+//! Clients write all the time and record the acknowledged writes in a ledger. After each kill and each fault, reads must agree
+//! with the ledger. Environment variables make a run longer (`make kills`): `KILLS_EMBEDDED` and `KILLS_SERVERS` are the
+//! numbers of kills, `KILLS_SEED` is the random seed, which repeats a run as far as timing allows, and `KILLS_LOG` is the log
+//! filter of the instances.
 
 mod check;
 mod clients;
-mod course;
 mod embedded;
+mod fault_run;
 mod ledger;
 mod probe;
 mod servers;
 mod tests;
 
-use course::Course;
+use crate::support::env_number;
 use embedded::Embedded;
+use fault_run::FaultRun;
 use servers::Servers;
 
-use super::{harness::number, real_stores::TOKEN};
-
 fn kills(name: &str, short: usize) -> usize {
-    number(name).map_or(short, |kills| usize::try_from(kills).expect("not so many"))
+    env_number(name).map_or(short, |kills| usize::try_from(kills).expect("not so many"))
 }
 
-fn seed() -> u64 {
-    let seed = number("KILLS_SEED").unwrap_or_else(|| fastrand::u64(..));
+fn random_seed() -> u64 {
+    let seed = env_number("KILLS_SEED").unwrap_or_else(|| fastrand::u64(..));
     eprintln!("KILLS_SEED={seed}");
     seed
 }
@@ -34,10 +33,9 @@ fn log() -> String {
     std::env::var("KILLS_LOG").unwrap_or_else(|_| "off,audit=off".to_owned())
 }
 
-/// Settings of an instance: none is in the way of clients that ask for much from one address.
+/// The settings of an instance, whose throttle is not in the way of many requests from one address.
 fn settings<'a>(log: &'a str, stores: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
     let common = [
-        ("SYMBOLON_OPERATOR_TOKEN", TOKEN),
         ("SYMBOLON_LOG", log),
         ("SYMBOLON_THROTTLE_ADDRESS", "1000000/1h"),
         ("SYMBOLON_THROTTLE_NAME_ADDRESS", "1000000/1h"),
@@ -49,12 +47,12 @@ fn settings<'a>(log: &'a str, stores: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_acknowledged_on_embedded_storage_is_lost() {
-    Course::start(Embedded::new(), seed()).await.run(kills("KILLS_EMBEDDED", 6)).await;
+async fn acknowledged_writes_on_embedded_storage_are_not_lost() {
+    FaultRun::start(Embedded::new(), random_seed()).await.run(kills("KILLS_EMBEDDED", 6)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_acknowledged_on_postgres_and_redis_is_lost() {
-    let seed = seed();
-    Course::start(Servers::new(seed), seed).await.run(kills("KILLS_SERVERS", 3)).await;
+async fn acknowledged_writes_on_postgres_and_redis_are_not_lost() {
+    let seed = random_seed();
+    FaultRun::start(Servers::new(seed), seed).await.run(kills("KILLS_SERVERS", 3)).await;
 }

@@ -1,37 +1,31 @@
-//! What an instance says in its log.
+//! Warnings at the start of an instance.
 
-use super::{
-    harness::{Service, until},
-    real_stores::Fleet,
-};
-use crate::servers::redis::Redis;
+use crate::support::{Fleet, LogFile, Service, servers::redis::Redis, until};
 
+/// A warning about a Redis that may lose acknowledged writes.
 const RISK: &str = "appendfsync is not always";
 
 #[tokio::test]
-async fn a_start_that_logs_warnings_only_says_what_redis_is_set_up_to_lose() {
+async fn an_unsafe_redis_configuration_is_logged_as_a_warning() {
     let fleet = Fleet::start();
-    let directory = tempfile::tempdir().expect("a temporary directory");
     for start in ["on new stores", "on stores that have been used"] {
         for level in ["info,sqlx=warn", "warn"] {
-            let log = directory.path().join(level);
+            let log = LogFile::new();
             fleet.instance_logging_to(&log, &[("SYMBOLON_LOG", level)]).await;
-            let lines = std::fs::read_to_string(&log).expect("a log");
-            assert!(lines.contains(RISK), "{start}, with log={level}: {lines}");
+            assert!(log.text().contains(RISK), "{start}, with log={level}: {}", log.text());
         }
     }
 }
 
 #[tokio::test]
-async fn what_redis_is_set_up_to_lose_is_said_when_it_comes_later_than_the_instance() {
+async fn an_unsafe_redis_configuration_is_logged_when_redis_appears_later() {
     let mut redis = Redis::start();
     redis.kill();
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    let (log, url) = (directory.path().join("log"), redis.url());
+    let (log, url) = (LogFile::new(), redis.url());
     let settings = [("SYMBOLON_LOG", "warn"), ("SYMBOLON_REDIS_URL", url.as_str())];
     let _instance = Service::logging_to(&log, &settings).await;
-    let said = || std::fs::read_to_string(&log).expect("a log").matches(RISK).count();
-    assert_eq!(said(), 0);
+    let warnings = || log.text().matches(RISK).count();
+    assert_eq!(warnings(), 0);
     redis.start_again();
-    until("it is said", async || said() == 1).await;
+    until("the risk is logged", async || warnings() == 1).await;
 }

@@ -1,30 +1,14 @@
-//! What an instance tells Prometheus.
+//! Metrics for Prometheus.
 
-use reqwest::Method;
-
-use super::{
-    harness::{Service, until},
-    real_stores::TOKEN,
-};
-
-async fn text(service: &Service) -> String {
-    let reply = service.request(Method::GET, "/metrics").bearer(TOKEN).send().await;
-    assert_eq!(reply.status, 200, "{}", reply.text);
-    assert!(reply.header("content-type").starts_with("application/openmetrics-text"));
-    reply.text
-}
-
-async fn service() -> Service {
-    Service::with(&[("SYMBOLON_OPERATOR_TOKEN", TOKEN)]).await
-}
+use crate::support::{Service, servers::free_port, until};
 
 #[tokio::test]
-async fn requests_are_counted_by_route_never_by_path() {
-    let service = service().await;
+async fn requests_are_counted_by_route() {
+    let service = Service::start().await;
     let user_id = "01938d5e-7b2a-7c41-9f0e-3c5d8a1b2f60";
-    service.request(Method::GET, &format!("/v1/users/{user_id}")).send().await.problem(401, "unauthenticated");
-    service.request(Method::GET, &format!("/nowhere/{user_id}")).send().await.problem(404, "not-found");
-    let text = text(&service).await;
+    service.get(&format!("/v1/users/{user_id}")).send().await.problem(401, "unauthenticated");
+    service.get(&format!("/unknown/{user_id}")).send().await.problem(404, "not-found");
+    let text = service.metrics().await;
     let line = r#"symbolon_requests_total{method="GET",route="/v1/users/{user_id}",status="401"} 1"#;
     assert!(text.contains(line), "{text}");
     assert!(text.contains(r#"symbolon_requests_total{method="GET",route="none",status="404"} 1"#), "{text}");
@@ -32,10 +16,12 @@ async fn requests_are_counted_by_route_never_by_path() {
 }
 
 #[tokio::test]
-async fn every_name_begins_with_the_services_and_counters_end_in_total() {
-    let service = service().await;
-    until("something was measured", async || text(&service).await.contains("symbolon_memory_used_bytes ")).await;
-    let text = text(&service).await;
+async fn metrics_are_prefixed_and_counters_end_in_total() {
+    let service = Service::start().await;
+    until("the resources were measured", async || service.metrics().await.contains("symbolon_memory_used_bytes "))
+        .await;
+    let text = service.metrics().await;
+    assert!(text.lines().count() > 100, "{text}");
     for line in text.lines().filter(|line| !line.starts_with('#')) {
         assert!(line.starts_with("symbolon_"), "{line}");
     }
@@ -52,11 +38,12 @@ async fn every_name_begins_with_the_services_and_counters_end_in_total() {
 }
 
 #[tokio::test]
-async fn they_are_the_operators_unless_operators_have_a_listener_of_their_own() {
-    service().await.request(Method::GET, "/metrics").send().await.problem(401, "operator-only");
-    let port = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("its address").port();
-    let apart = Service::with(&[("SYMBOLON_OPERATOR_LISTEN", &format!("127.0.0.1:{port}"))]).await;
-    apart.request(Method::GET, "/metrics").send().await.problem(404, "not-found");
+async fn metrics_need_the_operator_token_unless_operators_have_a_listener() {
+    Service::start().await.get("/metrics").send().await.problem(401, "operator-only");
+    let port = free_port();
+    let separate = Service::with(&[("SYMBOLON_OPERATOR_LISTEN", &format!("127.0.0.1:{port}"))]).await;
+    separate.get("/metrics").send().await.problem(404, "not-found");
     let open = reqwest::get(format!("http://127.0.0.1:{port}/metrics")).await.expect("an answer");
     assert_eq!(open.status(), 200);
+    assert!(open.headers()["content-type"].to_str().is_ok_and(|kind| kind.starts_with("application/openmetrics-text")));
 }

@@ -1,26 +1,14 @@
-//! What crashes leave of a login name's claim, and how it is used again.
+//! Claims of login names that crashes leave behind.
 
 use serde_json::json;
-use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 
-use super::harness::{PASSWORD, Service, registration};
+use crate::support::{PASSWORD, Service, on_every_shard, registration};
 
-/// Runs a statement on every shard, as nothing but a crash would leave things.
-pub async fn on_every_shard(service: &Service, statement: &'static str) -> u64 {
-    let mut changed = 0;
-    for shard in 0..3 {
-        let path = service.data().join(format!("db-node-{shard}.sqlite"));
-        let options = SqliteConnectOptions::new().filename(path).busy_timeout(std::time::Duration::from_secs(10));
-        let mut connection = SqliteConnection::connect_with(&options).await.expect("the shard opens");
-        changed += sqlx::query(statement).execute(&mut connection).await.expect("the statement runs").rows_affected();
-    }
-    changed
-}
-
+/// Makes every claim unconfirmed, and so old that it can be taken over.
 const AGE_CLAIMS: &str = "UPDATE login_names SET claimed_at = claimed_at - 61000, confirmed = 0";
 
 #[tokio::test]
-async fn a_claim_without_its_user_blocks_the_name_for_a_minute_only() {
+async fn a_claim_without_a_user_blocks_its_name_for_a_minute() {
     let service = Service::start().await;
     service.register("ada").await;
     assert_eq!(on_every_shard(&service, "DELETE FROM users").await, 1);
@@ -32,7 +20,7 @@ async fn a_claim_without_its_user_blocks_the_name_for_a_minute_only() {
 }
 
 #[tokio::test]
-async fn a_claim_from_before_the_clock_was_set_back_does_not_keep_its_name() {
+async fn a_claim_with_a_time_in_the_future_does_not_block_its_name() {
     let service = Service::start().await;
     service.register("ada").await;
     assert_eq!(on_every_shard(&service, "DELETE FROM users").await, 1);
@@ -42,19 +30,19 @@ async fn a_claim_from_before_the_clock_was_set_back_does_not_keep_its_name() {
 }
 
 #[tokio::test]
-async fn a_registration_whose_claim_was_taken_over_cannot_finish() {
+async fn a_takeover_voids_the_row_of_the_former_registration() {
     let service = Service::start().await;
     service.register("ada").await;
     on_every_shard(&service, "DELETE FROM users").await;
     on_every_shard(&service, AGE_CLAIMS).await;
     service.register("ada").await;
-    // What the first registration left is a void row: its late insert would meet the primary key.
+    // A late insert of the first registration would conflict with the void row.
     assert_eq!(on_every_shard(&service, "UPDATE users SET version = version WHERE state = 'void'").await, 1);
     assert_eq!(on_every_shard(&service, "UPDATE users SET version = version WHERE state = 'live'").await, 1);
 }
 
 #[tokio::test]
-async fn an_old_unconfirmed_claim_that_its_user_names_back_stays_its_own() {
+async fn an_unconfirmed_claim_of_an_existing_user_is_not_taken_over() {
     let service = Service::start().await;
     service.register("ada").await;
     on_every_shard(&service, AGE_CLAIMS).await;
@@ -64,9 +52,9 @@ async fn an_old_unconfirmed_claim_that_its_user_names_back_stays_its_own() {
 }
 
 #[tokio::test]
-async fn a_former_name_that_was_not_released_is_free_again() {
+async fn a_former_name_that_was_not_released_can_be_taken_over() {
     let service = Service::start().await;
-    let token = service.member("ada").await;
+    let token = service.register_and_login("ada").await;
     let version = async || service.get("/v1/users/me").bearer(&token).send().await.json()["version"].as_i64();
     let before = version().await;
     // The row of a rename that crashed before it released the former name.
@@ -75,14 +63,14 @@ async fn a_former_name_that_was_not_released_is_free_again() {
     on_every_shard(&service, AGE_CLAIMS).await;
     service.register("ada").await;
     service.login("ada").await;
-    // The takeover raised the version, so that a rename back under the old claim would have failed.
+    // With the raised version a rename back under the old claim fails.
     assert!(version().await > before, "{before:?}");
 }
 
 #[tokio::test]
 async fn a_rename_that_crashed_after_its_claim_can_be_repeated() {
     let service = Service::start().await;
-    let token = service.member("ada").await;
+    let token = service.register_and_login("ada").await;
     let rename = || service.patch("/v1/users/me", json!({"login_name": "lovelace"})).bearer(&token).send();
     assert_eq!(rename().await.status, 200);
     on_every_shard(&service, "UPDATE users SET login_name = 'ada'").await;

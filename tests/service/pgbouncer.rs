@@ -2,13 +2,12 @@
 
 use serde_json::json;
 
-use super::real_stores::{Fleet, one_on_each};
-use crate::servers::pgbouncer::PgBouncer;
+use crate::support::{Fleet, fleet::user_on_each_shard, servers::pgbouncer::PgBouncer};
 
 #[tokio::test]
 async fn shards_are_served_through_pgbouncer_in_session_mode() {
     let mut fleet = Fleet::start();
-    // Were a session's settings lost on the way, inserts would be refused.
+    // With this default, inserts are refused unless the service's session settings reach the server.
     for (server, database) in [(0, "shard0"), (0, "shard1"), (1, "shard2")] {
         let default = format!("ALTER DATABASE {database} SET default_transaction_isolation = 'repeatable read'");
         fleet.postgres[server].psql("postgres", &default).expect("a setting");
@@ -18,7 +17,7 @@ async fn shards_are_served_through_pgbouncer_in_session_mode() {
         fleet.shards = fleet.shards.replace(&format!(":{}/", server.port()), &format!(":{}/", pool.port()));
     }
     let service = fleet.instance().await;
-    for name in one_on_each(&service).await {
+    for name in user_on_each_shard(&service).await {
         let token = service.login(&name).await;
         let patched = service.patch("/v1/users/me/preferences", json!({"a": 1})).bearer(&token).send().await;
         assert_eq!(patched.status, 200, "{}", patched.text);

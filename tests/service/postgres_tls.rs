@@ -3,13 +3,16 @@
 use reqwest::StatusCode;
 use serde_json::json;
 
-use super::harness::{Service, until};
-use crate::servers::{certificates::Authority, postgres::Postgres, redis::Redis};
+use crate::support::{
+    LogFile, Service,
+    servers::{certificates::Authority, postgres::Postgres, redis::Redis},
+    until,
+};
 
-/// A password for URLs. The server asks for none, and nobody may see it.
+/// A password in URLs. The server requires none, and it must not be logged.
 const SECRET: &str = "s3cret-of-the-url";
 
-/// The servers of two shards: a plain one, which has the catalog too, and one with a certificate.
+/// The servers of two shards. The catalog is on the plain one.
 struct Tls {
     plain: Postgres,
     protected: Postgres,
@@ -17,7 +20,7 @@ struct Tls {
 }
 
 impl Tls {
-    /// With a certificate of `authority` for `host`.
+    /// Servers of which the protected one has a certificate for `host`.
     fn start(authority: &Authority, host: &str) -> Self {
         Self::on(Postgres::start_with_tls(&authority.issue(&[host])))
     }
@@ -33,16 +36,16 @@ impl Tls {
         format!("postgres://postgres:{SECRET}@{host}:{}/shard{query}", self.protected.port())
     }
 
-    /// Starts an instance; returns it and what it logs.
-    async fn instance(&self, url: &str) -> (Service, Log) {
+    /// Starts an instance; returns it and its log.
+    async fn instance(&self, url: &str) -> (Service, LogFile) {
         let shards = format!("db-node-0={},db-node-1={url}", self.plain.url("shard"));
         let redis = self.redis.url();
         let settings = [("SYMBOLON_SHARDS", shards.as_str()), ("SYMBOLON_REDIS_URL", &redis)];
-        let log = Log(tempfile::NamedTempFile::new().expect("a file"));
-        (Service::logging_to(log.0.path(), &settings).await, log)
+        let log = LogFile::new();
+        (Service::logging_to(&log, &settings).await, log)
     }
 
-    /// How the instance's connections to the protected server are made: TLS or not.
+    /// Whether the connections to the protected server use TLS: `t`, `f`, or nothing if there is none.
     fn encrypted(&self) -> String {
         let statement = "SELECT DISTINCT ssl FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) \
                          WHERE application_name = 'symbolon'";
@@ -50,17 +53,9 @@ impl Tls {
     }
 }
 
-struct Log(tempfile::NamedTempFile);
-
-impl Log {
-    fn text(&self) -> String {
-        std::fs::read_to_string(self.0.path()).expect("a log")
-    }
-}
-
 async fn is_up(service: &Service) -> bool {
     let ready = service.get("/v1/health/ready").send().await;
-    assert_eq!(ready.status, StatusCode::OK, "the other shard is enough");
+    assert_eq!(ready.status, StatusCode::OK, "the instance is not ready with one shard");
     let shard = ready.json()["dependencies"][3].clone();
     assert_eq!(shard["name"], json!("db-node-1"));
     shard["up"] == true
@@ -76,12 +71,12 @@ async fn assert_served(tls: &Tls, host: &str, query: &str) {
     assert_eq!(tls.encrypted(), "t", "{}", log.text());
 }
 
-async fn assert_refused(tls: &Tls, host: &str, query: &str, why: &str) {
+async fn assert_refused(tls: &Tls, host: &str, query: &str, reason: &str) {
     let (service, log) = tls.instance(&tls.url(host, query)).await;
     assert!(!is_up(&service).await);
     let logged = log.text();
-    assert!(logged.contains("db-node-1") && logged.contains(why), "{logged}");
-    assert!(!logged.contains(SECRET), "{logged}");
+    assert!(logged.contains("db-node-1") && logged.contains(reason), "{logged}");
+    log.assert_free_of(&[SECRET]);
     assert_eq!(tls.encrypted(), "");
 }
 
@@ -113,7 +108,7 @@ async fn a_certificate_for_another_host_is_refused() {
 }
 
 #[tokio::test]
-async fn a_server_without_tls_is_refused_where_it_is_asked_for() {
+async fn a_server_without_tls_is_refused_where_tls_is_required() {
     let tls = Tls::on(Postgres::start());
     assert_refused(&tls, "127.0.0.1", &verify_full(&Authority::new()), "does not support TLS").await;
 }
@@ -125,7 +120,7 @@ async fn a_url_that_requires_tls_accepts_any_certificate() {
 }
 
 #[tokio::test]
-async fn a_url_without_sslmode_takes_what_the_server_offers() {
+async fn a_url_without_sslmode_uses_tls_if_offered() {
     let tls = Tls::start(&Authority::new(), "db.example.com");
     assert_served(&tls, "127.0.0.1", "").await;
     let plain = Tls::on(Postgres::start());
@@ -135,12 +130,12 @@ async fn a_url_without_sslmode_takes_what_the_server_offers() {
 }
 
 #[tokio::test]
-async fn a_url_to_elsewhere_that_leaves_tls_open_is_warned_of_by_the_shards_id() {
+async fn a_remote_url_without_sslmode_is_warned_of_by_shard_id() {
     let tls = Tls::start(&Authority::new(), "127.0.0.1");
-    // Nothing answers there (RFC 5737); the start goes on without.
+    // An address that does not answer (RFC 5737); the instance starts without the shard.
     let (_service, log) = tls.instance(&format!("postgres://postgres:{SECRET}@192.0.2.1/shard")).await;
     let logged = log.text();
     let warnings: Vec<&str> = logged.lines().filter(|line| line.contains("sslmode")).collect();
     assert!(matches!(warnings[..], [one] if one.contains("db-node-1") && one.contains("verify-full")), "{logged}");
-    assert!(!logged.contains(SECRET) && !logged.contains("192.0.2.1"), "{logged}");
+    log.assert_free_of(&[SECRET, "192.0.2.1"]);
 }

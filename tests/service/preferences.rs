@@ -1,14 +1,16 @@
+//! Preferences: merge patches, versions and conditional requests.
+
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use super::harness::{Reply, Service};
+use crate::support::{Reply, Service};
 
 const PATH: &str = "/v1/users/me/preferences";
 
 #[tokio::test]
 async fn a_patch_merges_replaces_and_removes() {
     let service = Service::start().await;
-    let token = service.member("ada").await;
+    let token = service.register_and_login("ada").await;
     let patch = async |body: Value| service.patch(PATH, body).bearer(&token).send().await;
     assert_eq!(patch(json!({"theme": "light", "editor": {"tabs": 4, "wrap": true}})).await.status, 200);
     let merged = patch(json!({"theme": "dark", "editor": {"tabs": null, "font": []}})).await;
@@ -17,10 +19,10 @@ async fn a_patch_merges_replaces_and_removes() {
 }
 
 #[tokio::test]
-async fn a_change_is_seen_in_every_session_on_every_instance() {
+async fn a_change_is_visible_in_every_session_on_every_instance() {
     let first = Service::start().await;
     let second = first.another().await;
-    let (one, other) = (first.member("ada").await, first.login("ada").await);
+    let (one, other) = (first.register_and_login("ada").await, first.login("ada").await);
     first.patch(PATH, json!({"theme": "dark"})).bearer(&one).send().await;
     for service in [&first, &second] {
         let session = service.get("/v1/session").bearer(&other).send().await.json();
@@ -29,10 +31,10 @@ async fn a_change_is_seen_in_every_session_on_every_instance() {
 }
 
 #[tokio::test]
-async fn a_hundred_concurrent_patches_from_two_processes_are_all_there() {
+async fn concurrent_patches_from_two_instances_are_all_applied() {
     let first = Service::start().await;
     let second = first.another().await;
-    let token = first.member("ada").await;
+    let token = first.register_and_login("ada").await;
     let before = first.get("/v1/users/me").bearer(&token).send().await.json()["version"].as_i64().expect("a version");
     let patches = (0..100).map(|field| {
         let service = if field % 2 == 0 { &first } else { &second };
@@ -55,9 +57,9 @@ async fn a_hundred_concurrent_patches_from_two_processes_are_all_there() {
 }
 
 #[tokio::test]
-async fn a_change_meant_for_another_version_is_refused() {
+async fn a_change_of_another_version_is_refused() {
     let service = Service::start().await;
-    let token = service.member("ada").await;
+    let token = service.register_and_login("ada").await;
     let patch = async |tag: &str, body: Value| -> Reply {
         service.patch(PATH, body).bearer(&token).header("if-match", tag).send().await
     };
@@ -78,9 +80,9 @@ async fn a_change_meant_for_another_version_is_refused() {
 }
 
 #[tokio::test]
-async fn what_would_be_refused_anyway_is_refused_for_that_whatever_the_version() {
+async fn invalid_values_are_reported_before_a_stale_version() {
     let service = Service::start().await;
-    let token = service.member("ada").await;
+    let token = service.register_and_login("ada").await;
     for (path, body) in [
         (PATH, json!({"a": "\u{0}"})),
         ("/v1/users/me", json!({"login_name": "a b"})),
@@ -92,9 +94,9 @@ async fn what_would_be_refused_anyway_is_refused_for_that_whatever_the_version()
 }
 
 #[tokio::test]
-async fn a_reader_that_has_the_version_gets_no_body() {
+async fn a_read_of_the_known_version_has_no_body() {
     let service = Service::start().await;
-    let token = service.member("ada").await;
+    let token = service.register_and_login("ada").await;
     for path in [PATH, "/v1/users/me"] {
         let tag = service.get(path).bearer(&token).send().await.header("etag").to_owned();
         let same = service.get(path).bearer(&token).header("if-none-match", &tag).send().await;
@@ -109,7 +111,7 @@ async fn a_reader_that_has_the_version_gets_no_body() {
 #[tokio::test]
 async fn a_patch_that_changes_nothing_leaves_the_version() {
     let service = Service::start().await;
-    let token = service.member("ada").await;
+    let token = service.register_and_login("ada").await;
     let patch = async || service.patch(PATH, json!({"a": 1})).bearer(&token).send().await.header("etag").to_owned();
     let changed = patch().await;
     for _ in 0..3 {
@@ -118,9 +120,9 @@ async fn a_patch_that_changes_nothing_leaves_the_version() {
 }
 
 #[tokio::test]
-async fn both_patch_types_are_taken() {
+async fn both_patch_content_types_are_accepted() {
     let service = Service::start().await;
-    let token = service.member("ada").await;
+    let token = service.register_and_login("ada").await;
     for content_type in ["application/json", "application/merge-patch+json", "Application/JSON; charset=utf-8"] {
         let request = service.request(reqwest::Method::PATCH, PATH).bearer(&token).raw(content_type, r#"{"a": 1}"#);
         assert_eq!(request.send().await.status, 200, "{content_type}");
@@ -128,9 +130,9 @@ async fn both_patch_types_are_taken() {
 }
 
 #[tokio::test]
-async fn numbers_and_texts_come_back_as_they_went() {
+async fn numbers_and_strings_are_returned_unchanged() {
     let service = Service::start().await;
-    let token = service.member("ada").await;
+    let token = service.register_and_login("ada").await;
     let text = r#"{"a":18446744073709551615,"b":-9223372036854775808,"c":0.1,"d":1e-7,"e":"é漢🙂\n\"","f":[],"g":{},"h":[null]}"#;
     let request = service.request(reqwest::Method::PATCH, PATH).bearer(&token).raw("application/json", text);
     assert_eq!(request.send().await.text, text);

@@ -1,15 +1,15 @@
-//! What survives the end of a process.
+//! Starts and ends of processes.
 
 use serde_json::json;
 
-use super::harness::{DEADLINE, Service, until};
+use crate::support::{GENERATED_OPERATOR_TOKEN, Service, registration, temporary_directory, until};
 
 #[tokio::test]
-async fn everything_acknowledged_survives_a_kill() {
+async fn acknowledged_changes_survive_a_kill() {
     let mut service = Service::start().await;
-    let (token, ended) = (service.member("ada").await, service.login("ada").await);
+    let (token, ended) = (service.register_and_login("ada").await, service.login("ada").await);
     service.patch("/v1/users/me/preferences", json!({"theme": "dark"})).bearer(&token).send().await;
-    service.request(reqwest::Method::POST, "/v1/logout").bearer(&ended).send().await;
+    service.log_out(&ended).await;
     service.kill().await;
     let service = service.another().await;
     assert_eq!(service.session_status(&token).await, 200);
@@ -20,9 +20,9 @@ async fn everything_acknowledged_survives_a_kill() {
 }
 
 #[tokio::test]
-async fn patches_acknowledged_before_a_kill_in_their_midst_are_all_there() {
+async fn patches_acknowledged_before_a_kill_are_not_lost() {
     let mut service = Service::start().await;
-    let token = service.member("ada").await;
+    let token = service.register_and_login("ada").await;
     for round in 0..5 {
         let patches = (0..20).map(|field| {
             let field = format!("{round}-{field}");
@@ -32,7 +32,8 @@ async fn patches_acknowledged_before_a_kill_in_their_midst_are_all_there() {
         let mut patches: futures_util::stream::FuturesUnordered<_> = patches.collect();
         let mut acknowledged = Vec::new();
         while acknowledged.len() < 5 {
-            acknowledged.extend(futures_util::StreamExt::next(&mut patches).await.expect("five succeed").into_iter());
+            acknowledged
+                .extend(futures_util::StreamExt::next(&mut patches).await.expect("five patches succeed").into_iter());
         }
         service.kill().await;
         let rest = futures_util::StreamExt::collect::<Vec<_>>(patches).await;
@@ -45,20 +46,24 @@ async fn patches_acknowledged_before_a_kill_in_their_midst_are_all_there() {
     }
 }
 
+/// Waits until a password is being hashed.
+async fn until_hashing(service: &Service) {
+    until("a password is being hashed", async || {
+        service.operator_view("/stats").await["password_hashing"]["running"] == 1
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_stop_signal_lets_requests_under_way_finish() {
     let mut service = Service::with(&[("SYMBOLON_HASH_MEMORY_KIB", "262144")]).await;
-    let request = service.post("/v1/users", super::harness::registration("ada"));
+    let request = service.post("/v1/users", registration("ada"));
     let registering = tokio::spawn(request.send());
-    until("the registration is under way", async || {
-        let stats = service.operator(reqwest::Method::GET, "/stats").send().await.json();
-        stats["password_hashing"]["running"] == 1
-    })
-    .await;
-    assert!(service.terminate().await, "it ends well");
+    until_hashing(&service).await;
+    assert!(service.terminate().await, "the exit code is not 0");
     assert_eq!(registering.await.expect("a reply").status, 201);
     let service = service.another().await;
-    service.post("/v1/users", super::harness::registration("ada")).send().await.problem(409, "login-name-taken");
+    service.post("/v1/users", registration("ada")).send().await.problem(409, "login-name-taken");
 }
 
 #[tokio::test]
@@ -66,29 +71,33 @@ async fn an_instance_that_stops_leaves_the_fleet() {
     let first = Service::start().await;
     let mut second = first.another().await;
     let count = async || {
-        let stats = first.operator(reqwest::Method::GET, "/balancer").send().await.json();
+        let stats = first.operator_view("/balancer").await;
         stats["total_nodes"].as_u64()
     };
-    until("both are known", async || count().await == Some(2)).await;
+    until("both instances are listed", async || count().await == Some(2)).await;
     assert!(second.terminate().await);
     assert_eq!(count().await, Some(1));
 }
 
 #[tokio::test]
-async fn processes_that_start_at_once_on_new_data_share_it() {
-    let directory = tempfile::tempdir().expect("a temporary directory");
+async fn instances_started_together_share_a_new_data_directory() {
+    let directory = temporary_directory();
     let path = directory.path().join("data");
-    let settings = [("SYMBOLON_DATA", path.to_str().expect("a path"))];
+    // Each of them may be the one that generates the operator token.
+    let settings = [("SYMBOLON_DATA", path.to_str().expect("a path")), GENERATED_OPERATOR_TOKEN];
     let starts = (0..4).map(|_| Service::with(&settings));
     let services = futures_util::future::join_all(starts).await;
-    let token = services[0].member("ada").await;
+    let token = services[0].register_and_login("ada").await;
+    let operator_token = std::fs::read_to_string(path.join("operator-token")).expect("a token");
     for service in &services {
         assert_eq!(service.session_status(&token).await, 200);
+        let stats = service.get("/v1/operator/stats").bearer(operator_token.trim()).send().await;
+        assert_eq!(stats.status, 200, "{}", stats.text);
     }
 }
 
 #[tokio::test]
-async fn health_tells_live_from_ready() {
+async fn liveness_and_readiness_are_separate() {
     let service = Service::start().await;
     assert_eq!(service.get("/v1/health/live").send().await.json(), json!({"status": "ok"}));
     let ready = service.get("/v1/health/ready").send().await;
@@ -99,18 +108,14 @@ async fn health_tells_live_from_ready() {
 }
 
 #[tokio::test]
-async fn a_client_that_goes_away_does_not_stop_a_registration() {
+async fn a_client_disconnect_does_not_stop_a_registration() {
     let service = Service::with(&[("SYMBOLON_HASH_MEMORY_KIB", "262144")]).await;
-    let request = service.post("/v1/users", super::harness::registration("ada"));
+    let request = service.post("/v1/users", registration("ada"));
     let registering = tokio::spawn(request.try_send());
-    until("the registration is under way", async || {
-        let stats = service.operator(reqwest::Method::GET, "/stats").send().await.json();
-        stats["password_hashing"]["running"] == 1
+    until_hashing(&service).await;
+    registering.abort();
+    until("the user is registered", async || {
+        service.operator(reqwest::Method::GET, "/users?login_name=ada").send().await.status == 200
     })
     .await;
-    registering.abort();
-    let registered = until("the user is registered", async || {
-        service.operator(reqwest::Method::GET, "/users?login_name=ada").send().await.status == 200
-    });
-    tokio::time::timeout(DEADLINE, registered).await.expect("in time");
 }

@@ -1,26 +1,23 @@
-//! HTTP itself: headers, limits and what a raw client gets.
+//! HTTP: headers, timeouts, and invalid requests.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use reqwest::Method;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-};
 
-use super::harness::{DEADLINE, Service};
+use crate::support::{Connection, Service, assert_timed_out, until};
 
-async fn connect(service: &Service) -> TcpStream {
-    TcpStream::connect(service.url.strip_prefix("http://").expect("a URL")).await.expect("a connection")
-}
+/// The beginning of a connection of HTTP/2: the preface and an empty SETTINGS frame.
+const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+
+/// A login of whose body only the first byte is sent.
+const LOGIN_WITHOUT_BODY: &str =
+    "POST /v1/login HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n{";
 
 /// Sends bytes and reads until the server closes.
 async fn exchange(service: &Service, bytes: &[u8]) -> String {
-    let mut stream = connect(service).await;
-    stream.write_all(bytes).await.expect("written");
-    let mut reply = Vec::new();
-    tokio::time::timeout(DEADLINE, stream.read_to_end(&mut reply)).await.expect("the server closes").expect("a reply");
-    String::from_utf8_lossy(&reply).into_owned()
+    let mut client = Connection::to(service).await;
+    client.send(bytes).await;
+    client.read_to_end().await
 }
 
 #[tokio::test]
@@ -37,7 +34,7 @@ async fn every_response_has_security_headers_and_a_request_id() {
 }
 
 #[tokio::test]
-async fn a_request_id_is_kept_if_it_is_fit_for_logs() {
+async fn a_valid_request_id_is_kept() {
     let service = Service::start().await;
     let id = async |id: &str| {
         service.get("/v1/health/live").header("x-request-id", id).send().await.header("x-request-id").to_owned()
@@ -49,7 +46,7 @@ async fn a_request_id_is_kept_if_it_is_fit_for_logs() {
 }
 
 #[tokio::test]
-async fn pages_of_configured_origins_may_call_the_api() {
+async fn configured_origins_may_call_the_api() {
     let service = Service::with(&[("SYMBOLON_CORS_ORIGINS", "https://app.example")]).await;
     let preflight = async |origin: &str| {
         let request = service.request(Method::OPTIONS, "/v1/login").header("origin", origin);
@@ -57,43 +54,50 @@ async fn pages_of_configured_origins_may_call_the_api() {
     };
     assert_eq!(preflight("https://app.example").await.header("access-control-allow-origin"), "https://app.example");
     assert_eq!(preflight("https://evil.example").await.header("access-control-allow-origin"), "");
-    // It ends before the layer that all other requests pass.
+    // A preflight is answered by another layer than all other requests.
     assert_eq!(preflight("https://app.example").await.header("x-request-id").len(), 36);
     let none = Service::start().await;
     let reply = none.get("/v1/health/live").header("origin", "https://app.example").send().await;
     assert_eq!(reply.header("access-control-allow-origin"), "");
 }
 
+/// The timeouts of these tests, in the settings `1s`.
+const TIMEOUT: Duration = Duration::from_secs(1);
+
 #[tokio::test]
-async fn a_slow_head_is_cut_off() {
-    let service = Service::with(&[("SYMBOLON_HEADER_TIMEOUT", "300ms")]).await;
-    let reply = exchange(&service, b"GET /v1/health/live HTTP/1.1\r\nhost: a\r\n").await;
-    assert!(reply.is_empty() || reply.starts_with("HTTP/1.1 408"), "{reply}");
+async fn a_stalled_head_is_cut_off_after_its_timeout() {
+    let service = Service::with(&[("SYMBOLON_HEADER_TIMEOUT", "1s")]).await;
+    let begun = Instant::now();
+    assert_eq!(exchange(&service, b"GET /v1/health/live HTTP/1.1\r\nhost: a\r\n").await, "");
+    assert_timed_out(begun, TIMEOUT);
 }
 
 #[tokio::test]
-async fn a_connection_that_brings_no_request_is_cut_off() {
-    let service = Service::with(&[("SYMBOLON_HEADER_TIMEOUT", "300ms")]).await;
-    for beginning in [&b""[..], b"PRI * HT", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0"] {
+async fn a_connection_without_a_request_is_cut_off_after_its_timeout() {
+    let service = Service::with(&[("SYMBOLON_HEADER_TIMEOUT", "1s")]).await;
+    for beginning in [&b""[..], b"PRI * HT", HTTP2_PREFACE] {
+        let begun = Instant::now();
         exchange(&service, beginning).await;
+        assert_timed_out(begun, TIMEOUT);
     }
 }
 
 #[tokio::test]
-async fn a_slow_body_is_answered_in_time() {
-    let service = Service::with(&[("SYMBOLON_BODY_TIMEOUT", "300ms")]).await;
-    let head = "POST /v1/login HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n{";
-    let mut stream = connect(&service).await;
-    stream.write_all(head.as_bytes()).await.expect("written");
-    let mut reply = [0; 12];
-    tokio::time::timeout(DEADLINE, stream.read_exact(&mut reply)).await.expect("in time").expect("a reply");
-    assert_eq!(String::from_utf8_lossy(&reply), "HTTP/1.1 408");
+async fn a_stalled_body_is_answered_after_its_timeout() {
+    let service = Service::with(&[("SYMBOLON_BODY_TIMEOUT", "1s")]).await;
+    let begun = Instant::now();
+    let mut client = Connection::to(&service).await;
+    client.send(LOGIN_WITHOUT_BODY).await;
+    let (status, body) = client.response().await;
+    assert_timed_out(begun, TIMEOUT);
+    assert_eq!(status, 408, "{body}");
+    assert!(body.contains("urn:symbolon:problem:request-timeout"), "{body}");
 }
 
 #[tokio::test]
-async fn two_authorization_headers_are_none() {
+async fn two_authorization_headers_are_refused() {
     let service = Service::start().await;
-    let token = service.member("ada").await;
+    let token = service.register_and_login("ada").await;
     let request = format!(
         "GET /v1/session HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {token}\r\nauthorization: Bearer {token}\r\nconnection: close\r\n\r\n"
     );
@@ -101,46 +105,40 @@ async fn two_authorization_headers_are_none() {
 }
 
 #[tokio::test]
-async fn nonsense_on_the_wire_is_refused_and_harms_nobody() {
+async fn invalid_http_is_refused() {
     let service = Service::start().await;
-    for nonsense in
+    for invalid in
         [&b"\0\0\0\0\r\n\r\n"[..], b"GET / HTTP/9.9\r\n\r\n", b"GET /v1/health/live HTTP/1.1\r\nhost a\r\n\r\n"]
     {
-        let reply = exchange(&service, nonsense).await;
-        assert!(reply.is_empty() || reply.starts_with("HTTP/1.1 4"), "{reply}");
+        let reply = exchange(&service, invalid).await;
+        assert!(reply.starts_with("HTTP/1.1 400 "), "{reply:?}");
     }
     assert_eq!(service.get("/v1/health/live").send().await.status, 200);
 }
 
 #[tokio::test]
-async fn requests_in_flight_are_counted_until_their_body_ends() {
+async fn requests_without_their_bodies_are_counted_as_in_flight() {
     let service = Service::start().await;
-    let stats = async || {
-        let stats = service.operator(Method::GET, "/balancer").send().await.json();
-        stats["nodes"][0]["current_connections"].as_u64().expect("a number")
+    let in_flight = async || {
+        let balancer = service.operator_view("/balancer").await;
+        balancer["nodes"][0]["current_connections"].as_u64().expect("a number")
     };
-    assert_eq!(stats().await, 1);
-    let head = "POST /v1/login HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n{";
-    let mut streams = Vec::new();
+    assert_eq!(in_flight().await, 1);
+    let mut clients = Vec::new();
     for _ in 0..5 {
-        let mut stream = connect(&service).await;
-        stream.write_all(head.as_bytes()).await.expect("written");
-        streams.push(stream);
+        let mut client = Connection::to(&service).await;
+        client.send(LOGIN_WITHOUT_BODY).await;
+        clients.push(client);
     }
-    super::harness::until("five more are in flight", async || stats().await == 6).await;
-    drop(streams);
-    super::harness::until("they are gone", async || stats().await == 1).await;
+    until("five more are in flight", async || in_flight().await == 6).await;
+    drop(clients);
+    until("they are gone", async || in_flight().await == 1).await;
 }
 
 #[tokio::test]
-async fn http_2_is_spoken_with_prior_knowledge() {
+async fn http2_with_prior_knowledge_is_accepted() {
     let service = Service::start().await;
-    let mut stream = connect(&service).await;
-    stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.expect("written");
-    let mut frame = [0; 9];
-    tokio::time::timeout(Duration::from_secs(10), stream.read_exact(&mut frame))
-        .await
-        .expect("in time")
-        .expect("a frame");
-    assert_eq!(frame[3], 4, "a SETTINGS frame");
+    let mut client = Connection::to(&service).await;
+    client.send(HTTP2_PREFACE).await;
+    assert_eq!(client.read_bytes(9).await[3], 4, "not a SETTINGS frame");
 }

@@ -1,21 +1,27 @@
-//! Sessions while Redis is killed, paused, and failed over, on embedded shards.
+//! Faults of Redis: crashes, pauses, failovers and missing replicas.
 
 use std::{
     cell::Cell,
     time::{Duration, Instant},
 };
 
-use reqwest::Method;
+use serde_json::Value;
 
-use super::harness::{Reply, Service, until};
-use crate::servers::redis::{Redis, RedisCluster, RedisPair, RedisSentinel};
+use crate::support::{
+    LogFile, Service,
+    servers::redis::{Redis, RedisCluster, RedisPair, RedisSentinel},
+    until,
+};
 
-/// An instance with sessions in Redis, and replicas that must have their ends.
+/// How soon a 503 must come on a busy machine.
+const PROMPT: Duration = Duration::from_secs(2);
+
+/// An instance with sessions in Redis that waits for so many replicas when it ends one.
 async fn instance(redis: &str, replicas: &str) -> Service {
     Service::with(&settings(redis, replicas)).await
 }
 
-/// Two instances that share everything.
+/// Two instances with the same data.
 async fn two_instances(redis: &str) -> (Service, Service) {
     let first = instance(redis, "0").await;
     let second = first.another_with(&settings(redis, "0")).await;
@@ -30,42 +36,38 @@ fn settings<'a>(redis: &'a str, replicas: &'a str) -> [(&'static str, &'a str); 
     ]
 }
 
-async fn log_out(service: &Service, token: &str) -> Reply {
-    service.request(Method::POST, "/v1/logout").bearer(token).send().await
-}
-
-async fn logouts_are_refused_at_once_elsewhere(redis: &str) {
+async fn assert_logouts_hold_at_once(redis: &str) {
     let (first, second) = two_instances(redis).await;
     for user in 0..10 {
-        let token = first.member(&format!("user-{user}")).await;
+        let token = first.register_and_login(&format!("user-{user}")).await;
         assert_eq!(second.session_status(&token).await, 200);
-        assert_eq!(log_out(&first, &token).await.status, 204);
+        assert_eq!(first.log_out(&token).await.status, 204);
         assert_eq!(second.session_status(&token).await, 401);
     }
 }
 
 #[tokio::test]
-async fn on_a_cluster_a_logout_is_refused_at_once_elsewhere() {
-    logouts_are_refused_at_once_elsewhere(&RedisCluster::start().url()).await;
+async fn a_logout_on_a_cluster_holds_on_every_instance_at_once() {
+    assert_logouts_hold_at_once(&RedisCluster::start().url()).await;
 }
 
 #[tokio::test]
-async fn with_sentinel_a_logout_is_refused_at_once_elsewhere() {
-    logouts_are_refused_at_once_elsewhere(&RedisSentinel::start().url()).await;
+async fn a_logout_with_sentinel_holds_on_every_instance_at_once() {
+    assert_logouts_hold_at_once(&RedisSentinel::start().url()).await;
 }
 
 #[tokio::test]
-async fn a_paused_redis_gives_a_prompt_503_and_service_comes_back_by_itself() {
+async fn a_paused_redis_gives_a_prompt_503_until_it_resumes() {
     let redis = Redis::start();
     let service = instance(&redis.url(), "0").await;
-    let token = service.member("ada").await;
+    let token = service.register_and_login("ada").await;
     redis.pause();
     for _ in 0..10 {
         let begun = Instant::now();
         let reply = service.get("/v1/session").bearer(&token).send().await;
         reply.problem(503, "unavailable");
-        assert!(!reply.header("retry-after").is_empty());
-        assert!(begun.elapsed() < Duration::from_secs(2), "it took {:?}", begun.elapsed());
+        assert!(reply.retry_after() >= 1);
+        assert!(begun.elapsed() < PROMPT, "it took {:?}", begun.elapsed());
     }
     let ready = service.get("/v1/health/ready").send().await;
     assert_eq!((ready.status.as_u16(), &ready.json()["degraded"]), (200, &true.into()), "{}", ready.text);
@@ -74,13 +76,13 @@ async fn a_paused_redis_gives_a_prompt_503_and_service_comes_back_by_itself() {
 }
 
 #[tokio::test]
-async fn a_failover_by_sentinel_is_followed() {
+async fn service_continues_after_a_sentinel_failover() {
     let mut sentinel = RedisSentinel::start();
     let service = instance(&sentinel.url(), "1").await;
-    let token = service.member("ada").await;
+    let token = service.register_and_login("ada").await;
     let ended = service.login("ada").await;
-    // Replicas have what came before an acknowledged end.
-    assert_eq!(log_out(&service, &ended).await.status, 204);
+    // An acknowledged logout has reached a replica, and all writes before it.
+    assert_eq!(service.log_out(&ended).await.status, 204);
     sentinel.primary.kill();
     let refused = Cell::new(0);
     until("the session is known to the new primary", async || {
@@ -90,8 +92,8 @@ async fn a_failover_by_sentinel_is_followed() {
         status == 200
     })
     .await;
-    assert!(refused.get() > 0, "the failover took no time at all");
-    assert_eq!(service.session_status(&ended).await, 401, "an acknowledged logout came undone");
+    assert!(refused.get() > 0, "no request was refused during the failover");
+    assert_eq!(service.session_status(&ended).await, 401, "an acknowledged logout was undone");
     service.login("ada").await;
     assert!(sentinel.replica.command(&["info", "replication"]).contains("role:master"));
 }
@@ -104,7 +106,7 @@ struct Member {
 }
 
 impl Member {
-    /// A key of the user's.
+    /// A Redis key of the user.
     fn key(&self) -> String {
         format!("symbolon:{{{}}}:user", self.user_id)
     }
@@ -128,108 +130,105 @@ async fn on_two_primaries(service: &Service, cluster: &RedisCluster) -> [Member;
 }
 
 #[tokio::test]
-async fn a_dead_primary_of_a_cluster_costs_its_own_users_only_until_its_replica_takes_over() {
+async fn a_dead_cluster_primary_affects_only_its_own_users_until_failover() {
     let mut cluster = RedisCluster::with_replicas();
     let service = instance(&cluster.url(), "1").await;
-    let [struck, other] = on_two_primaries(&service, &cluster).await;
-    let ended = service.login(&struck.name).await;
-    // Replicas have what came before an acknowledged end.
-    assert_eq!(log_out(&service, &ended).await.status, 204);
-    cluster.primary_of(&struck.key()).kill();
+    let [affected, other] = on_two_primaries(&service, &cluster).await;
+    let ended = service.login(&affected.name).await;
+    // An acknowledged logout has reached a replica, and all writes before it.
+    assert_eq!(service.log_out(&ended).await.status, 204);
+    cluster.primary_of(&affected.key()).kill();
     let refused = Cell::new(0);
-    until("the struck user's session is back", async || {
-        assert_eq!(service.session_status(&other.token).await, 200, "another primary's user is struck too");
-        let status = service.session_status(&struck.token).await;
+    until("the affected user's session is back", async || {
+        assert_eq!(service.session_status(&other.token).await, 200, "a user of another primary is affected");
+        let status = service.session_status(&affected.token).await;
         assert!([200, 503].contains(&status), "{status}");
         refused.set(refused.get() + u32::from(status == 503));
         status == 200
     })
     .await;
-    assert!(refused.get() > 0, "the failover took no time at all");
-    assert_eq!(service.session_status(&ended).await, 401, "an acknowledged logout came undone");
+    assert!(refused.get() > 0, "no request was refused during the failover");
+    assert_eq!(service.session_status(&ended).await, 401, "an acknowledged logout was undone");
 }
 
 #[tokio::test]
-async fn a_slot_that_moves_to_another_node_is_followed() {
+async fn sessions_are_read_while_their_slot_moves() {
     let cluster = RedisCluster::start();
     let service = instance(&cluster.url(), "0").await;
     let [moved, other] = on_two_primaries(&service, &cluster).await;
-    let slot = cluster.announce_move(&moved.key(), &other.key());
+    let slot = cluster.begin_move(&moved.key(), &other.key());
     assert_eq!(service.session_status(&moved.token).await, 200, "before its keys move");
-    slot.carry_keys();
+    slot.move_keys();
     assert_eq!(service.session_status(&moved.token).await, 200, "while the slot has not moved yet");
     slot.finish();
     assert_eq!(service.session_status(&moved.token).await, 200, "after the slot moved");
-    assert_eq!(log_out(&service, &moved.token).await.status, 204);
+    assert_eq!(service.log_out(&moved.token).await.status, 204);
     assert_eq!(service.session_status(&moved.token).await, 401);
 }
 
 #[tokio::test]
-async fn a_logout_that_no_replica_has_is_not_acknowledged() {
+async fn a_logout_without_a_replica_is_not_acknowledged() {
     let pair = RedisPair::start();
     let service = instance(&pair.url(), "1").await;
-    let (token, second, third) = (service.member("ada").await, service.login("ada").await, service.login("ada").await);
-    assert_eq!(log_out(&service, &token).await.status, 204);
+    let (token, second, third) =
+        (service.register_and_login("ada").await, service.login("ada").await, service.login("ada").await);
+    assert_eq!(service.log_out(&token).await.status, 204);
     pair.replica.pause();
-    let reply = log_out(&service, &second).await;
+    let reply = service.log_out(&second).await;
     reply.problem(503, "unavailable");
-    assert!(!reply.header("retry-after").is_empty());
-    assert_eq!(service.session_status(&second).await, 401, "it has ended all the same");
-    // What nothing must survive does not wait.
+    assert!(reply.retry_after() >= 1);
+    assert_eq!(service.session_status(&second).await, 401, "the session was not ended");
+    // Reads and logins do not wait for replicas.
     assert_eq!(service.session_status(&third).await, 200);
     service.login("ada").await;
     pair.replica.resume();
     until("a logout is acknowledged again", async || {
         let token = service.login("ada").await;
-        log_out(&service, &token).await.status == 204
+        service.log_out(&token).await.status == 204
     })
     .await;
 }
 
 #[tokio::test]
-async fn in_a_cluster_the_replica_of_the_users_own_primary_must_have_it() {
+async fn in_a_cluster_a_logout_needs_a_replica_of_the_users_primary() {
     let cluster = RedisCluster::with_replicas();
     let service = instance(&cluster.url(), "1").await;
     let [waiting, other] = on_two_primaries(&service, &cluster).await;
     cluster.replica_of(&waiting.key()).pause();
-    log_out(&service, &waiting.token).await.problem(503, "unavailable");
-    assert_eq!(log_out(&service, &other.token).await.status, 204);
+    service.log_out(&waiting.token).await.problem(503, "unavailable");
+    assert_eq!(service.log_out(&other.token).await.status, 204);
 }
 
 #[tokio::test]
-async fn scripts_that_a_server_forgot_are_sent_again_with_the_wait_for_replicas() {
+async fn flushed_scripts_are_loaded_again_with_the_wait_for_replicas() {
     let pair = RedisPair::start();
     let service = instance(&pair.url(), "1").await;
-    let token = service.member("ada").await;
+    let token = service.register_and_login("ada").await;
     pair.primary.command(&["script", "flush"]);
-    assert_eq!(log_out(&service, &token).await.status, 204);
+    assert_eq!(service.log_out(&token).await.status, 204);
     assert_eq!(service.session_status(&token).await, 401);
 }
 
 #[tokio::test]
-async fn a_dead_redis_is_logged_once_and_then_counted() {
+async fn failures_of_a_dead_redis_are_logged_once_and_then_counted() {
     const REQUESTS: u64 = 200;
     let mut redis = Redis::start();
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    let log = directory.path().join("log");
+    let log = LogFile::new();
     let url = redis.url();
     let settings = [settings(&url, "0").as_slice(), &[("SYMBOLON_LOG_FORMAT", "json")]].concat();
     let mut service = Service::logging_to(&log, &settings).await;
-    let token = service.member("ada").await;
+    let token = service.register_and_login("ada").await;
     redis.kill();
-    let mut failed = 0;
-    while failed < REQUESTS {
-        failed += u64::from(service.get("/v1/session").bearer(&token).send().await.status == 503);
-    }
+    let failed = Cell::new(0);
+    until("enough requests have failed", async || {
+        failed.set(failed.get() + u64::from(service.session_status(&token).await == 503));
+        failed.get() == REQUESTS
+    })
+    .await;
     assert!(service.terminate().await);
-    let logged = std::fs::read_to_string(&log).expect("a log");
-    let lines: Vec<serde_json::Value> = logged
-        .lines()
-        .filter_map(|line| serde_json::from_str(line).ok())
-        .filter(|line: &serde_json::Value| line["kind"] == "unavailable")
-        .collect();
+    let lines: Vec<Value> = log.json_lines().into_iter().filter(|line| line["kind"] == "unavailable").collect();
     assert_eq!(lines[0]["message"], "a request failed");
     assert!((2..=5).contains(&lines.len()), "{} lines", lines.len());
-    let count = |line: &serde_json::Value| line["count"].as_u64().unwrap_or(1);
+    let count = |line: &Value| line["count"].as_u64().unwrap_or(1);
     assert_eq!(lines.iter().map(count).sum::<u64>(), REQUESTS);
 }

@@ -1,15 +1,18 @@
-use reqwest::Method;
+//! Sessions: logins, logouts, expiry and limits.
+
+use std::time::{Duration, Instant};
+
 use serde_json::json;
 
-use super::harness::{PASSWORD, Service, until};
+use crate::support::{PASSWORD, Service, until};
 
 #[tokio::test]
-async fn a_login_opens_a_session_that_tells_who_it_is() {
+async fn a_login_opens_a_session_of_its_user() {
     let service = Service::start().await;
     let user_id = service.register("ada").await;
     let login = service.try_login("ADA", PASSWORD).await;
     assert_eq!(login.status, 200);
-    let (token, body) = (login.json()["token"].as_str().expect("a token").to_owned(), login.json());
+    let (token, body) = (login.string("token"), login.json());
     assert!(token.starts_with("sym_") && token.len() == 68);
     assert_eq!(body["user"]["user_id"], user_id);
     let session = service.get("/v1/session").bearer(&token).send().await;
@@ -29,7 +32,7 @@ async fn wrong_password_unknown_name_and_impossible_name_get_the_same_answer() {
     service.register("ada").await;
     let wrong = service.try_login("ada", "wrong password").await;
     assert_eq!(wrong.problem(401, "invalid-credentials"), [""; 0]);
-    for name in ["nobody", "no body", "", "a\u{200b}"] {
+    for name in ["unknown", "un known", "", "a\u{200b}"] {
         let other = service.try_login(name, "wrong password").await;
         assert_eq!((other.status, &other.text), (wrong.status, &wrong.text), "{name:?}");
     }
@@ -39,19 +42,19 @@ async fn wrong_password_unknown_name_and_impossible_name_get_the_same_answer() {
 async fn a_logout_ends_the_session_on_every_instance() {
     let first = Service::start().await;
     let second = first.another().await;
-    let token = first.member("ada").await;
+    let token = first.register_and_login("ada").await;
     assert_eq!(second.session_status(&token).await, 200);
-    let logout = first.request(Method::POST, "/v1/logout").bearer(&token).send().await;
+    let logout = first.log_out(&token).await;
     assert_eq!((logout.status.as_u16(), logout.text.as_str()), (204, ""));
     assert_eq!(second.session_status(&token).await, 401);
     assert_eq!(first.session_status(&token).await, 401);
-    first.request(Method::POST, "/v1/logout").bearer(&token).send().await.problem(401, "unauthenticated");
+    first.log_out(&token).await.problem(401, "unauthenticated");
 }
 
 #[tokio::test]
-async fn sessions_are_listed_and_ended_one_by_one_or_all() {
+async fn sessions_are_listed_and_ended_singly_or_all_together() {
     let service = Service::start().await;
-    let tokens = [service.member("ada").await, service.login("ada").await, service.login("ada").await];
+    let tokens = [service.register_and_login("ada").await, service.login("ada").await, service.login("ada").await];
     let listed = service.get("/v1/sessions").bearer(&tokens[1]).send().await.json();
     let sessions = listed["sessions"].as_array().expect("a list");
     assert_eq!(sessions.iter().map(|session| session["current"] == true).collect::<Vec<_>>(), [false, true, false]);
@@ -67,9 +70,9 @@ async fn sessions_are_listed_and_ended_one_by_one_or_all() {
 }
 
 #[tokio::test]
-async fn a_session_of_someone_else_cannot_be_ended() {
+async fn a_session_of_another_user_cannot_be_ended() {
     let service = Service::start().await;
-    let (ada, eve) = (service.member("ada").await, service.member("eve").await);
+    let (ada, eve) = (service.register_and_login("ada").await, service.register_and_login("eve").await);
     let session = service.get("/v1/session").bearer(&ada).send().await.json();
     let path = format!("/v1/sessions/{}", session["session_id"].as_str().expect("an id"));
     service.delete(&path).bearer(&eve).send().await.problem(404, "not-found");
@@ -77,9 +80,9 @@ async fn a_session_of_someone_else_cannot_be_ended() {
 }
 
 #[tokio::test]
-async fn a_session_ends_without_use_and_lives_on_with_it() {
+async fn an_unused_session_ends_and_a_used_one_lives_on() {
     let service = Service::with(&[("SYMBOLON_SESSION_IDLE", "2s")]).await;
-    let (used, idle) = (service.member("ada").await, service.login("ada").await);
+    let (used, idle) = (service.register_and_login("ada").await, service.login("ada").await);
     until("the unused session ends", async || {
         assert_eq!(service.session_status(&used).await, 200);
         let listed = service.get("/v1/sessions").bearer(&used).send().await.json();
@@ -91,18 +94,21 @@ async fn a_session_ends_without_use_and_lives_on_with_it() {
 }
 
 #[tokio::test]
-async fn a_session_ends_after_its_lifetime_however_much_it_is_used() {
+async fn a_used_session_ends_after_its_lifetime() {
     let service = Service::with(&[("SYMBOLON_SESSION_IDLE", "2s"), ("SYMBOLON_SESSION_LIFETIME", "3s")]).await;
-    let token = service.member("ada").await;
-    let begun = std::time::Instant::now();
+    service.register("ada").await;
+    let begun = Instant::now();
+    let token = service.login("ada").await;
     until("the session ends", async || service.session_status(&token).await == 401).await;
-    assert!(begun.elapsed().as_millis() >= 2900, "it ended after {:?}", begun.elapsed());
+    let took = begun.elapsed();
+    // Times are stored in whole milliseconds.
+    assert!(took >= Duration::from_millis(2900), "it ended after {took:?}");
 }
 
 #[tokio::test]
-async fn beyond_the_limit_the_oldest_session_gives_way() {
+async fn a_session_beyond_the_limit_replaces_the_oldest() {
     let service = Service::with(&[("SYMBOLON_SESSION_LIMIT", "2")]).await;
-    let tokens = [service.member("ada").await, service.login("ada").await, service.login("ada").await];
+    let tokens = [service.register_and_login("ada").await, service.login("ada").await, service.login("ada").await];
     let mut alive = Vec::new();
     for token in &tokens {
         alive.push(service.session_status(token).await);
@@ -111,9 +117,9 @@ async fn beyond_the_limit_the_oldest_session_gives_way() {
 }
 
 #[tokio::test]
-async fn mangled_tokens_open_nothing() {
+async fn invalid_tokens_are_refused() {
     let service = Service::start().await;
-    let token = service.member("ada").await;
+    let token = service.register_and_login("ada").await;
     let flipped = format!("{}{}", &token[..67], if token.ends_with('A') { 'B' } else { 'A' });
     for wrong in ["", "x", "sym_", &flipped, &token[..67], &format!("{token}x"), &token.replace("sym_", "symr_")] {
         let reply = service.get("/v1/session").bearer(wrong).send().await;
@@ -138,13 +144,12 @@ async fn too_many_wrong_passwords_are_refused_with_the_time_to_wait() {
     }
     let refused = service.try_login("ada", PASSWORD).await;
     refused.problem(429, "too-many-attempts");
-    let wait: u64 = refused.header("retry-after").parse().expect("seconds");
-    assert!((1190..=1200).contains(&wait), "{wait}");
-    assert_eq!(service.try_login("nobody", "wrong password").await.status, 401);
+    assert!((1190..=1200).contains(&refused.retry_after()), "{refused:?}");
+    assert_eq!(service.try_login("unknown", "wrong password").await.status, 401);
 }
 
 #[tokio::test]
-async fn a_logout_that_races_changes_stays_a_logout() {
+async fn a_logout_during_concurrent_changes_holds() {
     let first = Service::start().await;
     let second = first.another().await;
     first.register("ada").await;
@@ -157,10 +162,12 @@ async fn a_logout_that_races_changes_stays_a_logout() {
                 .bearer(&token)
                 .send()
         });
-        let logout = second.request(Method::POST, "/v1/logout").bearer(&token).send();
+        let logout = second.log_out(&token);
         let (changed, logout) = futures_util::future::join(futures_util::future::join_all(changes), logout).await;
         assert_eq!(logout.status, 204);
-        assert!(changed.iter().all(|reply| [200, 401].contains(&reply.status.as_u16())));
+        for reply in changed.iter().filter(|reply| reply.status != 200) {
+            reply.problem(401, "unauthenticated");
+        }
         assert_eq!(first.session_status(&token).await, 401);
         assert_eq!(second.session_status(&token).await, 401);
     }

@@ -1,20 +1,20 @@
-//! Connections that reach a server which takes no writes: a standby of PostgreSQL, a replica of Redis.
+//! Connections to a server that refuses writes: a PostgreSQL standby, or a Redis replica.
 
 use std::time::{Duration, Instant};
 
-use reqwest::Method;
 use serde_json::json;
 
-use super::{
-    harness::{Reply, Service, until},
-    real_stores::{Fleet, TOKEN, one_on_each},
+use crate::support::{
+    Fleet, Reply, Service,
+    fleet::user_on_each_shard,
+    servers::{proxy::Proxy, redis::RedisPair},
+    until,
 };
-use crate::servers::{proxy::Proxy, redis::RedisPair};
 
-/// What service may take to come back.
+/// How soon service must be restored.
 const BACK_WITHIN: Duration = Duration::from_secs(5);
 
-/// An instance whose third shard is behind a line, and the token of a user there.
+/// An instance whose third shard is behind a proxy, and the token of a user on that shard.
 struct Switched {
     fleet: Fleet,
     line: Proxy,
@@ -23,13 +23,13 @@ struct Switched {
 }
 
 impl Switched {
-    /// With one connection to each shard, which is used by whatever comes next.
+    /// With a single connection to each shard.
     async fn start() -> Self {
         let mut fleet = Fleet::start();
         let line = Proxy::to(fleet.postgres[1].port());
-        fleet.shards = fleet.shards.replace(&format!(":{}/", fleet.postgres[1].port()), &format!(":{}/", line.port()));
+        fleet.reroute_third_shard(line.port());
         let service = fleet.instance_with(&[("SYMBOLON_SHARD_CONNECTIONS", "1")]).await;
-        let names = one_on_each(&service).await;
+        let names = user_on_each_shard(&service).await;
         let token = service.login(&names[2]).await;
         Self { fleet, line, service, token }
     }
@@ -46,19 +46,13 @@ impl Switched {
 
     async fn assert_writes_are_back(&self) {
         let begun = Instant::now();
-        until("writes are taken", async || self.write().await == 200).await;
+        until("writes are accepted", async || self.write().await == 200).await;
         assert!(begun.elapsed() < BACK_WITHIN, "it took {:?}", begun.elapsed());
-    }
-
-    async fn metric(&self, name: &str) -> Option<String> {
-        let text = self.service.get("/metrics").bearer(TOKEN).send().await.text;
-        let line = text.lines().find(|line| line.starts_with(name))?;
-        line.rsplit_once(' ').map(|(_, value)| value.to_owned())
     }
 }
 
 #[tokio::test]
-async fn a_standby_behind_the_address_of_a_shard_is_neither_read_nor_kept() {
+async fn connections_to_a_postgres_standby_are_not_used() {
     let switched = Switched::start().await;
     let standby = switched.fleet.postgres[1].replica();
     switched.line.switch(standby.port());
@@ -71,7 +65,7 @@ async fn a_standby_behind_the_address_of_a_shard_is_neither_read_nor_kept() {
 }
 
 #[tokio::test]
-async fn a_session_that_may_only_read_is_given_up_at_the_first_write() {
+async fn a_read_only_postgres_session_is_replaced_at_the_first_write() {
     let switched = Switched::start().await;
     let server = &switched.fleet.postgres[1];
     server.psql("postgres", "ALTER DATABASE shard2 SET default_transaction_read_only = on").expect("a setting");
@@ -83,7 +77,7 @@ async fn a_session_that_may_only_read_is_given_up_at_the_first_write() {
 }
 
 #[tokio::test]
-async fn a_fault_that_others_share_leaves_an_instance_ready_and_degraded() {
+async fn an_outage_of_shared_stores_leaves_an_instance_ready_but_degraded() {
     let switched = Switched::start().await;
     let ready = async || switched.service.get("/v1/health/ready").send().await;
     assert_eq!(ready().await.json()["degraded"], false);
@@ -98,26 +92,26 @@ async fn a_fault_that_others_share_leaves_an_instance_ready_and_degraded() {
         all.iter().any(|one| one["name"] == name && one["up"] == false && one["required"] == false)
     };
     assert!(["shared", "db-node-0", "db-node-1", "db-node-2"].into_iter().all(down), "{body}");
-    assert_eq!(switched.metric("symbolon_degraded ").await.as_deref(), Some("1.0"));
-    assert_eq!(switched.metric("symbolon_dependency_up{dependency=\"shared\"}").await.as_deref(), Some("0.0"));
+    assert_eq!(switched.service.metric("symbolon_degraded").await, 1.0);
+    assert_eq!(switched.service.metric("symbolon_dependency_up{dependency=\"shared\"}").await, 0.0);
     switched.fleet.postgres.iter().for_each(|server| server.resume());
     switched.fleet.redis.resume();
-    // Nobody asks for readiness here: the metrics find out by themselves.
-    until("the metric is back", async || switched.metric("symbolon_degraded ").await.as_deref() == Some("0.0")).await;
+    // Metrics are updated without requests for readiness.
+    until("the metric is 0 again", async || switched.service.metric("symbolon_degraded").await == 0.0).await;
 }
 
-/// An instance with sessions in a Redis behind a line, and the token of a user.
-async fn on_line(line: &Proxy) -> (Service, String) {
+/// An instance with sessions in a Redis behind a proxy, and the token of a user.
+async fn behind_proxy(line: &Proxy) -> (Service, String) {
     let service = Service::with(&[("SYMBOLON_REDIS_URL", &format!("redis://127.0.0.1:{}", line.port()))]).await;
-    let token = service.member("ada").await;
+    let token = service.register_and_login("ada").await;
     (service, token)
 }
 
 async fn assert_sessions_are_back(service: &Service, token: &str) {
     let begun = Instant::now();
     until("the session is known", async || service.session_status(token).await == 200).await;
-    until("a logout is taken", async || {
-        let logout = service.request(Method::POST, "/v1/logout").bearer(token).send().await;
+    until("a logout is accepted", async || {
+        let logout = service.log_out(token).await;
         logout.status == 204
     })
     .await;
@@ -125,10 +119,10 @@ async fn assert_sessions_are_back(service: &Service, token: &str) {
 }
 
 #[tokio::test]
-async fn a_replica_behind_the_address_of_redis_is_neither_read_nor_kept() {
+async fn connections_to_a_redis_replica_are_not_used() {
     let pair = RedisPair::start();
     let line = Proxy::to(pair.primary.port());
-    let (service, token) = on_line(&line).await;
+    let (service, token) = behind_proxy(&line).await;
     line.switch(pair.replica.port());
     for _ in 0..10 {
         assert_eq!(service.session_status(&token).await, 503, "a replica may be behind");
@@ -138,10 +132,10 @@ async fn a_replica_behind_the_address_of_redis_is_neither_read_nor_kept() {
 }
 
 #[tokio::test]
-async fn a_redis_that_is_made_a_replica_is_left_for_the_new_primary() {
+async fn connections_to_a_demoted_redis_are_replaced() {
     let pair = RedisPair::start();
     let line = Proxy::to(pair.primary.port());
-    let (service, token) = on_line(&line).await;
+    let (service, token) = behind_proxy(&line).await;
     let port = pair.replica.port().to_string();
     until("the replica has the session", async || {
         pair.replica.command(&["dbsize"]) == pair.primary.command(&["dbsize"])
@@ -149,7 +143,7 @@ async fn a_redis_that_is_made_a_replica_is_left_for_the_new_primary() {
     .await;
     assert_eq!(pair.replica.command(&["replicaof", "no", "one"]), "OK");
     line.redirect(pair.replica.port());
-    // Its connections stay.
+    // The connections to the former primary stay open.
     assert_eq!(pair.primary.command(&["replicaof", "127.0.0.1", &port]), "OK");
     assert_sessions_are_back(&service, &token).await;
 }

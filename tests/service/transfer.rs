@@ -1,17 +1,13 @@
 //! `symbolon users import` and `export`.
 
-use std::{collections::BTreeSet, path::Path, process::Stdio};
+use std::{cell::Cell, collections::BTreeSet, path::Path, process::Stdio};
 
 use serde_json::{Value, json};
 use tokio::process::Child;
 
-use super::{
-    harness::{self, Service, run, symbolon, until},
-    names::on_every_shard,
-    real_stores::Fleet,
-};
+use crate::support::{Fleet, Service, on_every_shard, registration, run, symbolon, temporary_directory, until};
 
-/// argon2i of "password" and bcrypt of "U*U", from test vectors of others.
+/// argon2i of "password" and bcrypt of "U*U", from the test vectors of other implementations.
 const ARGON2: &str = "$argon2i$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$wWKIMhR9lyDFvRz9YTZweHKfbftvj+qf+YFY4NeBbtA";
 const BCRYPT: &str = "$2b$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW";
 
@@ -30,12 +26,8 @@ async fn users(directory: &Path, arguments: &[&str], input: &str) -> (i32, Strin
     run(&arguments, &[("SYMBOLON_DATA", &data)], input.as_bytes()).await
 }
 
-fn directory() -> tempfile::TempDir {
-    tempfile::tempdir().expect("a temporary directory")
-}
-
 #[tokio::test]
-async fn imported_users_log_in_with_the_passwords_that_they_have() {
+async fn imported_users_keep_their_passwords() {
     let service = Service::start().await;
     let directory = service.data().parent().expect("a directory").to_owned();
     let mut ada = line("Ada");
@@ -52,14 +44,16 @@ async fn imported_users_log_in_with_the_passwords_that_they_have() {
     assert_eq!(login.json()["user"]["permissions"], json!(["read"]));
     assert_eq!(service.try_login("eve", "U*U").await.status, 200);
     assert_eq!(service.try_login("eve", "U*V").await.status, 401);
-    assert_eq!(service.try_login("zoe", "").await.status, 401, "who has no password can't guess it");
+    for guess in ["", "password", "U*U"] {
+        assert_eq!(service.try_login("zoe", guess).await.status, 401, "a user without a password logs in");
+    }
     let (_, exported, _) = users(&directory, &["export"], "").await;
-    assert!(!exported.contains(ARGON2) && !exported.contains(BCRYPT), "a login replaces the hash by one of today's");
+    assert!(!exported.contains(ARGON2) && !exported.contains(BCRYPT), "the imported hash was not replaced at login");
 }
 
 #[tokio::test]
-async fn bad_lines_are_reported_by_number_and_the_rest_goes_in() {
-    let directory = directory();
+async fn invalid_lines_are_reported_by_number_and_the_others_imported() {
+    let directory = temporary_directory();
     let mut no_email = line("eve");
     no_email["profile"]["email"] = json!("nowhere");
     let long = line(&"x".repeat(2 * 1024 * 1024));
@@ -74,7 +68,7 @@ async fn bad_lines_are_reported_by_number_and_the_rest_goes_in() {
 }
 
 #[tokio::test]
-async fn names_that_nobody_may_choose_any_more_are_imported_and_kept() {
+async fn confusable_login_names_are_imported_and_kept() {
     let service = Service::start().await;
     let directory = service.data().parent().expect("a directory").to_owned();
     let name = "\u{430}da\u{2800}";
@@ -84,15 +78,15 @@ async fn names_that_nobody_may_choose_any_more_are_imported_and_kept() {
     assert_eq!((code, err.as_str()), (0, ""), "{out}");
     let login = service.try_login(name, "password").await;
     assert_eq!(login.status, 200, "{}", login.text);
-    let token = login.json()["token"].as_str().expect("a token").to_owned();
+    let token = login.string("token");
     let change = json!({"login_name": name, "profile": {"name": "Ada"}});
     let kept = service.patch("/v1/users/me", change).bearer(&token).send().await;
     assert_eq!((kept.status.as_u16(), &kept.json()["profile"]["name"]), (200, &json!("Ada")), "{}", kept.text);
 }
 
 #[tokio::test]
-async fn a_line_that_breaks_rules_in_thousands_of_places_is_one_line_of_the_report() {
-    let directory = directory();
+async fn a_line_with_thousands_of_violations_is_reported_in_one_line() {
+    let directory = temporary_directory();
     let mut hostile = line("eve").to_string();
     let preferences = format!(r#","preferences":{{"{}":[{}]}}}}"#, "k".repeat(500_000), vec!["1e99"; 90_000].join(","));
     hostile.replace_range(hostile.len() - 1.., &preferences);
@@ -106,8 +100,8 @@ async fn a_line_that_breaks_rules_in_thousands_of_places_is_one_line_of_the_repo
 }
 
 #[tokio::test]
-async fn an_import_that_is_repeated_changes_nothing() {
-    let directory = directory();
+async fn a_repeated_import_changes_nothing() {
+    let directory = temporary_directory();
     let input = lines((0..3000).map(|number| line(&format!("user-{number}"))));
     users(directory.path(), &["import", "-"], &input).await;
     let (_, before, _) = users(directory.path(), &["export"], "").await;
@@ -120,8 +114,8 @@ async fn an_import_that_is_repeated_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_laptops_users_are_carried_to_a_fleet_as_they_are() {
-    let laptop = directory();
+async fn users_move_unchanged_from_embedded_storage_to_a_fleet() {
+    let laptop = temporary_directory();
     let mut ada = line("ada");
     ada["suspended"] = json!(true);
     ada["password_hash"] = json!(BCRYPT);
@@ -134,15 +128,15 @@ async fn a_laptops_users_are_carried_to_a_fleet_as_they_are() {
     let (code, _, err) = run(&["users", "import", "-"], &settings, exported.as_bytes()).await;
     assert_eq!(code, 0, "{err}");
     let (_, carried, _) = run(&["users", "export"], &settings, b"").await;
-    // Each storage has its own order of shards and ids.
+    // The order of the lines depends on the placement of the users.
     assert_eq!(carried.lines().collect::<BTreeSet<_>>(), exported.lines().collect::<BTreeSet<_>>());
 }
 
 #[tokio::test]
-async fn an_import_that_is_killed_is_made_whole_by_repeating_it() {
+async fn a_repeated_import_completes_a_killed_one() {
     const USERS: usize = 20_000;
     let fleet = Fleet::start();
-    let directory = directory();
+    let directory = temporary_directory();
     let file = directory.path().join("users.ndjson");
     let input = lines((0..USERS).map(|number| line(&format!("user-{number}"))));
     std::fs::write(&file, &input).expect("a file");
@@ -152,23 +146,23 @@ async fn an_import_that_is_killed_is_made_whole_by_repeating_it() {
         command.args(["users", "import", &file]).env("SYMBOLON_SHARDS", &fleet.shards);
         command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the binary starts")
     };
-    for least in [1, USERS / 3] {
+    for min in [1, USERS / 3] {
         let mut import = start();
-        until("some users are in", async || fleet.count("users") >= least).await;
+        until("some users are imported", async || fleet.count("users") >= min).await;
         import.kill().await.expect("the process is killed");
     }
-    assert!(fleet.count("users") < USERS, "it was killed in the middle");
+    assert!(fleet.count("users") < USERS, "the import was complete before it was killed");
     let (code, _, err) = run(&["users", "import", &file], &[("SYMBOLON_SHARDS", &fleet.shards)], b"").await;
     assert_eq!(code, 0, "{err}");
     assert_eq!((fleet.count("users"), fleet.count("login_names")), (USERS, USERS));
     let (names, claims): (BTreeSet<_>, BTreeSet<_>) =
         (fleet.pairs("users").into_iter().collect(), fleet.pairs("login_names").into_iter().collect());
-    assert_eq!(names, claims, "each name is claimed for the user that has it");
+    assert_eq!(names, claims, "a name is claimed for another user");
 }
 
 #[tokio::test]
-async fn an_export_that_broke_off_is_gone_on_with() {
-    let directory = directory();
+async fn an_interrupted_export_is_resumed() {
+    let directory = temporary_directory();
     let input = lines((0..5000).map(|number| line(&format!("user-{number}"))));
     users(directory.path(), &["import", "-"], &input).await;
     let file = directory.path().join("export.ndjson");
@@ -187,8 +181,8 @@ async fn an_export_that_broke_off_is_gone_on_with() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_no_export_is_left_as_it_is() {
-    let directory = directory();
+async fn resuming_leaves_a_file_that_is_not_an_export_alone() {
+    let directory = temporary_directory();
     let file = directory.path().join("something-else");
     let path = file.display().to_string();
     for content in ["precious", "a line\nand a half", "{}\n{\"login"] {
@@ -200,16 +194,16 @@ async fn a_file_that_is_no_export_is_left_as_it_is() {
 }
 
 #[tokio::test]
-async fn an_export_is_for_its_owner_only() {
+async fn only_the_owner_may_read_an_export() {
     use std::os::unix::fs::PermissionsExt;
-    let directory = directory();
+    let directory = temporary_directory();
     let file = directory.path().join("export.ndjson");
     users(directory.path(), &["export", &file.display().to_string()], "").await;
     assert_eq!(std::fs::metadata(&file).expect("a file").permissions().mode() & 0o777, 0o600);
 }
 
 #[tokio::test]
-async fn an_import_without_all_shards_says_which_one_is_missing() {
+async fn an_import_names_the_shard_that_is_missing() {
     let mut fleet = Fleet::start();
     fleet.postgres[1].kill();
     let (code, _, err) =
@@ -218,40 +212,44 @@ async fn an_import_without_all_shards_says_which_one_is_missing() {
 }
 
 #[tokio::test]
-async fn an_import_goes_in_beside_a_running_service() {
+async fn an_import_runs_beside_a_serving_instance() {
     let fleet = Fleet::start();
     let service = fleet.instance().await;
     let input = lines((0..2000).map(|number| line(&format!("user-{number}"))));
     let settings = [("SYMBOLON_SHARDS", fleet.shards.as_str())];
+    let registered = Cell::new(0);
     let registrations = async {
         for number in 0..20 {
             let name = format!("user-{}", number * 100);
-            let reply = service.post("/v1/users", harness::registration(&name)).send().await;
-            assert!([201, 409, 503].contains(&reply.status.as_u16()), "{}", reply.text);
+            let reply = service.post("/v1/users", registration(&name)).send().await;
+            if reply.status == 201 {
+                registered.set(registered.get() + 1);
+            } else {
+                reply.assert_name_refused();
+            }
         }
     };
-    let (imported, ()) = tokio::join!(run(&["users", "import", "-"], &settings, input.as_bytes()), registrations);
-    assert!([0, 3].contains(&imported.0), "{}", imported.2);
+    let import = run(&["users", "import", "-", "--json"], &settings, input.as_bytes());
+    let ((code, out, err), ()) = tokio::join!(import, registrations);
+    let summary: Value = serde_json::from_str(&out).expect("JSON");
+    // Only lines whose names were registered before are rejected.
+    let rejected = summary["rejected"].as_u64().expect("a number");
+    assert!(rejected <= registered.get(), "{summary}, {err}");
+    assert_eq!(code, if rejected == 0 { 0 } else { 3 }, "{err}");
     let (names, claims): (BTreeSet<_>, BTreeSet<_>) =
         (fleet.pairs("users").into_iter().collect(), fleet.pairs("login_names").into_iter().collect());
     assert_eq!(names, claims);
     assert_eq!(names.len(), 2000);
 }
 
-/// Whether the session's user may use the operator endpoints, as far as these know.
+/// Whether the operator endpoints accept a session.
 async fn is_admin(service: &Service, token: &str) -> bool {
     let status = service.get("/v1/operator/stats").bearer(token).send().await.status.as_u16();
     assert!([200, 403].contains(&status), "{status}");
     status == 200
 }
 
-async fn permit(service: &Service, user_id: &str, permissions: Value) {
-    let path = format!("/users/{user_id}/permissions");
-    let change = service.operator(reqwest::Method::PUT, &path).json(&json!({"permissions": permissions}));
-    assert_eq!(change.send().await.status, 200);
-}
-
-/// A user with `admin` and a session, at a version that some changes have raised.
+/// Registers an admin; returns its id and a token. Some changes have raised the version of the user.
 async fn admin(service: &Service) -> (String, String) {
     let user_id = service.register("ada").await;
     let token = service.login("ada").await;
@@ -259,13 +257,13 @@ async fn admin(service: &Service) -> (String, String) {
         let patch = service.patch("/v1/users/me/preferences", json!({"number": number})).bearer(&token);
         assert_eq!(patch.send().await.status, 200);
     }
-    permit(service, &user_id, json!(["read", "write", "admin"])).await;
+    assert_eq!(service.set_permissions(&user_id, &["read", "write", "admin"]).await.status, 200);
     assert!(is_admin(service, &token).await);
     (user_id, token)
 }
 
 #[tokio::test]
-async fn a_permission_that_is_taken_away_after_an_import_is_gone() {
+async fn a_permission_removed_after_an_import_is_gone() {
     let service = Service::start().await;
     let directory = service.data().parent().expect("a directory").to_owned();
     let (user_id, token) = admin(&service).await;
@@ -277,17 +275,17 @@ async fn a_permission_that_is_taken_away_after_an_import_is_gone() {
     }
     let (code, _, err) = users(&directory, &["import", "-"], &exported).await;
     assert_eq!(code, 0, "{err}");
-    assert_eq!(version().await, before, "the version is carried");
-    permit(&service, &user_id, json!(["read", "write"])).await;
-    assert!(!is_admin(&service, &token).await, "an older snapshot is in force");
+    assert_eq!(version().await, before, "the version has changed");
+    assert_eq!(service.set_permissions(&user_id, &["read", "write"]).await.status, 200);
+    assert!(!is_admin(&service, &token).await, "a former snapshot is in force");
 }
 
 #[tokio::test]
-async fn a_permission_that_is_taken_away_after_a_restore_is_gone() {
+async fn a_permission_removed_after_a_restore_is_gone() {
     let service = Service::start().await;
     let (user_id, token) = admin(&service).await;
-    // As in a backup from before the last changes.
+    // As restored from a backup from before the last changes.
     assert_eq!(on_every_shard(&service, "UPDATE users SET version = version - 3").await, 1);
-    permit(&service, &user_id, json!(["read", "write"])).await;
-    assert!(!is_admin(&service, &token).await, "an older snapshot is in force");
+    assert_eq!(service.set_permissions(&user_id, &["read", "write"]).await.status, 200);
+    assert!(!is_admin(&service, &token).await, "a former snapshot is in force");
 }

@@ -1,53 +1,45 @@
-//! The tuner of a running instance: its knobs, rules, history and switch.
+//! The tuner: its knobs, rules, history and switch.
 
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{
-    fleet::{Trio, on_both_stores},
-    harness::{Reply, Service, until},
-    real_stores::TOKEN,
+use crate::support::{
+    Reply, Service,
+    trio::{Trio, on_both_stores},
+    until,
 };
 
 on_both_stores! {
-    tuning_is_switched_for_the_whole_fleet
+    the_tuner_is_switched_for_the_whole_fleet
 }
 
-/// Rules whose limits are always passed.
+/// Rules whose limits are always exceeded.
 const ALWAYS: &str = "memory: memory_percent > 0.01 -> hashing_memory hashing_concurrency, \
                       disk: disk_usage_percent > 0.01 -> reap_interval compaction_interval cache_size";
 
 async fn tuned(rules: &str) -> Service {
     let service = Service::with(&[
-        ("SYMBOLON_OPERATOR_TOKEN", TOKEN),
         ("SYMBOLON_HASH_THREADS", "4"),
         ("SYMBOLON_TUNER_RULES", rules),
         ("SYMBOLON_MONITOR_INTERVAL", "1s"),
     ])
     .await;
-    until("something was measured", async || get(&service, "/v1/operator/resources").await["current"].is_object())
-        .await;
+    until("there is a measurement", async || service.operator_view("/resources").await["current"].is_object()).await;
     service
 }
 
-async fn get(service: &Service, path: &str) -> Value {
-    let reply = service.request(Method::GET, path).bearer(TOKEN).send().await;
-    assert_eq!(reply.status, 200, "{}", reply.text);
-    reply.json()
-}
-
 async fn tuning(service: &Service) -> Value {
-    get(service, "/v1/operator/tuning").await
+    service.operator_view("/tuning").await
 }
 
 async fn cycle(service: &Service) -> Value {
-    let reply = service.request(Method::POST, "/v1/operator/tuning/cycle").bearer(TOKEN).send().await;
+    let reply = service.operator(Method::POST, "/tuning/cycle").send().await;
     assert_eq!(reply.status, 200, "{}", reply.text);
     reply.json()
 }
 
 async fn switch(service: &Service, body: Value) -> Reply {
-    service.request(Method::PUT, "/v1/operator/tuning/enabled").bearer(TOKEN).json(&body).send().await
+    service.operator(Method::PUT, "/tuning/enabled").json(&body).send().await
 }
 
 fn knob(tuning: &Value, name: &str) -> Value {
@@ -70,7 +62,7 @@ async fn knobs_are_shown_with_their_bounds_and_rules_with_their_limits() {
 }
 
 #[tokio::test]
-async fn a_cycle_turns_knobs_and_what_they_bound_follows() {
+async fn a_tuning_cycle_changes_knobs_and_applies_them() {
     let service = tuned(ALWAYS).await;
     let report = cycle(&service).await;
     assert_eq!((&report["status"], &report["actions_taken"]), (&json!("completed"), &json!(5)), "{report}");
@@ -84,8 +76,8 @@ async fn a_cycle_turns_knobs_and_what_they_bound_follows() {
     ] {
         assert_eq!(knob(&tuning, name)["value"], value, "{name}");
     }
-    until("hashing is bounded anew", async || {
-        get(&service, "/v1/operator/stats").await["password_hashing"]["threads"] == 3
+    until("hashing has the new limit", async || {
+        service.operator_view("/stats").await["password_hashing"]["threads"] == 3
     })
     .await;
     let history = &tuning["history"][0];
@@ -98,10 +90,10 @@ async fn a_cycle_turns_knobs_and_what_they_bound_follows() {
 }
 
 #[tokio::test]
-async fn the_effect_is_shown_after_the_next_cycle() {
+async fn the_effect_of_a_change_is_shown_after_the_next_cycle() {
     let service = tuned(ALWAYS).await;
     assert_eq!(cycle(&service).await["status"], "completed");
-    until("something new was measured", async || cycle(&service).await["status"] == "completed").await;
+    until("there is a new measurement", async || cycle(&service).await["status"] == "completed").await;
     let history = tuning(&service).await["history"].clone();
     let actions = history[1]["actions"].as_array().expect("actions");
     let effect = &actions.iter().find(|action| action["knob"] == "hashing_memory").expect("an action")["effect"];
@@ -110,13 +102,15 @@ async fn the_effect_is_shown_after_the_next_cycle() {
 }
 
 #[tokio::test]
-async fn switched_off_knobs_go_back_to_normal_and_cycles_do_nothing() {
+async fn disabling_the_tuner_resets_all_knobs() {
     let service = tuned(ALWAYS).await;
     cycle(&service).await;
     assert_eq!(switch(&service, json!({"enabled": false})).await.status, 204);
     let off = tuning(&service).await;
     assert_eq!((&off["tuning_enabled"], &off["stats"]["tuning_enabled"]), (&json!(false), &json!(false)));
-    for knob in off["knobs"].as_array().expect("knobs") {
+    let knobs = off["knobs"].as_array().expect("knobs");
+    assert!(knobs.len() >= 5, "{off}");
+    for knob in knobs {
         assert_eq!(knob["value"], knob["normal"], "{knob}");
     }
     assert_eq!(off["history"][0]["actions"][0]["direction"], "reset");
@@ -125,38 +119,39 @@ async fn switched_off_knobs_go_back_to_normal_and_cycles_do_nothing() {
 }
 
 #[tokio::test]
-async fn a_switch_outlives_the_instance() {
+async fn the_tuner_switch_outlives_the_instance() {
     let service = tuned("").await;
     switch(&service, json!({"enabled": false})).await;
-    let later = service.another_with(&[("SYMBOLON_OPERATOR_TOKEN", TOKEN)]).await;
-    until("it has heard of the switch", async || tuning(&later).await["tuning_enabled"] == false).await;
+    let later = service.another().await;
+    until("the instance knows the switch", async || tuning(&later).await["tuning_enabled"] == false).await;
 }
 
-async fn tuning_is_switched_for_the_whole_fleet(trio: Trio) {
+async fn the_tuner_is_switched_for_the_whole_fleet(trio: Trio) {
     for enabled in [false, true] {
         assert_eq!(switch(&trio.instances[0], json!({ "enabled": enabled })).await.status, 204);
         assert_eq!(tuning(&trio.instances[0]).await["tuning_enabled"], enabled);
         for instance in &trio.instances {
-            until("all have heard of it", async || tuning(instance).await["tuning_enabled"] == enabled).await;
+            until("every instance knows the switch", async || tuning(instance).await["tuning_enabled"] == enabled)
+                .await;
         }
     }
 }
 
 #[tokio::test]
-async fn what_is_no_switch_is_refused() {
-    let service = Service::with(&[("SYMBOLON_OPERATOR_TOKEN", TOKEN)]).await;
+async fn invalid_tuner_requests_are_refused() {
+    let service = Service::start().await;
     switch(&service, json!({})).await.problem(400, "malformed-request");
     switch(&service, json!({"enabled": "off"})).await.problem(400, "malformed-request");
     switch(&service, json!({"enabled": true, "for": "ever"})).await.problem(400, "malformed-request");
-    for path in ["/v1/operator/tuning?cycles=0", "/v1/operator/tuning?cycles=1001"] {
-        let reply = service.request(Method::GET, path).bearer(TOKEN).send().await;
+    for path in ["/tuning?cycles=0", "/tuning?cycles=1001"] {
+        let reply = service.operator(Method::GET, path).send().await;
         assert_eq!(reply.problem(422, "invalid-value"), ["cycles"], "{path}");
     }
 }
 
 #[tokio::test]
-async fn the_tuner_is_the_operators_alone() {
-    let service = Service::with(&[("SYMBOLON_OPERATOR_TOKEN", TOKEN)]).await;
+async fn the_tuner_needs_the_operator_token() {
+    let service = Service::start().await;
     for (method, path) in [
         (Method::GET, "/v1/operator/tuning"),
         (Method::PUT, "/v1/operator/tuning/enabled"),

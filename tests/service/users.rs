@@ -1,11 +1,13 @@
+//! Users: changes, access, deletion and export.
+
 use serde_json::json;
 
-use super::harness::{PASSWORD, Service, registration};
+use crate::support::{ABSENT_USER, PASSWORD, Service, registration};
 
 #[tokio::test]
-async fn profile_and_login_name_change() {
+async fn a_user_changes_its_profile_and_login_name() {
     let service = Service::start().await;
-    let token = service.member("ada").await;
+    let token = service.register_and_login("ada").await;
     let before = service.get("/v1/users/me").bearer(&token).send().await.json();
     let patch = json!({"login_name": "Lovelace", "profile": {"name": "Ada King"}});
     let changed = service.patch("/v1/users/me", patch).bearer(&token).send().await;
@@ -25,7 +27,7 @@ async fn profile_and_login_name_change() {
 async fn a_taken_login_name_changes_nothing() {
     let service = Service::start().await;
     service.register("eve").await;
-    let token = service.member("ada").await;
+    let token = service.register_and_login("ada").await;
     let before = service.get("/v1/users/me").bearer(&token).send().await.json();
     let patch = json!({"login_name": "EVE", "profile": {"name": "Other"}});
     let reply = service.patch("/v1/users/me", patch).bearer(&token).send().await;
@@ -34,26 +36,26 @@ async fn a_taken_login_name_changes_nothing() {
 }
 
 #[tokio::test]
-async fn one_of_racing_renames_to_one_name_wins() {
+async fn one_of_several_concurrent_renames_to_a_name_succeeds() {
     let service = Service::start().await;
     let mut tokens = Vec::new();
     for racer in 0..8 {
-        tokens.push(service.member(&format!("racer-{racer}")).await);
+        tokens.push(service.register_and_login(&format!("racer-{racer}")).await);
     }
     let races =
         tokens.iter().map(|token| service.patch("/v1/users/me", json!({"login_name": "prize"})).bearer(token).send());
-    let statuses: Vec<u16> =
-        futures_util::future::join_all(races).await.iter().map(|reply| reply.status.as_u16()).collect();
-    assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 1, "{statuses:?}");
-    // 503 while it is not known yet who gets it.
-    assert!(statuses.iter().all(|status| [200, 409, 503].contains(status)), "{statuses:?}");
+    let replies = futures_util::future::join_all(races).await;
+    assert_eq!(replies.iter().filter(|reply| reply.status == 200).count(), 1, "{replies:?}");
+    for reply in replies.iter().filter(|reply| reply.status != 200) {
+        reply.assert_name_refused();
+    }
     service.login("prize").await;
 }
 
 #[tokio::test]
-async fn nothing_of_a_profile_can_be_removed() {
+async fn required_fields_cannot_be_removed() {
     let service = Service::start().await;
-    let token = service.member("ada").await;
+    let token = service.register_and_login("ada").await;
     for (patch, field) in [
         (json!({"login_name": null}), "login_name"),
         (json!({"profile": null}), "profile"),
@@ -65,11 +67,11 @@ async fn nothing_of_a_profile_can_be_removed() {
 }
 
 #[tokio::test]
-async fn a_user_reaches_only_itself() {
+async fn a_user_reads_and_changes_only_itself() {
     let service = Service::start().await;
     let ada = service.register("ada").await;
-    let eve = service.member("eve").await;
-    for other in [&ada, "00000000-0000-7000-8000-000000000000"] {
+    let eve = service.register_and_login("eve").await;
+    for other in [&ada, ABSENT_USER] {
         let path = format!("/v1/users/{other}");
         service.get(&path).bearer(&eve).send().await.problem(403, "forbidden");
         service.get(&format!("{path}/preferences")).bearer(&eve).send().await.problem(403, "forbidden");
@@ -83,9 +85,9 @@ async fn a_user_reaches_only_itself() {
 }
 
 #[tokio::test]
-async fn a_deleted_account_is_gone_with_its_sessions_and_frees_its_name() {
+async fn a_deletion_ends_the_sessions_and_frees_the_login_name() {
     let service = Service::start().await;
-    let (token, other) = (service.member("ada").await, service.login("ada").await);
+    let (token, other) = (service.register_and_login("ada").await, service.login("ada").await);
     assert_eq!(service.delete("/v1/users/me").bearer(&token).send().await.status, 204);
     assert_eq!(service.session_status(&token).await, 401);
     assert_eq!(service.session_status(&other).await, 401);
@@ -95,18 +97,18 @@ async fn a_deleted_account_is_gone_with_its_sessions_and_frees_its_name() {
 }
 
 #[tokio::test]
-async fn a_deletion_meant_for_another_version_is_refused() {
+async fn a_deletion_of_another_version_is_refused() {
     let service = Service::start().await;
-    let token = service.member("ada").await;
+    let token = service.register_and_login("ada").await;
     let reply = service.delete("/v1/users/me").bearer(&token).header("if-match", "\"2\"").send().await;
     reply.problem(412, "precondition-failed");
     assert_eq!(service.session_status(&token).await, 200);
 }
 
 #[tokio::test]
-async fn an_export_holds_the_account_and_its_sessions_but_no_secret() {
+async fn a_personal_export_has_the_account_and_sessions_but_no_secret() {
     let service = Service::start().await;
-    let (token, _) = (service.member("ada").await, service.login("ada").await);
+    let (token, _) = (service.register_and_login("ada").await, service.login("ada").await);
     service.patch("/v1/users/me/preferences", json!({"theme": "dark"})).bearer(&token).send().await;
     let reply = service.get("/v1/users/me/export").bearer(&token).send().await;
     let export = reply.json();

@@ -1,4 +1,4 @@
-//! Health checks of databases: the same driver that asks instances over HTTP.
+//! Health checks of databases, by the driver that also checks instances.
 
 use std::{
     future::ready,
@@ -11,13 +11,13 @@ use symbolon::health_check::{self, Cadence};
 use symbolon_balancer::{Algorithm, Balancer, Caller, Node, NodeSpec, Policy};
 use tokio_util::sync::CancellationToken;
 
-use crate::{servers::postgres::Postgres, service::harness::until};
+use crate::support::{servers::postgres::Postgres, until};
 
 #[tokio::test]
-async fn a_database_that_hangs_gets_no_requests_until_it_is_back() {
+async fn a_hanging_database_is_not_picked_until_it_recovers() {
     let server = Postgres::start();
-    let (well, paused) = (server.database("well"), Postgres::start());
-    let urls = [well, paused.database("paused")];
+    let (healthy, paused) = (server.database("healthy"), Postgres::start());
+    let urls = [healthy, paused.database("paused")];
     let balancer = Arc::new(Balancer::new(Algorithm::RoundRobin, Policy::default(), Instant::now()));
     let spec = |(id, url): (&str, &String)| NodeSpec {
         id: id.to_owned(),
@@ -27,7 +27,7 @@ async fn a_database_that_hangs_gets_no_requests_until_it_is_back() {
         region: String::new(),
         zone: String::new(),
     };
-    balancer.set_nodes(["well", "paused"].into_iter().zip(&urls).map(spec), Instant::now());
+    balancer.set_nodes(["healthy", "paused"].into_iter().zip(&urls).map(spec), Instant::now());
     let cadence =
         Cadence { interval: Duration::from_millis(50), timeout: Duration::from_millis(300), fall: 2, rise: 2 };
     let ping = |node: Arc<Node>| async move {
@@ -36,20 +36,20 @@ async fn a_database_that_hangs_gets_no_requests_until_it_is_back() {
     };
     let stop = CancellationToken::new();
     let checks = tokio::spawn(health_check::run(Arc::clone(&balancer), cadence, ping, stop.clone()));
-    let healthy = |id: &str| {
+    let is_healthy = |id: &str| {
         let stats = balancer.nodes().iter().find(|node| node.spec().id == id).expect("a node").stats();
         stats.checked_at.is_some() && stats.healthy
     };
-    until("both are well", || ready(healthy("well") && healthy("paused"))).await;
+    until("both are healthy", || ready(is_healthy("healthy") && is_healthy("paused"))).await;
     paused.pause();
-    until("one hangs", || ready(!healthy("paused"))).await;
-    assert!(healthy("well"));
+    until("the paused one is unhealthy", || ready(!is_healthy("paused"))).await;
+    assert!(is_healthy("healthy"));
     for _ in 0..4 {
         let lease = balancer.pick(&Caller::default(), Instant::now()).expect("a node");
-        assert_eq!(lease.node().spec().id, "well");
+        assert_eq!(lease.node().spec().id, "healthy");
     }
     paused.resume();
-    until("it is back", || ready(healthy("paused"))).await;
+    until("it is healthy again", || ready(is_healthy("paused"))).await;
     stop.cancel();
     checks.await.expect("no panic");
 }

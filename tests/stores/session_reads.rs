@@ -1,4 +1,4 @@
-//! Sessions that are read together from Redis.
+//! Batches of session reads from Redis.
 
 use std::time::Duration;
 
@@ -11,21 +11,15 @@ use symbolon::{
     store_error::StoreError,
 };
 
-use crate::servers::{
-    DEADLINE,
-    redis::{Redis, RedisCluster},
+use crate::support::{
+    servers::redis::{Redis, RedisCluster},
+    stores::redis_store,
 };
 
 const IDLE: Duration = Duration::from_secs(3600);
 
-/// One batch at a time: of reads that come at once the first is a batch, and the others are the next one.
+/// One batch at a time: concurrent reads are at most two batches.
 const BATCHES: BatchLimits = BatchLimits { max_in_flight: 1, max_keys: 64 };
-
-async fn opened(url: &str, batches: BatchLimits) -> RedisSharedStore {
-    let store = RedisSharedStore::connect(url, None, 0, batches).expect("a URL");
-    assert!(store.answers_within(DEADLINE).await, "Redis answers");
-    store
-}
 
 async fn created(store: &RedisSharedStore) -> StoredSession {
     let user_id = UserId::generate();
@@ -49,16 +43,16 @@ async fn created(store: &RedisSharedStore) -> StoredSession {
     session
 }
 
-/// Whose name the session shows, if it is alive.
+/// The login name that a session shows, if it is alive.
 async fn shown(store: &RedisSharedStore, session: &StoredSession) -> Result<Option<String>, StoreError> {
     let used = store.use_session(session.user_id, session.session_id, IDLE, Timestamp::now()).await?;
     Ok(used.map(|(_, user)| user.login_name))
 }
 
 #[tokio::test]
-async fn reads_that_come_at_once_share_a_command() {
+async fn concurrent_reads_share_a_command() {
     let server = Redis::start();
-    let store = opened(&server.url(), BATCHES).await;
+    let store = redis_store(&server.url(), None, 0, BATCHES).await;
     let sessions = [created(&store).await, created(&store).await, created(&store).await];
     let [first, second, third] = &sessions;
     let (first, second, third) = tokio::join!(shown(&store, first), shown(&store, second), shown(&store, third));
@@ -70,27 +64,27 @@ async fn reads_that_come_at_once_share_a_command() {
 }
 
 #[tokio::test]
-async fn with_batches_of_one_every_read_is_a_command_of_its_own() {
+async fn batches_of_one_read_are_not_batched() {
     let server = Redis::start();
-    let store = opened(&server.url(), BatchLimits { max_in_flight: 1, max_keys: 1 }).await;
+    let store = redis_store(&server.url(), None, 0, BatchLimits { max_in_flight: 1, max_keys: 1 }).await;
     let session = created(&store).await;
     assert_eq!(shown(&store, &session).await.expect("an answer"), Some(session.user_id.to_string()));
     assert_eq!(store.batching(), None);
 }
 
 #[tokio::test]
-async fn in_a_cluster_every_read_is_a_command_of_its_own() {
+async fn reads_in_a_cluster_are_not_batched() {
     let server = RedisCluster::start();
-    let store = opened(&server.url(), BATCHES).await;
+    let store = redis_store(&server.url(), None, 0, BATCHES).await;
     let session = created(&store).await;
     assert_eq!(shown(&store, &session).await.expect("an answer"), Some(session.user_id.to_string()));
     assert_eq!(store.batching(), None);
 }
 
 #[tokio::test]
-async fn a_session_that_cannot_be_read_is_the_failure_of_those_alone_who_ask_for_it() {
+async fn a_corrupt_session_fails_only_its_own_reads() {
     let server = Redis::start();
-    let store = opened(&server.url(), BATCHES).await;
+    let store = redis_store(&server.url(), None, 0, BATCHES).await;
     let sessions = [created(&store).await, created(&store).await, created(&store).await];
     let damage = "redis.call('SET', KEYS[1], string.match(redis.call('GET', KEYS[1]), '^%S+') .. ' no version')";
     server.command(&["EVAL", damage, "1", &format!("symbolon:{{{}}}:user", sessions[1].user_id)]);

@@ -1,10 +1,10 @@
+//! The suite of shard stores, and tests of each implementation.
+
 use std::time::Duration;
 
-use serde_json::json;
 use symbolon::{
     clock::Timestamp,
-    model::{LoginName, PasswordHash, PasswordReset, Permissions, Preferences, Profile, User, UserId},
-    passwords::{PasswordPolicy, Passwords},
+    model::{Permissions, Preferences, User, UserId},
     shards::{
         Claim, ShardStore,
         postgres::{PgShard, ShardLimits},
@@ -15,14 +15,18 @@ use symbolon::{
 use symbolon_batcher::BatchLimits;
 use uuid::Uuid;
 
-use crate::servers::postgres::Postgres;
+use crate::support::{
+    rows::{hash, login_name, user},
+    servers::postgres::Postgres,
+    temporary_directory, until,
+};
 
 const EPOCH: i64 = 7;
 const TIMEOUT: Duration = Duration::from_secs(30);
 const LIMITS: ShardLimits =
     ShardLimits { connections: 8, timeout: TIMEOUT, batches: BatchLimits { max_in_flight: 2, max_keys: 64 } };
 
-/// Runs each function of the suite against a shard of each kind, each on a database of its own.
+/// Makes a test of each function for each implementation, on a database of its own.
 macro_rules! suite {
     ($($name:ident)*) => {
         mod postgres {
@@ -39,7 +43,7 @@ macro_rules! suite {
         mod sqlite {
             $(#[tokio::test]
             async fn $name() {
-                let directory = tempfile::tempdir().expect("a temporary directory");
+                let directory = super::temporary_directory();
                 let path = directory.path().join("shard.sqlite");
                 let shard = super::SqliteShard::open("shard", &path, super::EPOCH).await.expect("a shard");
                 super::$name(&shard).await;
@@ -49,66 +53,37 @@ macro_rules! suite {
 }
 
 suite! {
-    a_user_is_found_as_it_was_inserted
-    an_id_is_inserted_once
-    an_insert_that_names_another_epoch_changes_nothing
-    an_update_needs_the_version_that_it_expects
-    a_deletion_needs_the_version
-    a_void_row_keeps_an_id_from_use_and_is_never_found
-    a_raised_version_stops_an_update_under_way
-    a_hash_is_replaced_only_where_it_is_the_old_one
+    an_inserted_user_is_found_unchanged
+    a_user_id_is_inserted_once
+    an_insert_at_another_epoch_changes_nothing
+    an_update_needs_the_stored_version
+    a_deletion_needs_the_stored_version
+    a_void_row_blocks_its_id_and_is_never_found
+    a_raised_version_stops_an_update_of_the_former_one
+    a_hash_is_replaced_only_if_unchanged
     a_name_is_claimed_once
-    confirm_and_release_name_the_claim
-    a_replaced_claim_belongs_to_the_new_one_only
-    of_racing_claims_one_succeeds
-    many_users_are_inserted_but_for_those_that_are_there
-    many_users_at_another_epoch_are_not_inserted
-    many_names_are_claimed_but_for_those_that_are_claimed
-    of_racing_claims_on_many_names_each_name_has_one
-    users_are_listed_in_the_order_of_their_ids
-}
-
-async fn hash(password: &str) -> PasswordHash {
-    let policy = PasswordPolicy { memory_kib: 8, passes: 1, lanes: 1, threads: 1, deadline: Duration::from_secs(60) };
-    let passwords = Passwords::start(&policy).expect("valid parameters");
-    let place = passwords.place(None, symbolon::passwords::HashKind::New).expect("a place");
-    passwords.hash(place, &password.to_owned().into()).await.expect("a hash")
-}
-
-fn name(text: &str) -> LoginName {
-    LoginName::parse(text).expect("a login name")
-}
-
-pub(super) async fn user() -> User {
-    let preferences = json!({"a": [1, "é\n\"", null, {}], "n": u64::MAX});
-    User {
-        user_id: UserId::generate(),
-        login_name: name("ada"),
-        password_hash: hash("correct horse").await,
-        profile: Profile { name: "Ada".into(), email: "ada@example.com".into() },
-        preferences: preferences.as_object().expect("an object").into(),
-        permissions: Permissions { read: true, write: false, admin: true },
-        suspended: true,
-        idempotency_hash: Some([7; 32]),
-        reset: Some(PasswordReset { digest: [9; 32], expires_at: Timestamp::from_millis(1_700_000_000_123) }),
-        version: 1,
-        created_at: Timestamp::from_millis(1_600_000_000_001),
-        updated_at: Timestamp::from_millis(1_600_000_000_002),
-    }
+    confirming_and_releasing_need_the_claim_id
+    a_replaced_claim_accepts_only_the_new_claim_id
+    one_of_several_concurrent_claims_succeeds
+    a_bulk_insert_skips_existing_users
+    a_bulk_insert_at_another_epoch_changes_nothing
+    a_bulk_claim_skips_claimed_names
+    concurrent_bulk_claims_claim_each_name_once
+    users_are_listed_by_id
 }
 
 fn claim(user_id: UserId) -> Claim {
-    Claim { login_name: name("ada"), user_id, claim_id: Uuid::new_v4() }
+    Claim { login_name: login_name("ada"), user_id, claim_id: Uuid::new_v4() }
 }
 
-async fn a_user_is_found_as_it_was_inserted(shard: &dyn ShardStore) {
+async fn an_inserted_user_is_found_unchanged(shard: &dyn ShardStore) {
     let user = user().await;
     assert_eq!(shard.find_user(user.user_id).await.expect("an answer"), None);
     assert!(shard.insert_user(EPOCH, &user).await.expect("an answer"));
     assert_eq!(shard.find_user(user.user_id).await.expect("an answer"), Some(user));
 }
 
-async fn an_id_is_inserted_once(shard: &dyn ShardStore) {
+async fn a_user_id_is_inserted_once(shard: &dyn ShardStore) {
     let user = user().await;
     assert!(shard.insert_user(EPOCH, &user).await.expect("an answer"));
     let other = User { suspended: false, ..user.clone() };
@@ -116,7 +91,7 @@ async fn an_id_is_inserted_once(shard: &dyn ShardStore) {
     assert_eq!(shard.find_user(user.user_id).await.expect("an answer"), Some(user));
 }
 
-async fn an_insert_that_names_another_epoch_changes_nothing(shard: &dyn ShardStore) {
+async fn an_insert_at_another_epoch_changes_nothing(shard: &dyn ShardStore) {
     let user = user().await;
     let refused = |result: Result<bool, StoreError>| matches!(result, Err(StoreError::StaleEpoch { epoch, .. }) if epoch != EPOCH);
     assert!(refused(shard.insert_user(EPOCH + 1, &user).await));
@@ -124,14 +99,14 @@ async fn an_insert_that_names_another_epoch_changes_nothing(shard: &dyn ShardSto
     assert!(refused(shard.void_user(EPOCH + 1, user.user_id).await));
     assert!(refused(shard.claim_name(EPOCH + 1, &claim(user.user_id)).await));
     assert_eq!(shard.find_user(user.user_id).await.expect("an answer"), None);
-    assert_eq!(shard.find_claim(&name("ada")).await.expect("an answer"), None);
+    assert_eq!(shard.find_claim(&login_name("ada")).await.expect("an answer"), None);
 }
 
-async fn an_update_needs_the_version_that_it_expects(shard: &dyn ShardStore) {
+async fn an_update_needs_the_stored_version(shard: &dyn ShardStore) {
     let user = user().await;
     shard.insert_user(EPOCH, &user).await.expect("an answer");
     let changed = User {
-        login_name: name("eve"),
+        login_name: login_name("eve"),
         preferences: Preferences::default(),
         permissions: Permissions::default(),
         suspended: false,
@@ -148,7 +123,7 @@ async fn an_update_needs_the_version_that_it_expects(shard: &dyn ShardStore) {
     assert!(!shard.update_user(&changed, 1).await.expect("an answer"));
 }
 
-async fn a_deletion_needs_the_version(shard: &dyn ShardStore) {
+async fn a_deletion_needs_the_stored_version(shard: &dyn ShardStore) {
     let user = user().await;
     shard.insert_user(EPOCH, &user).await.expect("an answer");
     assert!(!shard.delete_user(user.user_id, 2).await.expect("an answer"));
@@ -157,7 +132,7 @@ async fn a_deletion_needs_the_version(shard: &dyn ShardStore) {
     assert!(!shard.delete_user(user.user_id, 1).await.expect("an answer"));
 }
 
-async fn a_void_row_keeps_an_id_from_use_and_is_never_found(shard: &dyn ShardStore) {
+async fn a_void_row_blocks_its_id_and_is_never_found(shard: &dyn ShardStore) {
     let user = user().await;
     assert!(shard.void_user(EPOCH, user.user_id).await.expect("an answer"));
     assert!(!shard.void_user(EPOCH, user.user_id).await.expect("an answer"));
@@ -167,7 +142,7 @@ async fn a_void_row_keeps_an_id_from_use_and_is_never_found(shard: &dyn ShardSto
     assert!(!shard.delete_user(user.user_id, 0).await.expect("an answer"));
 }
 
-async fn a_raised_version_stops_an_update_under_way(shard: &dyn ShardStore) {
+async fn a_raised_version_stops_an_update_of_the_former_one(shard: &dyn ShardStore) {
     let user = user().await;
     shard.insert_user(EPOCH, &user).await.expect("an answer");
     let (under_way, raised) = (User { version: 2, ..user.clone() }, 1_700_000_000_000);
@@ -177,7 +152,7 @@ async fn a_raised_version_stops_an_update_under_way(shard: &dyn ShardStore) {
     assert_eq!(shard.find_user(user.user_id).await.expect("an answer"), Some(User { version: raised, ..user }));
 }
 
-async fn a_hash_is_replaced_only_where_it_is_the_old_one(shard: &dyn ShardStore) {
+async fn a_hash_is_replaced_only_if_unchanged(shard: &dyn ShardStore) {
     let user = user().await;
     shard.insert_user(EPOCH, &user).await.expect("an answer");
     let (new, other) = (hash("new").await, hash("other").await);
@@ -191,47 +166,47 @@ async fn a_name_is_claimed_once(shard: &dyn ShardStore) {
     let (first, second) = (claim(UserId::generate()), claim(UserId::generate()));
     assert!(shard.claim_name(EPOCH, &first).await.expect("an answer"));
     assert!(!shard.claim_name(EPOCH, &second).await.expect("an answer"));
-    let stored = shard.find_claim(&name("ada")).await.expect("an answer").expect("a claim");
+    let stored = shard.find_claim(&login_name("ada")).await.expect("an answer").expect("a claim");
     assert_eq!((stored.claim, stored.confirmed), (first, false));
     assert!(stored.read_at.since(stored.claimed_at) < Duration::from_secs(60));
 }
 
-async fn confirm_and_release_name_the_claim(shard: &dyn ShardStore) {
+async fn confirming_and_releasing_need_the_claim_id(shard: &dyn ShardStore) {
     let first = claim(UserId::generate());
     let other = Claim { claim_id: Uuid::new_v4(), ..first.clone() };
     shard.claim_name(EPOCH, &first).await.expect("an answer");
     assert!(!shard.confirm_claim(&other).await.expect("an answer"));
     assert!(!shard.release_claim(&other).await.expect("an answer"));
     assert!(shard.confirm_claim(&first).await.expect("an answer"));
-    assert!(shard.find_claim(&name("ada")).await.expect("an answer").expect("a claim").confirmed);
+    assert!(shard.find_claim(&login_name("ada")).await.expect("an answer").expect("a claim").confirmed);
     assert!(shard.release_claim(&first).await.expect("an answer"));
-    assert_eq!(shard.find_claim(&name("ada")).await.expect("an answer"), None);
+    assert_eq!(shard.find_claim(&login_name("ada")).await.expect("an answer"), None);
 }
 
-async fn a_replaced_claim_belongs_to_the_new_one_only(shard: &dyn ShardStore) {
+async fn a_replaced_claim_accepts_only_the_new_claim_id(shard: &dyn ShardStore) {
     let (first, second) = (claim(UserId::generate()), claim(UserId::generate()));
     shard.claim_name(EPOCH, &first).await.expect("an answer");
     shard.confirm_claim(&first).await.expect("an answer");
     assert!(!shard.replace_claim(second.claim_id, &second).await.expect("an answer"));
     assert!(shard.replace_claim(first.claim_id, &second).await.expect("an answer"));
-    let stored = shard.find_claim(&name("ada")).await.expect("an answer").expect("a claim");
+    let stored = shard.find_claim(&login_name("ada")).await.expect("an answer").expect("a claim");
     assert_eq!((&stored.claim, stored.confirmed), (&second, false));
     assert!(!shard.confirm_claim(&first).await.expect("an answer"));
     assert!(!shard.release_claim(&first).await.expect("an answer"));
     assert!(!shard.replace_claim(first.claim_id, &first).await.expect("an answer"));
 }
 
-async fn of_racing_claims_one_succeeds(shard: &dyn ShardStore) {
+async fn one_of_several_concurrent_claims_succeeds(shard: &dyn ShardStore) {
     let claims: Vec<Claim> = (0..20).map(|_| claim(UserId::generate())).collect();
     let races = claims.iter().map(|claim| shard.claim_name(EPOCH, claim));
     let won = futures_util::future::join_all(races).await.into_iter().filter(|won| *won.as_ref().expect("an answer"));
     assert_eq!(won.count(), 1);
 }
 
-async fn many_users_are_inserted_but_for_those_that_are_there(shard: &dyn ShardStore) {
+async fn a_bulk_insert_skips_existing_users(shard: &dyn ShardStore) {
     let mut users = Vec::new();
     for number in 0..5 {
-        users.push(User { login_name: name(&format!("user-{number}")), ..user().await });
+        users.push(User { login_name: login_name(&format!("user-{number}")), ..user().await });
     }
     users[4].profile.name = "tab\t, line\nand \\N".to_owned();
     users[4].reset = None;
@@ -248,15 +223,15 @@ async fn many_users_are_inserted_but_for_those_that_are_there(shard: &dyn ShardS
     assert_eq!(found, users);
 }
 
-async fn many_users_at_another_epoch_are_not_inserted(shard: &dyn ShardStore) {
+async fn a_bulk_insert_at_another_epoch_changes_nothing(shard: &dyn ShardStore) {
     let user = user().await;
     let inserted = shard.insert_users(EPOCH + 1, std::slice::from_ref(&user)).await;
     assert!(matches!(inserted, Err(StoreError::StaleEpoch { .. })), "{inserted:?}");
     assert_eq!(shard.find_users(&[user.user_id]).await.expect("an answer"), []);
 }
 
-async fn many_names_are_claimed_but_for_those_that_are_claimed(shard: &dyn ShardStore) {
-    let named = |text: &str| Claim { login_name: name(text), ..claim(UserId::generate()) };
+async fn a_bulk_claim_skips_claimed_names(shard: &dyn ShardStore) {
+    let named = |text: &str| Claim { login_name: login_name(text), ..claim(UserId::generate()) };
     let first = named("ada");
     shard.claim_name(EPOCH, &first).await.expect("an answer");
     let wanted = [named("eve"), named("ada"), named("zoë")];
@@ -269,18 +244,18 @@ async fn many_names_are_claimed_but_for_those_that_are_claimed(shard: &dyn Shard
     }
 }
 
-async fn of_racing_claims_on_many_names_each_name_has_one(shard: &dyn ShardStore) {
-    let named = |number: usize| Claim { login_name: name(&format!("u{number}")), ..claim(UserId::generate()) };
+async fn concurrent_bulk_claims_claim_each_name_once(shard: &dyn ShardStore) {
+    let named = |number: usize| Claim { login_name: login_name(&format!("u{number}")), ..claim(UserId::generate()) };
     let batches: Vec<Vec<Claim>> = (0..6).map(|start| (start * 10..start * 10 + 40).map(named).collect()).collect();
     let races = futures_util::future::join_all(batches.iter().map(|batch| shard.claim_names(EPOCH, batch))).await;
     let held: usize = races.iter().map(|held| held.as_ref().expect("an answer").len()).sum();
-    assert_eq!(batches.len() * 40 - held, 90, "each of 90 names is claimed once");
+    assert_eq!(batches.len() * 40 - held, 90, "not each of the 90 names is claimed once");
 }
 
-async fn users_are_listed_in_the_order_of_their_ids(shard: &dyn ShardStore) {
+async fn users_are_listed_by_id(shard: &dyn ShardStore) {
     let mut users = Vec::new();
     for number in 0..5 {
-        users.push(User { login_name: name(&format!("user-{number}")), ..user().await });
+        users.push(User { login_name: login_name(&format!("user-{number}")), ..user().await });
     }
     shard.insert_users(EPOCH, &users).await.expect("an answer");
     shard.void_user(EPOCH, UserId::generate()).await.expect("an answer");
@@ -289,8 +264,8 @@ async fn users_are_listed_in_the_order_of_their_ids(shard: &dyn ShardStore) {
 }
 
 #[tokio::test]
-async fn a_file_of_another_shard_is_refused() {
-    let directory = tempfile::tempdir().expect("a temporary directory");
+async fn the_file_of_another_shard_is_refused() {
+    let directory = temporary_directory();
     let path = directory.path().join("shard.sqlite");
     SqliteShard::open("db-node-0", &path, EPOCH).await.expect("a shard").close().await;
     let error = SqliteShard::open("db-node-1", &path, EPOCH).await.expect_err("a refusal").to_string();
@@ -303,7 +278,7 @@ async fn an_insert_that_waits_while_the_epoch_rises_fails() {
 }
 
 #[tokio::test]
-async fn an_insert_that_waits_while_the_epoch_rises_fails_whatever_isolation_is_the_default() {
+async fn an_insert_that_waits_while_the_epoch_rises_fails_at_any_default_isolation() {
     let server = Postgres::start();
     for level in ["repeatable read", "serializable"] {
         let default = format!("ALTER ROLE postgres SET default_transaction_isolation = '{level}'");
@@ -314,7 +289,7 @@ async fn an_insert_that_waits_while_the_epoch_rises_fails_whatever_isolation_is_
 }
 
 #[tokio::test]
-async fn the_fence_refuses_what_reads_an_older_snapshot() {
+async fn the_epoch_fence_refuses_isolation_levels_with_an_older_snapshot() {
     let server = Postgres::start();
     let url = server.database("shard");
     let shard = PgShard::new("shard", url.parse().expect("a URL"), LIMITS);
@@ -340,10 +315,9 @@ async fn fail_an_insert_that_waits(server: &Postgres) {
     }
     let waiting =
         "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'symbolon' AND wait_event = 'advisory'";
+    let waits = async || sqlx::query_scalar::<_, i64>(waiting).fetch_one(&coordinator).await.expect("a count") > 0;
     let commit = async {
-        while sqlx::query_scalar::<_, i64>(waiting).fetch_one(&coordinator).await.expect("a count") == 0 {
-            tokio::task::yield_now().await;
-        }
+        until("the insert waits", waits).await;
         raise.commit().await.expect("the epoch rises");
     };
     let (inserted, ()) = tokio::join!(shard.insert_user(EPOCH, &user), commit);

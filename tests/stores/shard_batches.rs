@@ -1,25 +1,25 @@
-//! Lookups that a PostgreSQL shard joins into batches.
+//! Batches of lookups on a PostgreSQL shard.
 
 use std::time::Duration;
 
 use symbolon_batcher::{BatchLimits, BatchStats};
 
+use crate::support::{
+    rows::{claimed, user},
+    servers::postgres::Postgres,
+};
 use symbolon::{
-    model::{LoginName, User, UserId},
+    model::{User, UserId},
     shards::{
-        Claim, ShardStore,
+        ShardStore,
         postgres::{PgShard, ShardLimits},
     },
     store_error::StoreError,
 };
-use uuid::Uuid;
-
-use super::shard;
-use crate::servers::postgres::Postgres;
 
 const EPOCH: i64 = 1;
 
-/// One batch at a time: of lookups that come at once the first is a batch, and the others are the next one.
+/// One batch at a time: concurrent lookups are at most two batches.
 const LIMITS: ShardLimits = ShardLimits {
     connections: 8,
     timeout: Duration::from_secs(30),
@@ -33,7 +33,7 @@ async fn opened(server: &Postgres, limits: ShardLimits) -> PgShard {
 }
 
 async fn inserted(shard: &PgShard, count: usize) -> Vec<User> {
-    let user = shard::user().await;
+    let user = user().await;
     let users: Vec<User> = (0..count).map(|_| User { user_id: UserId::generate(), ..user.clone() }).collect();
     for user in &users {
         assert!(shard.insert_user(EPOCH, user).await.expect("an answer"));
@@ -41,26 +41,19 @@ async fn inserted(shard: &PgShard, count: usize) -> Vec<User> {
     users
 }
 
-async fn claimed(shard: &PgShard, name: &str) -> Claim {
-    let login_name = LoginName::parse(name).expect("a name");
-    let claim = Claim { login_name, user_id: UserId::generate(), claim_id: Uuid::new_v4() };
-    assert!(shard.claim_name(EPOCH, &claim).await.expect("an answer"));
-    claim
-}
-
 fn counts(stats: BatchStats) -> (u64, u64, u64) {
     (stats.lookups, stats.batches, stats.keys)
 }
 
 #[tokio::test]
-async fn lookups_that_come_at_once_share_a_query_and_each_gets_its_own_row() {
+async fn concurrent_lookups_share_a_query_and_get_their_own_rows() {
     let server = Postgres::start();
     let shard = opened(&server, LIMITS).await;
     let mut users = inserted(&shard, 5).await;
-    let nobody = UserId::generate();
+    let absent = UserId::generate();
     users.push(users[2].clone());
     let lookups = users.iter().map(|user| shard.find_user(user.user_id));
-    let (found, missing) = tokio::join!(futures_util::future::join_all(lookups), shard.find_user(nobody));
+    let (found, missing) = tokio::join!(futures_util::future::join_all(lookups), shard.find_user(absent));
     for (user, found) in users.iter().zip(found) {
         assert_eq!(found.expect("an answer").as_ref(), Some(user));
     }
@@ -70,10 +63,10 @@ async fn lookups_that_come_at_once_share_a_query_and_each_gets_its_own_row() {
 }
 
 #[tokio::test]
-async fn with_batches_of_one_key_every_lookup_is_a_query_of_its_own() {
+async fn batches_of_one_key_are_not_batched() {
     let server = Postgres::start();
     let shard = opened(&server, ShardLimits { batches: BatchLimits { max_in_flight: 1, max_keys: 1 }, ..LIMITS }).await;
-    let ada = claimed(&shard, "ada").await;
+    let ada = claimed(&shard, EPOCH, "ada").await;
     let (first, second) = tokio::join!(shard.find_claim(&ada.login_name), shard.find_claim(&ada.login_name));
     for found in [first, second] {
         assert_eq!(found.expect("an answer").expect("a claim").claim, ada);
@@ -82,7 +75,7 @@ async fn with_batches_of_one_key_every_lookup_is_a_query_of_its_own() {
 }
 
 #[tokio::test]
-async fn a_row_that_cannot_be_read_is_the_failure_of_those_alone_who_ask_for_it() {
+async fn a_corrupt_row_fails_only_its_own_lookups() {
     let server = Postgres::start();
     let shard = opened(&server, LIMITS).await;
     let users = inserted(&shard, 3).await;
@@ -99,10 +92,11 @@ async fn a_row_that_cannot_be_read_is_the_failure_of_those_alone_who_ask_for_it(
 }
 
 #[tokio::test]
-async fn what_the_server_refuses_for_one_it_refuses_to_nobody_else() {
+async fn a_query_error_fails_only_the_lookup_that_caused_it() {
     let server = Postgres::start();
     let shard = opened(&server, LIMITS).await;
-    let (ada, bad, eve) = (claimed(&shard, "ada").await, claimed(&shard, "bad").await, claimed(&shard, "eve").await);
+    let (ada, bad, eve) =
+        (claimed(&shard, EPOCH, "ada").await, claimed(&shard, EPOCH, "bad").await, claimed(&shard, EPOCH, "eve").await);
     let view = "ALTER TABLE login_names RENAME TO kept; CREATE VIEW login_names AS SELECT login_name, user_id, claim_id, \
                 claimed_at + interval '1s' / CASE login_name WHEN 'bad' THEN 0 ELSE 1 END AS claimed_at, confirmed, state \
                 FROM kept";
@@ -116,7 +110,7 @@ async fn what_the_server_refuses_for_one_it_refuses_to_nobody_else() {
 }
 
 #[tokio::test]
-async fn a_lookup_sees_what_was_acknowledged_before_it_began() {
+async fn a_lookup_sees_writes_acknowledged_before_it() {
     let server = Postgres::start();
     let shard =
         opened(&server, ShardLimits { batches: BatchLimits { max_in_flight: 2, max_keys: 64 }, ..LIMITS }).await;

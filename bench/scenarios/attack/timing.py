@@ -48,7 +48,7 @@ def mann_whitney(first, second):
 
 
 def register_users(client, generator):
-    """Names of users, of suspended users, and of nobody, with random numbers in them."""
+    """Names of users, of suspended users, and names without a user, with random numbers in them."""
     names = [f"user-{number}" for number in generator.sample(range(100_000, 1_000_000), 600)]
     known, suspended, unknown = names[:200], names[200:400], names[400:]
     for name in known + suspended:

@@ -16,7 +16,7 @@ PATIENCE = 5  # seconds until a regular user gives up
 SETTLED = 0.1  # an answer within so many seconds shows that an attack has no effect any more
 SETTLE_TIMEOUT = 30
 PROCESSES = multiprocessing.get_context("fork")
-# With one core only, nobody has one to itself.
+# With one core only, service and clients share it.
 SERVICE_CORES, CLIENT_CORES = (CORES[:-1], CORES[-1:]) if len(CORES) > 1 else (CORES, CORES)
 ATTACKERS_NICE = 5
 

@@ -18,7 +18,7 @@ def measure_decider(options, outcome):
         with running(options.binary, settings, instances=3) as instances:
             decision, seconds = kill_decider(instances, outcome)
         if not decision:
-            outcome.broken.append("decider: nobody decided any more")
+            outcome.broken.append("decider: no other instance decided")
             continue
         took.append(seconds)
         kept += decision["outcome"] == "cooldown"

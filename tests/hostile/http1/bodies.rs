@@ -2,8 +2,8 @@
 
 use crate::hostile::{requests::Request, script::Draft};
 
-/// A head that says so many bytes follow.
-fn owing(request: &Request, length: usize) -> Vec<u8> {
+/// A head with a content length.
+fn head_of(request: &Request, length: usize) -> Vec<u8> {
     request.head(&format!("content-length: {length}\r\n"))
 }
 
@@ -11,14 +11,14 @@ pub fn cut(draft: &mut Draft<'_>) {
     let request = draft.upload();
     let mut body = request.body.clone();
     body.truncate(draft.rng.usize(..body.len()));
-    draft.send([owing(&request, request.body.len()), body].concat());
+    draft.send([head_of(&request, request.body.len()), body].concat());
     draft.pause(2500);
 }
 
 pub fn slow(draft: &mut Draft<'_>) {
     let request = draft.upload();
     let pause = draft.rng.u64(1..=100);
-    draft.send(owing(&request, request.body.len()));
+    draft.send(head_of(&request, request.body.len()));
     draft.trickle(request.body, 1, pause);
     draft.await_answer();
 }
@@ -30,18 +30,18 @@ pub fn another_length(draft: &mut Draft<'_>) {
         1 => request.body.len() + draft.rng.usize(1..100),
         _ => draft.rng.usize(60_000..100_000_000),
     };
-    draft.send([owing(&request, length), request.body].concat());
+    draft.send([head_of(&request, length), request.body].concat());
     draft.await_answer();
 }
 
-/// Much more than is taken, to an endpoint that may refuse it before.
+/// More than the limit, to an endpoint that may refuse the request before it reads the body.
 pub fn unwanted(draft: &mut Draft<'_>) {
     let mut request = draft.upload();
     if draft.rng.bool() {
         request.headers.retain(|(name, _)| name != "authorization");
     }
     let length = draft.rng.usize(60_000..3_000_000);
-    draft.send(owing(&request, length));
+    draft.send(head_of(&request, length));
     let sent = length.min(draft.rng.usize(1..3_000_000));
     draft.send(vec![b' '; sent]);
     draft.await_answer();
@@ -87,7 +87,7 @@ pub fn bad_chunk(draft: &mut Draft<'_>) {
     draft.await_answer();
 }
 
-/// Chunks of a byte, extensions or trailers without end.
+/// Many chunks of a byte, a long extension, or many trailers.
 pub fn endless_chunks(draft: &mut Draft<'_>) {
     let head = draft.upload().head("transfer-encoding: chunked\r\n");
     let count = draft.rng.usize(100..20_000);

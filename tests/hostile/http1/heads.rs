@@ -1,4 +1,4 @@
-//! Heads of HTTP/1.1 requests that are too large, or wrong.
+//! Oversized and invalid heads of HTTP/1.1 requests.
 
 use crate::hostile::script::Draft;
 

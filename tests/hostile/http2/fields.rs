@@ -1,4 +1,4 @@
-//! Heads of HTTP/2: wrong fields, and compression that is wrong or expands to much.
+//! Header blocks of HTTP/2: invalid fields, and invalid or expanding compression.
 
 use super::streams;
 use crate::hostile::{
@@ -11,12 +11,12 @@ pub const KINDS: &[Kind] = &[
     ("2 head without end", without_end),
     ("2 invalid compression", invalid_compression),
     ("2 fields that expand", bomb),
-    ("2 field that is wrong", wrong_field),
+    ("2 invalid field", wrong_field),
     ("2 fields too large", too_large),
     ("2 trailers", trailers),
 ];
 
-/// Another frame comes in the middle of a head, or nothing.
+/// A header block that is interrupted by another frame, or ends.
 fn without_end(draft: &mut Draft<'_>) {
     draft.greet(&[]);
     let fields = frames::packed(&draft.request().fields());
@@ -35,8 +35,8 @@ fn without_end(draft: &mut Draft<'_>) {
 fn invalid_compression(draft: &mut Draft<'_>) {
     draft.greet(&[]);
     let blocks: [&[u8]; 8] = [
-        // Index 0, one beyond the table, a number without end, a length beyond the block, Huffman code that is no text,
-        // tables that are too large, and one that comes too late.
+        // Index 0, an index beyond the table, an endless integer, a length beyond the block, invalid Huffman code, an
+        // oversized table, a table size update after a field, and an empty field name.
         &[0x80],
         &[0xff, 0xff, 0x7f],
         &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
@@ -54,7 +54,7 @@ fn invalid_compression(draft: &mut Draft<'_>) {
     draft.await_answer();
 }
 
-/// One large entry of the table, named again and again.
+/// Many references to one large table entry.
 fn bomb(draft: &mut Draft<'_>) {
     draft.greet(&[]);
     let fields = frames::packed(&draft.request().fields());
@@ -118,7 +118,7 @@ fn too_large(draft: &mut Draft<'_>) {
     draft.await_answer();
 }
 
-/// Trailers that are right, that end nothing, and that are a head again.
+/// Valid trailers, trailers that do not end the stream, and a second head.
 fn trailers(draft: &mut Draft<'_>) {
     draft.greet(&[]);
     let request = draft.upload();

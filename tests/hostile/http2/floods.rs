@@ -1,4 +1,4 @@
-//! Much of what costs the client little and wants an answer, or memory.
+//! Floods of frames that cost the client little, and the service an answer or memory.
 
 use super::request_frames;
 use crate::hostile::{
@@ -12,7 +12,7 @@ pub const KINDS: &[Kind] = &[
     ("2 settings", settings),
     ("2 pings", pings),
     ("2 rapid reset", rapid_reset),
-    ("2 resets by own fault", provoked_resets),
+    ("2 provoked resets", provoked_resets),
     ("2 continuations", continuations),
     ("2 empty data", empty_data),
     ("2 priorities", priorities),
@@ -55,7 +55,7 @@ fn rapid_reset(draft: &mut Draft<'_>) {
     draft.pause(500);
 }
 
-/// Streams that the other end has to reset ("MadeYouReset").
+/// Errors for which the service has to reset streams ("MadeYouReset").
 fn provoked_resets(draft: &mut Draft<'_>) {
     draft.greet(&[]);
     let count = draft.rng.u32(100..2000);
@@ -72,7 +72,7 @@ fn provoked_resets(draft: &mut Draft<'_>) {
     draft.pause(500);
 }
 
-/// CVE-2024-27316: a head that does not end.
+/// CVE-2024-27316: an endless header block.
 fn continuations(draft: &mut Draft<'_>) {
     draft.greet(&[]);
     let fields = draft.request().fields();
@@ -106,7 +106,7 @@ fn empty_data(draft: &mut Draft<'_>) {
     draft.pause(1000);
 }
 
-/// Dependencies in circles, and on streams that never come.
+/// Circular dependencies, and dependencies on streams that are never opened.
 fn priorities(draft: &mut Draft<'_>) {
     draft.greet(&[]);
     let count = draft.rng.u32(100..5000);

@@ -1,4 +1,4 @@
-//! Streams: many, whole ones, those that stop half-way, and those that are not where they should be.
+//! Many streams, incomplete ones, and frames on invalid ones.
 
 use super::{request_frames, streams};
 use crate::hostile::{

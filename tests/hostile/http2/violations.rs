@@ -1,4 +1,4 @@
-//! Frames that are no frames, or not there.
+//! Invalid frames.
 
 use super::request_frames;
 use crate::hostile::{
@@ -9,8 +9,8 @@ use crate::hostile::{
 
 pub const KINDS: &[Kind] = &[
     ("2 frame of a wrong size", wrong_size),
-    ("2 settings that are wrong", wrong_settings),
-    ("2 padding that is wrong", wrong_padding),
+    ("2 invalid settings", wrong_settings),
+    ("2 invalid padding", wrong_padding),
     ("2 frame that clients don't send", pushed),
     ("2 frame cut", cut),
     ("2 noise", noise),

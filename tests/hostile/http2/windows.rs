@@ -1,4 +1,4 @@
-//! Flow control: clients that take nothing, next to nothing, or claim more room than there can be.
+//! Flow control: clients with closed or tiny windows, and invalid window updates.
 
 use super::{request_frames, streams};
 use crate::hostile::{
@@ -12,12 +12,12 @@ pub const KINDS: &[Kind] = &[
     ("2 window of a few bytes", tiny),
     ("2 window that opens and closes", toggled),
     ("2 window opened byte by byte", dripped),
-    ("2 window update that is wrong", wrong_update),
-    ("2 documents that nobody reads", unread),
+    ("2 invalid window update", wrong_update),
+    ("2 unread documents", unread),
     ("2 data beyond the window", beyond),
 ];
 
-/// Requests, most of them for much, on streams with so much room.
+/// Requests, most of them for large documents, on streams with this window.
 fn stalled(draft: &mut Draft<'_>, window: u32) -> u32 {
     draft.greet(&[(INITIAL_WINDOW_SIZE, window)]);
     let count = draft.rng.u32(1..=60);
@@ -67,7 +67,7 @@ fn wrong_update(draft: &mut Draft<'_>) {
     draft.await_answer();
 }
 
-/// The windows are as large as can be, but the client stops reading.
+/// The windows have their largest size, but the client does not read.
 fn unread(draft: &mut Draft<'_>) {
     draft.reading = Reading::Nothing;
     draft.greet(&[(INITIAL_WINDOW_SIZE, 0x7fff_ffff)]);

@@ -1,10 +1,9 @@
 //! Registrations.
 
 use super::{
-    INSERT_USER, NAME,
-    held::{FATES, Fate, Step},
-    killed_registration,
+    INSERT_USER, NAME, killed_registration,
     stage::Stage,
+    steps::{FATES, Fate, Step},
 };
 
 #[tokio::test]
@@ -13,7 +12,7 @@ async fn a_registration_killed_at_its_claim_leaves_the_name_usable() {
     for fate in FATES {
         let name = killed_registration(&stage, &[&[Step::Insert(NAME)]], fate).await;
         assert_eq!(stage.answers_to(&name).await, None);
-        if fate == Fate::Done {
+        if fate == Fate::Committed {
             stage.assert_pending(&name).await;
             stage.age_claims();
         }
@@ -32,9 +31,9 @@ async fn a_registration_killed_before_its_users_row_leaves_the_name_usable() {
 }
 
 #[tokio::test]
-async fn a_registration_killed_with_its_users_row_under_way_is_whole_once_that_is_there() {
+async fn a_registration_killed_after_sending_its_users_row_is_complete() {
     let stage = Stage::new().await;
-    let name = killed_registration(&stage, &[&[Step::Insert(NAME)], INSERT_USER], Fate::Done).await;
+    let name = killed_registration(&stage, &[&[Step::Insert(NAME)], INSERT_USER], Fate::Committed).await;
     let user = stage.answers_to(&name).await;
     assert!(user.is_some(), "the row is there, and its user can't log in");
     stage.age_claims();
@@ -43,7 +42,7 @@ async fn a_registration_killed_with_its_users_row_under_way_is_whole_once_that_i
 }
 
 #[tokio::test]
-async fn a_registration_killed_at_its_confirmation_is_whole() {
+async fn a_registration_killed_at_its_confirmation_is_complete() {
     let stage = Stage::new().await;
     for fate in FATES {
         let steps: &[&[Step]] = &[&[Step::Insert(NAME)], INSERT_USER, &[Step::Claim(NAME)]];

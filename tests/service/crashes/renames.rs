@@ -1,14 +1,13 @@
 //! Changes of a login name.
 
 use super::{
-    RENAME,
-    held::{FATES, Fate},
-    killed_rename,
+    RENAME, killed_rename,
     stage::Stage,
+    steps::{FATES, Fate},
 };
 
 #[tokio::test]
-async fn a_rename_killed_at_its_claim_leaves_the_former_name_in_force() {
+async fn a_rename_killed_at_its_claim_keeps_the_former_name() {
     let stage = Stage::new().await;
     for fate in FATES {
         let killed = killed_rename(&stage, &RENAME[..1], fate).await;
@@ -18,7 +17,7 @@ async fn a_rename_killed_at_its_claim_leaves_the_former_name_in_force() {
 }
 
 #[tokio::test]
-async fn a_rename_killed_before_its_users_row_leaves_the_former_name_in_force() {
+async fn a_rename_killed_before_its_users_row_keeps_the_former_name() {
     let stage = Stage::new().await;
     let killed = killed_rename(&stage, &RENAME[..2], Fate::Lost).await;
     killed.assert_has(&stage, &killed.former, &killed.new).await;
@@ -26,11 +25,11 @@ async fn a_rename_killed_before_its_users_row_leaves_the_former_name_in_force() 
 }
 
 #[tokio::test]
-async fn a_rename_killed_with_its_users_row_under_way_has_the_new_name_once_that_is_there() {
+async fn a_rename_killed_after_sending_its_users_row_has_the_new_name() {
     let stage = Stage::new().await;
-    let killed = killed_rename(&stage, &RENAME[..2], Fate::Done).await;
+    let killed = killed_rename(&stage, &RENAME[..2], Fate::Committed).await;
     killed.assert_has(&stage, &killed.new, &killed.former).await;
-    killed_rename(&stage, &RENAME[..2], Fate::Done).await.assert_repeatable(&stage).await;
+    killed_rename(&stage, &RENAME[..2], Fate::Committed).await.assert_repeatable(&stage).await;
 }
 
 #[tokio::test]

@@ -1,15 +1,14 @@
-//! Three shards in three databases of one server, and what is asserted of names on them.
+//! Three shards in three databases of one server, and assertions about login names on them.
 
-use serde_json::{Value, json};
+use reqwest::Method;
+use serde_json::Value;
 
-use crate::{
+use crate::support::{
+    PASSWORD, Service, registration,
     servers::{postgres::Postgres, redis::Redis},
-    service::harness::{PASSWORD, Request, Service, registration},
 };
 
-const TOKEN: &str = "operator-token-of-the-tests";
-
-/// Three shards in three databases, and an instance that lives.
+/// Three shards in three databases, and an instance that is not killed.
 pub struct Stage {
     pub service: Service,
     postgres: Postgres,
@@ -31,7 +30,7 @@ impl Stage {
         instance(&self.shards, &self.redis).await
     }
 
-    /// A name whose claim is on `shard`, a new one each time.
+    /// A new name that belongs on `shard`.
     pub async fn name_on(&self, shard: usize) -> String {
         loop {
             let name = format!("name-{}", uuid::Uuid::new_v4().simple());
@@ -43,8 +42,8 @@ impl Stage {
 
     /// The shard that a name or a user's id is on.
     pub async fn shard_of_key(&self, key: &str) -> usize {
-        let path = format!("/v1/operator/partitions/{key}");
-        shard_of(&self.service.get(&path).bearer(TOKEN).send().await.json())
+        let path = format!("/partitions/{key}");
+        shard_of(&self.service.operator_view(&path).await)
     }
 
     /// A user on one shard whose name is on another: its id and name.
@@ -54,7 +53,7 @@ impl Stage {
             let reply = self.service.post("/v1/users", registration(&name)).send().await;
             assert_eq!(reply.status, 201, "{}", reply.text);
             if shard_of(&reply.json()["partition"]) == shard {
-                return (reply.json()["user_id"].as_str().expect("an id").to_owned(), name);
+                return (reply.string("user_id"), name);
             }
         }
     }
@@ -69,14 +68,14 @@ impl Stage {
         self.postgres.psql(&database(shard), statement).expect("the statement runs")
     }
 
-    /// Lets two minutes pass for all claims.
+    /// Makes all claims two minutes older.
     pub fn age_claims(&self) {
         for shard in 0..3 {
             self.psql(shard, "UPDATE login_names SET claimed_at = claimed_at - interval '2 minutes'");
         }
     }
 
-    /// Has all revocations of sessions expire that were begun up to now.
+    /// Makes all pending revocations of sessions expire.
     pub fn age_revocations(&self) {
         let script = "for _, key in ipairs(redis.call('KEYS', 'symbolon:*:revocations')) do \
             for _, id in ipairs(redis.call('ZRANGE', key, 0, -1)) do redis.call('ZADD', key, 1, id) end end return 'aged'";
@@ -87,33 +86,28 @@ impl Stage {
         &mut self.redis
     }
 
-    /// A request of the operator's that suspends a user.
-    pub fn suspend(&self, service: &Service, user_id: &str) -> Request {
-        service.put(&format!("/v1/operator/users/{user_id}/suspended"), json!({"suspended": true})).bearer(TOKEN)
-    }
-
-    /// The id of the user that answers to a name: to an operator, to a login, and in the rows.
+    /// The id of the user with a name. Asserts that operators, logins and rows agree on it.
     pub async fn answers_to(&self, name: &str) -> Option<String> {
-        let found = self.service.get(&format!("/v1/operator/users?login_name={name}")).bearer(TOKEN).send().await;
+        let found = self.service.operator(Method::GET, &format!("/users?login_name={name}")).send().await;
         let login = self.service.try_login(name, PASSWORD).await;
         let rows: Vec<String> = (0..3)
             .map(|shard| self.psql(shard, &format!("SELECT user_id FROM users WHERE login_name = '{name}'")))
             .filter(|rows| !rows.is_empty())
             .collect();
         if found.status == 404 {
-            assert_eq!(login.status, 401, "an operator finds nobody, and a login somebody");
+            assert_eq!(login.status, 401, "an operator finds no user, and a login succeeds");
             return None;
         }
         assert_eq!(found.status, 200, "{}", found.text);
-        let user_id = found.json()["user_id"].as_str().expect("an id").to_owned();
-        let token = login.json()["token"].as_str().expect("a token").to_owned();
+        let user_id = found.string("user_id");
+        let token = login.string("token");
         let own = self.service.get("/v1/users/me").bearer(&token).send().await.json();
         assert_eq!((own["user_id"].as_str(), own["login_name"].as_str()), (Some(user_id.as_str()), Some(name)));
-        assert_eq!(rows, std::slice::from_ref(&user_id), "one row has the name");
+        assert_eq!(rows, std::slice::from_ref(&user_id), "not exactly one row has the name");
         Some(user_id)
     }
 
-    /// Asserts that someone else can register a name, and that they alone then answer to it.
+    /// Asserts that a new user can register a name.
     pub async fn assert_free(&self, name: &str) {
         assert_eq!(self.answers_to(name).await, None, "{name} is in use");
         let reply = self.service.post("/v1/users", registration(name)).send().await;
@@ -121,12 +115,11 @@ impl Stage {
         assert_eq!(self.answers_to(name).await.as_deref(), reply.json()["user_id"].as_str());
     }
 
-    /// Asserts that others are to come back for a name that was left half-way, soon.
+    /// Asserts that a name is pending, so that others are to retry within a minute.
     pub async fn assert_pending(&self, name: &str) {
         let reply = self.service.post("/v1/users", registration(name)).send().await;
         reply.problem(503, "login-name-pending");
-        let wait: u64 = reply.header("retry-after").parse().expect("seconds");
-        assert!((1..=60).contains(&wait), "{wait}");
+        assert!((1..=60).contains(&reply.retry_after()), "{reply:?}");
     }
 
     /// Asserts that a name is refused to others.
@@ -150,8 +143,7 @@ async fn instance(shards: &str, redis: &Redis) -> Service {
     Service::with(&[
         ("SYMBOLON_SHARDS", shards),
         ("SYMBOLON_REDIS_URL", &redis),
-        ("SYMBOLON_OPERATOR_TOKEN", TOKEN),
-        // Steps are held as long as the test needs, on however slow a machine.
+        // A step may wait as long as the test needs.
         ("SYMBOLON_SHARD_TIMEOUT", "60s"),
         ("SYMBOLON_REQUEST_TIMEOUT", "60s"),
         ("SYMBOLON_THROTTLE", "off"),

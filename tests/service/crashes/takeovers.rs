@@ -1,13 +1,12 @@
-//! Names that a killed instance had claimed, and those who take them over.
+//! Takeovers of login names that a killed instance had claimed.
 
 use super::{
-    INSERT_USER, NAME, NEW_NAME, RENAME, USER,
-    held::{FATES, Fate, Orphan, Step},
-    killed_rename, registering,
+    INSERT_USER, NAME, NEW_NAME, RENAME, USER, killed_rename, registering,
     stage::Stage,
+    steps::{FATES, Fate, Orphan, Step},
 };
 
-/// A name on shard 0 that was claimed for a user on shard 1 whose row never came.
+/// A name with a claim for a user on `shard` whose row was not inserted.
 async fn claimed_for_a_user_on(stage: &Stage, shard: usize) -> String {
     let elsewhere: Vec<Step> = (0..3).filter(|other| *other != NAME).map(Step::Insert).collect();
     loop {
@@ -24,14 +23,14 @@ async fn claimed_for_a_user_on(stage: &Stage, shard: usize) -> String {
 }
 
 #[tokio::test]
-async fn a_taker_of_a_registrations_name_killed_half_way_is_followed_by_the_next() {
+async fn a_killed_takeover_of_a_registrations_name_is_continued_by_the_next() {
     let stage = Stage::new().await;
-    // It makes the first registration's row impossible, then replaces its claim.
+    // A takeover voids the first registration's row, then replaces its claim.
     let steps: [&[Step]; 3] = [&[Step::Insert(NAME)], &[Step::Insert(USER)], &[Step::Claim(NAME)]];
     for killed_at in [2, 3] {
         for fate in FATES {
             let name = claimed_for_a_user_on(&stage, USER).await;
-            stage.crash_at(registering(&name), &steps[..killed_at], fate).await.expect("it comes to that step");
+            stage.crash_at(registering(&name), &steps[..killed_at], fate).await.expect("the request reaches the step");
             stage.age_claims();
             stage.assert_free(&name).await;
         }
@@ -39,9 +38,9 @@ async fn a_taker_of_a_registrations_name_killed_half_way_is_followed_by_the_next
 }
 
 #[tokio::test]
-async fn a_taker_of_a_renames_name_killed_half_way_is_followed_by_the_next() {
+async fn a_killed_takeover_of_a_renames_name_is_continued_by_the_next() {
     let stage = Stage::new().await;
-    // It finds that the user is there, raises its version, then replaces its claim.
+    // A takeover finds the user's row, raises its version, then replaces its claim.
     let steps: [&[Step]; 4] =
         [&[Step::Insert(NEW_NAME)], &[Step::Insert(USER)], &[Step::User(USER)], &[Step::Claim(NEW_NAME)]];
     for killed_at in [2, 3, 4] {
@@ -49,50 +48,52 @@ async fn a_taker_of_a_renames_name_killed_half_way_is_followed_by_the_next() {
             let renamed = killed_rename(&stage, &RENAME[..2], Fate::Lost).await;
             stage.age_claims();
             let taking = registering(&renamed.new);
-            stage.crash_at(taking, &steps[..killed_at], fate).await.expect("it comes to that step");
+            stage.crash_at(taking, &steps[..killed_at], fate).await.expect("the request reaches the step");
             stage.age_claims();
             renamed.assert_has(&stage, &renamed.former, &renamed.new).await;
         }
     }
 }
 
-/// Has two registrations race for a name whose first registration sleeps; returns the ids of those that succeeded.
+/// Makes two concurrent registrations of a name; returns the ids of the users of those that succeed.
 async fn race_for(stage: &Stage, name: &str) -> Vec<String> {
     let other = stage.instance().await;
     let racers = [&stage.service, &other].map(|service| registering(name)(service).send());
     let replies = futures_util::future::join_all(racers).await;
-    assert!(replies.iter().all(|reply| [201, 409].contains(&reply.status.as_u16())), "{replies:?}");
+    for reply in replies.iter().filter(|reply| reply.status != 201) {
+        reply.assert_name_refused();
+    }
     let succeeded = replies.iter().filter(|reply| reply.status == 201);
-    succeeded.map(|reply| reply.json()["user_id"].as_str().expect("an id").to_owned()).collect()
+    succeeded.map(|reply| reply.string("user_id")).collect()
 }
 
-async fn sleeping_registration(stage: &Stage) -> (String, Orphan) {
+async fn suspended_registration(stage: &Stage) -> (String, Orphan) {
     loop {
         let name = stage.name_on(NAME).await;
         let steps: &[&[Step]] = &[&[Step::Insert(NAME)], INSERT_USER];
         if let Some(orphan) = stage.kill_at(registering(&name), steps).await {
-            return (name, stage.let_sleep(orphan));
+            return (name, stage.suspend_orphan(orphan));
         }
     }
 }
 
 #[tokio::test]
-async fn a_row_that_wakes_up_after_two_takers_raced_finds_its_place_taken() {
+async fn a_delayed_insert_after_a_takeover_fails() {
     let stage = Stage::new().await;
-    let (name, orphan) = sleeping_registration(&stage).await;
+    let (name, orphan) = suspended_registration(&stage).await;
     stage.age_claims();
     let winners = race_for(&stage, &name).await;
     assert_eq!(winners.len(), 1, "{winners:?}");
-    stage.wake(orphan).await;
+    stage.resume_orphan(orphan).await;
     assert_eq!(stage.answers_to(&name).await.as_ref(), winners.first());
 }
 
 #[tokio::test]
-async fn a_row_that_wakes_up_before_two_takers_race_keeps_its_name() {
+async fn a_delayed_insert_before_a_takeover_keeps_its_name() {
     let stage = Stage::new().await;
-    let (name, orphan) = sleeping_registration(&stage).await;
+    let (name, orphan) = suspended_registration(&stage).await;
     stage.age_claims();
-    stage.wake(orphan).await;
+    stage.resume_orphan(orphan).await;
     let user = stage.answers_to(&name).await;
     assert!(user.is_some());
     assert_eq!(race_for(&stage, &name).await, [] as [String; 0]);

@@ -105,7 +105,7 @@ fn the_metrics_page_names_exactly_the_metrics_of_the_code() {
 async fn the_metrics_page_has_the_types_that_prometheus_is_told() {
     let settings = [("SYMBOLON_OPERATOR_TOKEN", TOKEN)];
     let instance = Service::with(&settings).await;
-    let gateway = instance.its_gateway(&settings).await;
+    let gateway = instance.fleet_gateway(&settings).await;
     let documented = documented_metrics();
     for service in [&instance, &gateway] {
         let text = service.request(Method::GET, "/metrics").bearer(TOKEN).send().await.text;

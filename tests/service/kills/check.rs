@@ -1,6 +1,6 @@
-//! The comparison of what clients were told with what the service says.
+//! The comparison of the ledger with the service.
 
-use std::{cell::Cell, fmt::Debug, time::Duration};
+use std::fmt::Debug;
 
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -9,47 +9,44 @@ use super::{
     clients::{Client, text},
     ledger::{Account, Life, Outcome, Recorded, Session, Tally},
 };
-use crate::service::{
-    harness::{Reply, Request, Service, until},
-    real_stores::TOKEN,
-};
+use crate::support::{OPERATOR_TOKEN, Reply, Request, Service, eventually};
 
-/// How much is compared.
+/// Which users are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Extent {
-    /// What was touched since the last check, and a sample of the rest.
+    /// Users with requests since the last check, and a sample of the others.
     Touched,
     Everything,
 }
 
-/// Asks a service, by an admin's session where a user is read by its id.
-pub struct Examiner<'a> {
+/// A service to compare with, and the token of an admin, who may read every user.
+pub struct Checker<'a> {
     pub service: &'a Service,
     pub admin: &'a str,
 }
 
 impl Client {
-    /// Compares this client's users with what the service says.
+    /// Compares this client's users with the service.
     ///
     /// # Panics
-    /// On what contradicts an acknowledged answer.
-    pub async fn check(&mut self, examiner: &Examiner<'_>, extent: Extent) {
+    /// If the service contradicts an acknowledged write.
+    pub async fn check(&mut self, checker: &Checker<'_>, extent: Extent) {
         for mut account in std::mem::take(&mut self.accounts) {
             if extent == Extent::Everything || account.is_touched || self.rng.u8(..4) == 0 {
-                examiner.check(&mut account, &mut self.tally).await;
+                checker.check(&mut account, &mut self.tally).await;
             }
             let is_deleted = account.user_id.is_some() && account.exists.is_certain() && !account.exists.get();
             (if is_deleted { &mut self.deleted } else { &mut self.accounts }).push(account);
         }
         for account in &mut self.deleted {
             if extent == Extent::Everything || account.is_touched || self.rng.u8(..8) == 0 {
-                examiner.check(account, &mut self.tally).await;
+                checker.check(account, &mut self.tally).await;
             }
         }
     }
 }
 
-impl Examiner<'_> {
+impl Checker<'_> {
     async fn check(&self, account: &mut Account, tally: &mut Tally) {
         let before = account.clone();
         if let Err(difference) = self.compare(account, tally).await {
@@ -65,7 +62,7 @@ impl Examiner<'_> {
             account.user_id = Some(text(&user["user_id"]));
         }
         self.settle(account).await;
-        let user_id = account.user_id.clone().expect("it is known by now");
+        let user_id = account.user_id.clone().expect("the id is known");
         let row = self.answer(|| self.service.get(&format!("/v1/users/{user_id}")).bearer(self.admin)).await;
         note(tally, account.exists.compare("the user's existence", &(row.status != 404)))?;
         if row.status != 404 {
@@ -77,7 +74,7 @@ impl Examiner<'_> {
         self.compare_passwords(account, tally).await
     }
 
-    /// Writes the row of a user of whom something is open: whatever did not come into force by then never will.
+    /// Writes the row of a user with unanswered writes. Those that have no effect by then never will have.
     async fn settle(&self, account: &mut Account) {
         let texts = [&account.login_name, &account.password, &account.profile_name, &account.note];
         let flags = [&account.exists, &account.is_admin, &account.is_suspended];
@@ -86,7 +83,7 @@ impl Examiner<'_> {
         }
         let name = Uuid::new_v4().to_string();
         let patch = json!({"profile": {"name": name}});
-        let path = format!("/v1/users/{}", account.user_id.as_deref().expect("it is known by now"));
+        let path = format!("/v1/users/{}", account.user_id.as_deref().expect("the id is known"));
         let reply = self.answer(|| self.service.patch(&path, patch.clone()).bearer(self.admin)).await;
         if reply.status == 200 {
             account.seal();
@@ -98,7 +95,7 @@ impl Examiner<'_> {
         let holds_name = *account.exists.get();
         let own = self.user_of_name(account.login_name.get()).await;
         let is_own = own.is_some_and(|user| user["user_id"] == user_id);
-        if is_own == holds_name { Ok(()) } else { Err(format!("its name leads to it: {is_own}")) }
+        if is_own == holds_name { Ok(()) } else { Err(format!("the user is found by its name: {is_own}")) }
     }
 
     async fn compare_sessions(&self, account: &mut Account, row: &Reply, tally: &mut Tally) -> Result<(), String> {
@@ -117,22 +114,22 @@ impl Examiner<'_> {
         Ok(())
     }
 
-    /// Logs in by every password that may be in force, and by the former one.
+    /// Logs in with every password that may be the current one, and with the former one.
     async fn compare_passwords(&self, account: &mut Account, tally: &mut Tally) -> Result<(), String> {
         if let Some(former) = &account.former_password
             && self.log_in(account, former).await.is_right
         {
-            return Err("the former password opens".to_owned());
+            return Err("the former password is accepted".to_owned());
         }
         let may_log_in = *account.exists.get() && !account.is_suspended.get();
-        let mut opening = None;
+        let mut accepted = None;
         for password in std::iter::once(account.password.get()).chain(account.password.unknown()) {
             let login = self.log_in(account, password).await;
             if login.is_right {
-                opening = Some((password.clone(), login.token));
+                accepted = Some((password.clone(), login.token));
             }
         }
-        match opening {
+        match accepted {
             Some((password, token)) if may_log_in => {
                 note(tally, account.password.compare("the password", &password))?;
                 account.logins += 1;
@@ -141,48 +138,39 @@ impl Examiner<'_> {
             }
             None if !may_log_in => Ok(()),
             Some(_) => Err("a user that is suspended or deleted logs in".to_owned()),
-            None => Err("no password opens".to_owned()),
+            None => Err("no password is accepted".to_owned()),
         }
     }
 
     async fn log_in(&self, account: &Account, password: &str) -> Login {
         let body = json!({"login_name": account.login_name.get(), "password": password});
-        let login = Cell::new(None);
-        until("a login is answered", async || {
+        eventually("a login is answered", async || {
             let reply = self.service.post("/v1/login", body.clone()).send().await;
-            let answer = match reply.status.as_u16() {
-                200 => Some(Login { is_right: true, token: Some(text(&reply.json()["token"])) }),
-                401 => Some(Login { is_right: false, token: None }),
-                // While a revocation that was killed may go on; only who knows the password learns of it.
-                503 if reply.text.contains("revocation-pending") => Some(Login { is_right: true, token: None }),
-                503 => None,
+            match reply.status.as_u16() {
+                200 => Ok(Login { is_right: true, token: Some(reply.string("token")) }),
+                401 => Ok(Login { is_right: false, token: None }),
+                // A killed revocation may be pending. Only a login with the right password learns of it.
+                503 if reply.text.contains("revocation-pending") => Ok(Login { is_right: true, token: None }),
+                503 => Err(reply.text),
                 _ => panic!("a login was refused: {} {}", reply.status, reply.text),
-            };
-            let is_answered = answer.is_some();
-            login.set(answer);
-            is_answered
+            }
         })
-        .await;
-        login.into_inner().expect("an answer")
+        .await
     }
 
     async fn user_of_name(&self, name: &str) -> Option<Value> {
         let path = format!("/v1/operator/users?login_name={name}");
-        let reply = self.answer(|| self.service.get(&path).bearer(TOKEN)).await;
+        let reply = self.answer(|| self.service.get(&path).bearer(OPERATOR_TOKEN)).await;
         (reply.status == 200).then(|| reply.json())
     }
 
-    /// The answer of a service that is back: a single refusal for want of a store is not held against it.
+    /// The answer of a service that has recovered. It may still refuse some requests.
     async fn answer(&self, request: impl Fn() -> Request) -> Reply {
-        for _ in 0..20 {
+        eventually("the service answers", async || {
             let reply = request().send().await;
-            if !reply.status.is_server_error() {
-                return reply;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        let reply = request().send().await;
-        panic!("the service is not back: {} {}", reply.status, reply.text)
+            if reply.status.is_server_error() { Err(format!("{} {}", reply.status, reply.text)) } else { Ok(reply) }
+        })
+        .await
     }
 }
 
@@ -207,8 +195,8 @@ fn flag(what: &str, field: &mut Recorded<bool>, seen: bool) -> Result<bool, Stri
     field.compare(what, &seen)
 }
 
-/// Counts an open write that turned out to be in force.
+/// Counts an unanswered write that took effect.
 fn note<E: Debug>(tally: &mut Tally, compared: Result<bool, E>) -> Result<(), E> {
-    tally.in_force += u64::from(compared?);
+    tally.effective += u64::from(compared?);
     Ok(())
 }

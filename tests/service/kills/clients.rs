@@ -1,4 +1,4 @@
-//! A client that writes all the time, each user's requests one after the other.
+//! Clients that write all the time, one request after the other.
 
 use std::{
     sync::{
@@ -14,23 +14,20 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::ledger::{Account, Life, Outcome, Recorded, Session, Tally};
-use crate::service::{
-    harness::{Reply, Request, Service},
-    real_stores::TOKEN,
-};
+use crate::support::{OPERATOR_TOKEN, Reply, Request, Service};
 
 /// How many users a client has at a time.
 const ACCOUNTS: std::ops::Range<usize> = 4..9;
-/// The sessions of a user are ended before the oldest would give way (`session_limit`).
+/// All sessions of a user are ended before their number reaches `session_limit`.
 const MAX_LOGINS: usize = 60;
 
 pub struct Client {
     pub rng: Rng,
     /// Users that may exist.
     pub accounts: Vec<Account>,
-    /// Users whose deletion was acknowledged or seen.
+    /// Users that are deleted.
     pub deleted: Vec<Account>,
-    /// Names that renamed and deleted users gave up.
+    /// Former names of renamed and deleted users.
     freed: Vec<String>,
     pub tally: Tally,
 }
@@ -41,7 +38,7 @@ impl Client {
         Self { rng: Rng::with_seed(seed), accounts, deleted, freed, tally: Tally::default() }
     }
 
-    /// Writes until it is to stop.
+    /// Writes until it is stopped.
     pub async fn work(mut self, service: Arc<Service>, stop: Arc<AtomicBool>) -> Self {
         while !stop.load(Ordering::Relaxed) {
             let pause = match self.step(&service).await {
@@ -49,12 +46,13 @@ impl Client {
                 Some(Outcome::Unknown) => self.rng.u64(5..25),
                 None => 1,
             };
+            // A client that was refused retries after a random pause.
             tokio::time::sleep(Duration::from_millis(pause)).await;
         }
         self
     }
 
-    /// One request, if the chosen one makes sense.
+    /// Makes a random request, if its preconditions hold.
     async fn step(&mut self, service: &Service) -> Option<Outcome> {
         if self.accounts.len() < ACCOUNTS.start || (self.accounts.len() < ACCOUNTS.end && self.rng.u8(..20) == 0) {
             return Some(self.register(service).await);
@@ -99,7 +97,7 @@ impl Client {
         self.send_registration(self.accounts.len() - 1, service).await
     }
 
-    /// Registers, or repeats it: with its key, whatever became of the first one.
+    /// Registers a user, or repeats a registration with its idempotency key.
     async fn send_registration(&mut self, index: usize, service: &Service) -> Outcome {
         let account = &mut self.accounts[index];
         let body = json!({
@@ -127,7 +125,7 @@ impl Client {
         account.logins += 1;
         let body = json!({"login_name": account.login_name.get(), "password": account.password.get()});
         let reply = service.post("/v1/login", body).try_send().await;
-        // One that was not answered leaves a session that nobody has a token of: nothing to compare.
+        // An unanswered login leaves a session whose token is not known, so that there is nothing to compare.
         let outcome = Outcome::of("a login", &reply);
         if outcome == Outcome::Acknowledged {
             self.tally.acknowledged += 1;
@@ -154,7 +152,7 @@ impl Client {
     }
 
     async fn change_preferences(&mut self, index: usize, service: &Service, token: &str) -> Outcome {
-        // Sometimes too much for the pages that there are.
+        // Sometimes so large that the row needs new pages.
         let length = if self.rng.u8(..4) == 0 { self.rng.usize(1000..8000) } else { 20 };
         let note: String = std::iter::repeat_with(|| self.rng.alphanumeric()).take(length).collect();
         let request = service.patch("/v1/users/me/preferences", json!({ "note": note })).bearer(token);
@@ -204,7 +202,7 @@ impl Client {
         }
         let permissions = if value { json!(["read", "write", "admin"]) } else { json!(["read", "write"]) };
         let path = format!("/v1/operator/users/{}/permissions", account.user_id.as_deref()?);
-        let request = service.put(&path, json!({ "permissions": permissions })).bearer(TOKEN);
+        let request = service.put(&path, json!({ "permissions": permissions })).bearer(OPERATOR_TOKEN);
         Some(self.write_row(index, "a change of permissions", request, |account| &mut account.is_admin, value).await)
     }
 
@@ -215,7 +213,7 @@ impl Client {
             return None;
         }
         let path = format!("/v1/operator/users/{}/suspended", account.user_id.as_deref()?);
-        let request = service.put(&path, json!({ "suspended": value })).bearer(TOKEN);
+        let request = service.put(&path, json!({ "suspended": value })).bearer(OPERATOR_TOKEN);
         let outcome = self.write_row(index, "a suspension", request, |account| &mut account.is_suspended, value).await;
         if value {
             self.accounts[index].end_sessions(outcome, None);
@@ -237,7 +235,7 @@ impl Client {
         outcome
     }
 
-    /// A write of a user's row: of one value.
+    /// Sends a write of one field of a user's row.
     async fn write_row<T: Clone + PartialEq + std::fmt::Debug>(
         &mut self,
         index: usize,
@@ -256,7 +254,7 @@ impl Client {
     }
 }
 
-/// Sends a write; the reply is there if it was acknowledged.
+/// Sends a write; returns the reply if it was acknowledged.
 async fn send(tally: &mut Tally, what: &str, request: Request) -> (Outcome, Option<Reply>) {
     let reply = request.try_send().await;
     let outcome = Outcome::of(what, &reply);

@@ -1,4 +1,4 @@
-//! Embedded storage: files of one directory.
+//! Faults of embedded storage.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -6,25 +6,22 @@ use futures_util::future::join_all;
 use sqlx::{Connection, Executor, SqliteConnection};
 use tempfile::TempDir;
 
-use super::{course::Storage, probe::Probe, settings};
-use crate::{
-    servers::volume::Volume,
-    service::harness::{Service, until},
-};
+use super::{fault_run::Storage, probe::Probe, settings};
+use crate::support::{Service, servers::volume::Volume, temporary_directory, until};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// No room on the disk; where none can be mounted, files that can't grow.
+    /// The disk is full. Where no disk can be mounted, files cannot grow.
     Full,
-    /// As Linux makes a disk that fails.
+    /// The disk is read-only, as Linux makes a disk that fails.
     ReadOnly,
-    /// Another process has the writer's locks of all files and does not go on.
+    /// Another process has the write locks of all files, and hangs.
     Locked,
-    /// The file of a shard is not at its place.
-    Away,
+    /// The file of a shard is missing.
+    Missing,
 }
 
-/// The file that is taken away.
+/// The shard whose file is moved.
 const SHARD: usize = 1;
 
 pub struct Embedded {
@@ -36,7 +33,7 @@ pub struct Embedded {
 impl Embedded {
     pub fn new() -> Self {
         let volume = Volume::mount("root", 96);
-        let own = || Arc::new(tempfile::tempdir().expect("a temporary directory"));
+        let own = || Arc::new(temporary_directory());
         Self { directory: volume.as_ref().map_or_else(own, Volume::directory), volume, locks: Vec::new() }
     }
 
@@ -59,7 +56,7 @@ impl Embedded {
 
     async fn wait_until_refused(&self, fault: Fault, service: &Service, probe: &Probe, shard: usize) {
         until("writes are refused", async || {
-            // What is freed meanwhile is room again.
+            // The service may free space while it refuses writes.
             self.volume.iter().filter(|_| fault == Fault::Full).for_each(Volume::fill);
             probe.write(service, shard).await == 503
         })
@@ -75,37 +72,36 @@ impl Embedded {
 
 impl Storage for Embedded {
     type Fault = Fault;
-    const FAULTS: &'static [Fault] = &[Fault::Full, Fault::ReadOnly, Fault::Away, Fault::Locked];
+    const FAULTS: &'static [Fault] = &[Fault::Full, Fault::ReadOnly, Fault::Missing, Fault::Locked];
 
     async fn start(&self) -> Service {
         let log = super::log();
-        Service::on_a_disk_that_fails(Arc::clone(&self.directory), &settings(&log, &[])).await
+        Service::on_failing_disk(Arc::clone(&self.directory), &settings(&log, &[])).await
     }
 
     fn store_to_kill(_number: usize) -> Option<Fault> {
         None
     }
 
-    async fn strike(&mut self, fault: Fault, service: &Service, probe: &Probe) {
+    async fn inject(&mut self, fault: Fault, service: &Service, probe: &Probe) {
         match fault {
-            Fault::Full if self.volume.is_none() => service.let_files_grow(false),
+            Fault::Full if self.volume.is_none() => service.set_files_growable(false),
             Fault::Full => {}
-            Fault::ReadOnly => service.let_disk_be_written(false),
+            Fault::ReadOnly => service.set_disk_writable(false),
             Fault::Locked => self.lock().await,
-            Fault::Away => {
+            Fault::Missing => {
                 let (file, aside) = self.shard();
                 std::fs::rename(file, aside).expect("the file");
-                until("the instance is not ready", async || service.get("/v1/health/ready").send().await.status == 503)
-                    .await;
+                until("the instance is not ready", async || !service.is_ready().await).await;
                 for shard in (0..3).filter(|shard| *shard != SHARD) {
-                    assert_eq!(probe.write(service, shard).await, 200, "{shard} has its file");
+                    assert_eq!(probe.write(service, shard).await, 200, "shard {shard} refuses writes");
                 }
                 return;
             }
         }
         join_all((0..3).map(|shard| self.wait_until_refused(fault, service, probe, shard))).await;
         for shard in 0..3 {
-            assert_eq!(probe.read(service, shard).await, 200, "reading needs no room and no lock");
+            assert_eq!(probe.read(service, shard).await, 200, "shard {shard} refuses reads");
         }
         assert_eq!(probe.session(service).await, 200);
     }
@@ -113,10 +109,10 @@ impl Storage for Embedded {
     async fn lift(&mut self, fault: Fault, service: &Service) {
         match (fault, &self.volume) {
             (Fault::Full, Some(volume)) => volume.empty(),
-            (Fault::Full, None) => service.let_files_grow(true),
-            (Fault::ReadOnly, _) => service.let_disk_be_written(true),
+            (Fault::Full, None) => service.set_files_growable(true),
+            (Fault::ReadOnly, _) => service.set_disk_writable(true),
             (Fault::Locked, _) => self.locks.clear(),
-            (Fault::Away, _) => {
+            (Fault::Missing, _) => {
                 let (file, aside) = self.shard();
                 std::fs::rename(aside, file).expect("the file");
             }

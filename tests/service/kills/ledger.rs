@@ -1,24 +1,24 @@
-//! What clients were told about users, and what their unanswered requests leave open.
+//! The ledger: what was acknowledged about users, and what unanswered requests may have changed.
 
 use std::fmt::Debug;
 
 use reqwest::StatusCode;
 use uuid::Uuid;
 
-use crate::service::harness::Reply;
+use crate::support::Reply;
 
-/// What its client knows of a write.
+/// What the client of a write knows of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// 2xx: it is in force, and must stay so.
+    /// 2xx: it took effect, and must not be lost.
     Acknowledged,
-    /// No answer, or 5xx: it may be in force, or come into force yet.
+    /// No answer, or 5xx: it may have taken effect, or may still do so.
     Unknown,
 }
 
 impl Outcome {
     /// # Panics
-    /// On any other refusal: clients send nothing that the service may refuse for good.
+    /// On any other status: clients send only valid requests.
     pub fn of(what: &str, reply: &Result<Reply, reqwest::Error>) -> Self {
         match reply {
             Ok(reply) if reply.status.is_success() => Self::Acknowledged,
@@ -29,15 +29,15 @@ impl Outcome {
     }
 }
 
-/// A value of a user: what was acknowledged last, and what it may be instead.
+/// A field of a user: its last acknowledged value, and the values that it may have instead.
 ///
-/// Each write of a row names the version that it replaces. So of all writes that are open, one at most comes into force,
-/// and none does after another write of the row was acknowledged.
+/// Each write of a row names the version that it replaces. So at most one of the unanswered writes takes effect, and none
+/// after another write of the row was acknowledged.
 #[derive(Debug, Clone)]
 pub struct Recorded<T> {
     acknowledged: T,
     unknown: Vec<T>,
-    /// Whether a later write of the row was acknowledged: what is not in force by now never will be.
+    /// Whether a later write of the row was acknowledged, so that unanswered writes can no longer take effect.
     is_sealed: bool,
 }
 
@@ -46,17 +46,17 @@ impl<T: Clone + PartialEq + Debug> Recorded<T> {
         Self { acknowledged, unknown: Vec::new(), is_sealed: false }
     }
 
-    /// What was acknowledged last.
+    /// The last acknowledged value.
     pub fn get(&self) -> &T {
         &self.acknowledged
     }
 
-    /// Whether nothing else can be in force.
+    /// Whether it can have no other value.
     pub fn is_certain(&self) -> bool {
         self.unknown.is_empty()
     }
 
-    /// Values that unanswered writes may have left.
+    /// The values of unanswered writes.
     pub fn unknown(&self) -> &[T] {
         &self.unknown
     }
@@ -71,15 +71,15 @@ impl<T: Clone + PartialEq + Debug> Recorded<T> {
         }
     }
 
-    /// Another write of the row was acknowledged.
+    /// Records that another write of the row was acknowledged.
     pub fn seal(&mut self) {
         self.is_sealed = true;
     }
 
-    /// Compares with what the service says; returns whether an unanswered write turned out to be in force.
+    /// Compares with a value that was read; returns whether an unanswered write took effect.
     ///
     /// # Errors
-    /// What was said instead of what was acknowledged.
+    /// If the value can be none of those.
     pub fn compare(&mut self, what: &str, seen: &T) -> Result<bool, String> {
         if *seen == self.acknowledged {
             if self.is_sealed {
@@ -89,14 +89,14 @@ impl<T: Clone + PartialEq + Debug> Recorded<T> {
         }
         if !self.unknown.contains(seen) {
             let Self { acknowledged, unknown, .. } = self;
-            return Err(format!("{what} is {seen:?}; acknowledged was {acknowledged:?}, open are {unknown:?}"));
+            return Err(format!("{what} is {seen:?}; acknowledged was {acknowledged:?}, unanswered {unknown:?}"));
         }
         *self = Self::new(seen.clone());
         Ok(true)
     }
 }
 
-/// What may be true of a session whose token a client has.
+/// The state of a session whose token a client has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Life {
     Live,
@@ -112,10 +112,10 @@ pub struct Session {
 }
 
 impl Session {
-    /// Compares with the status of a request with its token; returns whether an unanswered end turned out to be in force.
+    /// Compares with the status of a request with its token; returns whether an unanswered end took effect.
     ///
     /// # Errors
-    /// If the session is alive after its end was acknowledged, or the other way round.
+    /// If the session is alive after its acknowledged end, or has ended without a request to end it.
     pub fn compare(&mut self, status: StatusCode) -> Result<bool, String> {
         match (self.life, status.as_u16()) {
             (Life::Live | Life::Unknown, 200) | (Life::Ended, 401) => Ok(false),
@@ -128,7 +128,7 @@ impl Session {
     }
 }
 
-/// Everything that the client of a user was told of it.
+/// Everything that is recorded of a user.
 #[derive(Debug, Clone)]
 pub struct Account {
     /// Unknown while its registration was not answered.
@@ -143,9 +143,9 @@ pub struct Account {
     pub is_admin: Recorded<bool>,
     pub is_suspended: Recorded<bool>,
     pub sessions: Vec<Session>,
-    /// How many sessions were made since all were ended, those included whose token never arrived.
+    /// How many sessions were made since all were ended, including those whose token did not arrive.
     pub logins: usize,
-    /// Whether anything was asked about it since the last check.
+    /// Whether there were requests about it since the last check.
     pub is_touched: bool,
 }
 
@@ -170,7 +170,7 @@ impl Account {
         }
     }
 
-    /// A write of the row was acknowledged.
+    /// Records that a write of the row was acknowledged.
     pub fn seal(&mut self) {
         for text in [&mut self.login_name, &mut self.password, &mut self.profile_name, &mut self.note] {
             text.seal();
@@ -180,17 +180,17 @@ impl Account {
         }
     }
 
-    /// All sessions but the one with a token were ended, or may have been.
-    pub fn end_sessions(&mut self, outcome: Outcome, but: Option<&str>) {
+    /// Records that all sessions except one with this token were ended, or may have been.
+    pub fn end_sessions(&mut self, outcome: Outcome, except: Option<&str>) {
         for session in &mut self.sessions {
-            match (outcome, session.life, but == Some(&session.token)) {
+            match (outcome, session.life, except == Some(&session.token)) {
                 (_, Life::Ended, _) | (Outcome::Acknowledged, _, true) => {}
                 (Outcome::Acknowledged, _, false) => session.life = Life::Ended,
                 (Outcome::Unknown, ..) => session.life = Life::Unknown,
             }
         }
         if outcome == Outcome::Acknowledged {
-            self.logins = usize::from(but.is_some());
+            self.logins = usize::from(except.is_some());
         }
     }
 
@@ -200,13 +200,13 @@ impl Account {
     }
 }
 
-/// How many writes became what.
+/// The numbers of writes by their outcome.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Tally {
     pub acknowledged: u64,
     pub unknown: u64,
-    /// Of the unknown: how many turned out to be in force.
-    pub in_force: u64,
+    /// How many of the unknown took effect.
+    pub effective: u64,
     pub checked: u64,
 }
 
@@ -214,7 +214,7 @@ impl std::ops::AddAssign for Tally {
     fn add_assign(&mut self, other: Self) {
         self.acknowledged += other.acknowledged;
         self.unknown += other.unknown;
-        self.in_force += other.in_force;
+        self.effective += other.effective;
         self.checked += other.checked;
     }
 }

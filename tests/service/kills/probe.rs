@@ -1,19 +1,16 @@
-//! Whether everything is served: each shard and the sessions.
+//! Requests that show whether each shard and the sessions are served.
 
 use std::time::{Duration, Instant};
 
 use reqwest::Method;
 use serde_json::json;
 
-use crate::service::{
-    harness::{PASSWORD, Service, until},
-    real_stores::{TOKEN, one_on_each},
-};
+use crate::support::{PASSWORD, Service, fleet::user_on_each_shard, until};
 
-/// What service may take to come back once its store is well again.
+/// How soon service must be restored after its store.
 pub const BACK_WITHIN: Duration = Duration::from_secs(10);
 
-/// A user on each shard, its name on the same one, and an admin.
+/// A user on each shard, and an admin.
 pub struct Probe {
     names: [String; 3],
     tokens: [String; 3],
@@ -22,15 +19,14 @@ pub struct Probe {
 
 impl Probe {
     pub async fn new(service: &Service) -> Self {
-        let names = one_on_each(service).await;
+        let names = user_on_each_shard(service).await;
         let tokens = [service.login(&names[0]).await, service.login(&names[1]).await, service.login(&names[2]).await];
-        let path = format!("/v1/operator/users/{}/permissions", service.register("admin").await);
-        let permissions = json!({"permissions": ["read", "write", "admin"]});
-        assert_eq!(service.put(&path, permissions).bearer(TOKEN).send().await.status, 200);
+        let admin_id = service.register("admin").await;
+        assert_eq!(service.set_permissions(&admin_id, &["read", "write", "admin"]).await.status, 200);
         Self { names, tokens, admin: service.login("admin").await }
     }
 
-    /// The status of a write on a shard that takes new pages.
+    /// The status of a write on a shard that needs new pages.
     pub async fn write(&self, service: &Service, shard: usize) -> u16 {
         let note: String = std::iter::repeat_with(fastrand::alphanumeric).take(4000).collect();
         let request = service.patch("/v1/users/me/preferences", json!({ "note": note })).bearer(&self.tokens[shard]);
@@ -51,14 +47,14 @@ impl Probe {
     pub async fn login(&self, service: &Service, shard: usize) -> u16 {
         let reply = service.try_login(&self.names[shard], PASSWORD).await;
         if reply.status == 200 {
-            // Else the user's first session gives way at some time.
-            let token = reply.json()["token"].as_str().expect("a token").to_owned();
+            // Otherwise the user would reach its limit of sessions, and lose its first one.
+            let token = reply.string("token");
             let _ = service.request(Method::POST, "/v1/logout").bearer(&token).try_send().await;
         }
         reply.status.as_u16()
     }
 
-    /// Asserts that the process serves what needs no store, and is not taken out for a fault that others share.
+    /// Asserts that the process is live, and ready in spite of a fault of a shared store.
     pub async fn assert_in_service(&self, service: &Service) {
         for path in ["/v1/health/live", "/v1/health/ready"] {
             let reply = service.get(path).send().await;
@@ -66,8 +62,8 @@ impl Probe {
         }
     }
 
-    /// Waits until everything is served; returns how long that took.
-    pub async fn wait_until_back(&self, after: &str, service: &Service) -> Duration {
+    /// Waits until all shards and the sessions are served; returns how long that took.
+    pub async fn until_restored(&self, after: &str, service: &Service) -> Duration {
         let begun = Instant::now();
         until(&format!("everything is served after {after}"), async || {
             for shard in 0..3 {
@@ -80,7 +76,7 @@ impl Probe {
         })
         .await;
         let took = begun.elapsed();
-        assert!(took < BACK_WITHIN, "after {after} service was back only after {took:?}");
+        assert!(took < BACK_WITHIN, "after {after} service was restored only after {took:?}");
         took
     }
 }

@@ -1,35 +1,36 @@
-//! Three shards on two PostgreSQL servers, and sessions in Redis, each behind a line that can be cut.
+//! Faults of PostgreSQL and Redis: three shards on two servers, and sessions in Redis, each behind a proxy.
 
 use fastrand::Rng;
 
-use super::{course::Storage, probe::Probe, settings};
-use crate::{
+use super::{fault_run::Storage, probe::Probe, settings};
+use crate::support::{
+    Service,
     servers::{postgres::Postgres, proxy::Proxy, redis::Redis, volume::Volume},
-    service::harness::{Service, until},
+    until,
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// No room in the tablespace of a shard.
+    /// The tablespace of a shard is full.
     PostgresFull,
-    /// Sessions may only read, as on a standby.
+    /// Transactions are read-only, as on a standby.
     PostgresReadOnly,
     PostgresFrozen,
     PostgresCut,
     PostgresKilled,
     /// `maxmemory` under `noeviction`.
     RedisFull,
-    /// Too few replicas for writes.
+    /// Redis refuses writes for lack of replicas.
     RedisReadOnly,
     RedisFrozen,
     RedisCut,
     RedisKilled,
 }
 
-/// Which shards are on which server.
+/// The shards on each server.
 const SHARDS: [&[usize]; 2] = [&[0, 1], &[2]];
 
-/// Makes tables refuse what a full disk refuses, where no disk can be mounted to fill it up.
+/// Makes tables refuse writes as a full disk does, where no disk can be mounted.
 const REFUSE: &str = "CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS \
     $$BEGIN RAISE EXCEPTION 'no space left on device' USING ERRCODE = 'disk_full'; END$$; \
     CREATE TRIGGER full_disk BEFORE INSERT OR UPDATE ON users EXECUTE FUNCTION refuse(); \
@@ -40,10 +41,10 @@ pub struct Servers {
     redis: Redis,
     shard_lines: [Proxy; 2],
     redis_line: Proxy,
-    /// Has the tablespace of the third shard.
+    /// The disk with the tablespace of the third shard.
     volume: Option<Volume>,
-    /// Which server the fault is at.
-    struck: usize,
+    /// The server with the fault.
+    faulty_server: usize,
     rng: Rng,
 }
 
@@ -61,7 +62,7 @@ impl Servers {
         }
         let shard_lines = [Proxy::to(postgres[0].port()), Proxy::to(postgres[1].port())];
         let redis_line = Proxy::to(redis.port());
-        Self { postgres, redis, shard_lines, redis_line, volume, struck: 0, rng: Rng::with_seed(seed) }
+        Self { postgres, redis, shard_lines, redis_line, volume, faulty_server: 0, rng: Rng::with_seed(seed) }
     }
 
     fn shards(&self) -> String {
@@ -73,36 +74,36 @@ impl Servers {
     }
 
     fn set_read_only(&self, value: &str) {
-        let server = &self.postgres[self.struck];
+        let server = &self.postgres[self.faulty_server];
         server.psql("postgres", &format!("ALTER SYSTEM {value}")).expect("a setting");
         server.psql("postgres", "SELECT pg_reload_conf()").expect("it is in force");
     }
 
-    /// Asserts that users of the struck server are refused, and all others served.
-    async fn assert_shards_struck(&self, fault: Fault, service: &Service, probe: &Probe) {
-        for &shard in SHARDS[self.struck] {
+    /// Asserts that users of the faulty server are refused, and all others served.
+    async fn assert_shards_affected(&self, fault: Fault, service: &Service, probe: &Probe) {
+        for &shard in SHARDS[self.faulty_server] {
             until("writes are refused", async || {
                 self.volume.iter().filter(|_| fault == Fault::PostgresFull).for_each(Volume::fill);
                 probe.write(service, shard).await == 503
             })
             .await;
         }
-        // A statement of a busy machine may take too long: one refusal is no sign of the fault.
-        for &shard in SHARDS[1 - self.struck] {
+        // On a busy machine a statement may time out without a fault.
+        for &shard in SHARDS[1 - self.faulty_server] {
             until("users on the other server are served", async || {
                 probe.write(service, shard).await == 200 && probe.login(service, shard).await == 200
             })
             .await;
         }
-        until("sessions need no shard", async || probe.session(service).await == 200).await;
+        until("sessions are served", async || probe.session(service).await == 200).await;
         probe.assert_in_service(service).await;
     }
 
-    async fn assert_redis_struck(&self, fault: Fault, service: &Service, probe: &Probe) {
+    async fn assert_redis_affected(&self, fault: Fault, service: &Service, probe: &Probe) {
         let is_readable = matches!(fault, Fault::RedisFull | Fault::RedisReadOnly);
         if is_readable {
             until("logins are refused", async || probe.login(service, 0).await == 503).await;
-            until("what is there is still read", async || probe.session(service).await == 200).await;
+            until("sessions are still read", async || probe.session(service).await == 200).await;
         } else {
             until("sessions are refused", async || probe.session(service).await == 503).await;
         }
@@ -134,17 +135,17 @@ impl Storage for Servers {
         [None, Some(Fault::PostgresKilled), Some(Fault::RedisKilled)][(number - 1) % 3]
     }
 
-    async fn strike(&mut self, fault: Fault, service: &Service, probe: &Probe) {
-        self.struck = if fault == Fault::PostgresFull { 1 } else { self.rng.usize(..2) };
+    async fn inject(&mut self, fault: Fault, service: &Service, probe: &Probe) {
+        self.faulty_server = if fault == Fault::PostgresFull { 1 } else { self.rng.usize(..2) };
         match fault {
             Fault::PostgresFull if self.volume.is_none() => {
                 self.postgres[1].psql("shard2", REFUSE).expect("triggers");
             }
             Fault::PostgresFull => {}
             Fault::PostgresReadOnly => self.set_read_only("SET default_transaction_read_only = on"),
-            Fault::PostgresFrozen => self.postgres[self.struck].pause(),
-            Fault::PostgresCut => self.shard_lines[self.struck].cut(),
-            Fault::PostgresKilled => self.postgres[self.struck].kill(),
+            Fault::PostgresFrozen => self.postgres[self.faulty_server].pause(),
+            Fault::PostgresCut => self.shard_lines[self.faulty_server].cut(),
+            Fault::PostgresKilled => self.postgres[self.faulty_server].kill(),
             Fault::RedisFull => self.redis.fill(),
             Fault::RedisReadOnly => {
                 assert_eq!(self.redis.command(&["config", "set", "min-replicas-to-write", "1"]), "OK");
@@ -154,9 +155,9 @@ impl Storage for Servers {
             Fault::RedisKilled => self.redis.kill(),
         }
         if format!("{fault:?}").starts_with("Postgres") {
-            self.assert_shards_struck(fault, service, probe).await;
+            self.assert_shards_affected(fault, service, probe).await;
         } else {
-            self.assert_redis_struck(fault, service, probe).await;
+            self.assert_redis_affected(fault, service, probe).await;
         }
     }
 
@@ -168,9 +169,9 @@ impl Storage for Servers {
                 self.postgres[1].psql("shard2", accept).expect("no triggers");
             }
             (Fault::PostgresReadOnly, _) => self.set_read_only("RESET default_transaction_read_only"),
-            (Fault::PostgresFrozen, _) => self.postgres[self.struck].resume(),
-            (Fault::PostgresCut, _) => self.shard_lines[self.struck].mend(),
-            (Fault::PostgresKilled, _) => self.postgres[self.struck].start_again(),
+            (Fault::PostgresFrozen, _) => self.postgres[self.faulty_server].resume(),
+            (Fault::PostgresCut, _) => self.shard_lines[self.faulty_server].mend(),
+            (Fault::PostgresKilled, _) => self.postgres[self.faulty_server].start_again(),
             (Fault::RedisFull, _) => self.redis.empty(),
             (Fault::RedisReadOnly, _) => {
                 assert_eq!(self.redis.command(&["config", "set", "min-replicas-to-write", "0"]), "OK");

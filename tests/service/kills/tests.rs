@@ -1,11 +1,11 @@
-//! That the ledger finds what was lost, and allows what is open.
+//! Tests of the ledger itself.
 
 use reqwest::StatusCode;
 
 use super::ledger::{Account, Life, Outcome, Recorded, Session};
 
 #[test]
-fn an_acknowledged_value_that_is_gone_is_found() {
+fn a_lost_acknowledged_value_is_reported() {
     let mut value = Recorded::new(1);
     value.write(2, Outcome::Acknowledged);
     assert!(value.compare("it", &1).is_err());
@@ -13,7 +13,7 @@ fn an_acknowledged_value_that_is_gone_is_found() {
 }
 
 #[test]
-fn an_unanswered_write_may_come_into_force_late_but_not_come_undone() {
+fn an_unanswered_write_may_take_effect_late_but_not_be_undone() {
     let mut value = Recorded::new(1);
     value.write(2, Outcome::Unknown);
     assert_eq!(value.compare("it", &1), Ok(false));
@@ -33,7 +33,7 @@ fn an_unanswered_write_is_decided_once_a_later_one_was_acknowledged() {
 }
 
 #[test]
-fn an_acknowledged_end_of_sessions_ends_all_but_the_one_that_asked() {
+fn an_acknowledged_end_of_sessions_spares_only_the_requesting_one() {
     let mut account = Account::new("ada".to_owned());
     let session = |token: &str| Session { token: token.to_owned(), life: Life::Live };
     account.sessions = vec![session("asking"), session("other")];
@@ -41,7 +41,7 @@ fn an_acknowledged_end_of_sessions_ends_all_but_the_one_that_asked() {
     let [asking, other] = account.sessions.as_mut_slice() else { panic!("two sessions") };
     assert_eq!(other.compare(StatusCode::OK), Ok(false));
     assert_eq!(asking.compare(StatusCode::UNAUTHORIZED), Ok(true));
-    assert!(asking.compare(StatusCode::OK).is_err(), "what has ended stays ended");
+    assert!(asking.compare(StatusCode::OK).is_err(), "an ended session is alive");
     account.sessions = vec![session("asking"), session("other")];
     account.end_sessions(Outcome::Acknowledged, Some("asking"));
     let [asking, other] = account.sessions.as_mut_slice() else { panic!("two sessions") };

@@ -1,4 +1,4 @@
-//! The registry, locks, and what operators tell the balancers.
+//! The registry of instances, locks, notes, and balancer changes of operators.
 
 use std::time::Duration;
 
@@ -6,17 +6,14 @@ use symbolon_balancer::Algorithm;
 
 use symbolon::{
     clock::Timestamp,
-    shared_store::{
-        Balancing, InstanceRecord, NodeRecord, SharedStore, redis::RedisSharedStore, sqlite::SqliteSharedStore,
-    },
+    shared_store::{Balancing, InstanceRecord, NodeRecord, SharedStore},
 };
 
-use crate::{
-    servers::{
-        DEADLINE,
-        redis::{BATCHES, Redis},
-    },
-    service::harness::until,
+use crate::support::{
+    servers::redis::Redis,
+    sqlite,
+    stores::{default_redis_store, sqlite_store},
+    until,
 };
 
 fn record(id: &str, connections: u64) -> InstanceRecord {
@@ -36,25 +33,25 @@ fn record(id: &str, connections: u64) -> InstanceRecord {
     }
 }
 
-pub async fn instances_are_there_while_they_are_heard_of(store: &dyn SharedStore) {
-    let said = async |id: &str, connections| store.heartbeat(&record(id, connections)).await.expect("an answer");
-    assert_eq!(said("a", 1).await, None);
-    assert_eq!(said("b", 2).await, None);
-    let of_late = async |age| store.instances(age).await.expect("an answer");
+pub async fn instances_are_listed_while_their_heartbeats_are_recent(store: &dyn SharedStore) {
+    let heartbeat = async |id: &str, connections| store.heartbeat(&record(id, connections)).await.expect("an answer");
+    assert_eq!(heartbeat("a", 1).await, None);
+    assert_eq!(heartbeat("b", 2).await, None);
+    let recent = async |age| store.instances(age).await.expect("an answer");
     let long = Duration::from_secs(3600);
-    let all = of_late(long).await;
+    let all = recent(long).await;
     assert_eq!((all.len(), &all["a"].0, &all["b"].0), (2, &record("a", 1), &record("b", 2)));
     let short = Duration::from_millis(500);
-    until("b was not heard of for a while", async || {
-        assert_eq!(said("a", 3).await.map(|before| before.id).as_deref(), Some("a"));
-        !of_late(short).await.contains_key("b")
+    until("the last heartbeat of b is too old", async || {
+        assert_eq!(heartbeat("a", 3).await.map(|before| before.id).as_deref(), Some("a"));
+        !recent(short).await.contains_key("b")
     })
     .await;
-    let (known, all) = (of_late(short).await, of_late(long).await);
+    let (known, all) = (recent(short).await, recent(long).await);
     assert_eq!(known.into_values().map(|(record, _)| record).collect::<Vec<_>>(), [record("a", 3)]);
     assert!(all["a"].1 > all["b"].1);
     store.leave("a").await.expect("an answer");
-    assert_eq!(of_late(long).await.keys().collect::<Vec<_>>(), ["b"]);
+    assert_eq!(recent(long).await.keys().collect::<Vec<_>>(), ["b"]);
 }
 
 pub async fn a_lock_has_one_holder_and_a_rising_fence(store: &dyn SharedStore) {
@@ -82,13 +79,13 @@ pub async fn a_lock_has_one_holder_and_a_rising_fence(store: &dyn SharedStore) {
     assert!(acquire("brief", "b", short).await.expect("the lock") > second, "a late holder gets a new fence");
 }
 
-/// As after the store's clock went back: what was written is from a time to come.
-pub async fn a_lock_that_ends_too_late_is_shortened_to_a_lease(store: &dyn SharedStore) {
+/// As after the store's clock was set back: stored times are in the future.
+pub async fn a_lock_that_lasts_too_long_is_shortened_to_a_lease(store: &dyn SharedStore) {
     let lease = Duration::from_millis(300);
     store.acquire_lock("lock", "a", Duration::from_secs(3600)).await.expect("an answer").expect("the lock");
     let acquire = async || store.acquire_lock("lock", "b", lease).await.expect("an answer");
     assert_eq!(acquire().await, None, "it is not taken from its holder");
-    until("it ends", async || acquire().await.is_some()).await;
+    until("the lock ends", async || acquire().await.is_some()).await;
 }
 
 fn node(id: &str, weight: u32) -> NodeRecord {
@@ -106,7 +103,7 @@ async fn balancing(store: &dyn SharedStore) -> Balancing {
     store.balancing().await.expect("an answer")
 }
 
-pub async fn operators_choose_an_algorithm_or_leave_it_to_the_setting(store: &dyn SharedStore) {
+pub async fn operators_set_and_reset_the_algorithm(store: &dyn SharedStore) {
     assert_eq!(balancing(store).await, Balancing::default());
     for algorithm in Algorithm::ALL.iter().copied().map(Some).chain([None, None]) {
         store.set_algorithm(algorithm).await.expect("an answer");
@@ -114,7 +111,7 @@ pub async fn operators_choose_an_algorithm_or_leave_it_to_the_setting(store: &dy
     }
 }
 
-pub async fn an_added_node_is_there_until_it_is_removed(store: &dyn SharedStore) {
+pub async fn an_added_node_is_listed_until_removed(store: &dyn SharedStore) {
     store.set_algorithm(Some(Algorithm::Hash)).await.expect("an answer");
     for added in [node("a", 1), node("b", 1), node("a", 2)] {
         store.add_node(&added).await.expect("an answer");
@@ -123,56 +120,53 @@ pub async fn an_added_node_is_there_until_it_is_removed(store: &dyn SharedStore)
     assert_eq!(all.added.values().collect::<Vec<_>>(), [&node("a", 2), &node("b", 1)]);
     assert_eq!((all.removed.len(), all.algorithm), (0, Some(Algorithm::Hash)));
     let remove = async |id| store.remove_node(id, false).await.expect("an answer");
-    assert!(!store.readmit_node("a").await.expect("an answer"), "it was not taken out");
+    assert!(!store.readmit_node("a").await.expect("an answer"), "it was not removed");
     assert!(remove("a").await && !remove("a").await && !remove("algorithm").await);
     let left = balancing(store).await;
     assert_eq!((left.added.into_keys().collect::<Vec<_>>(), left.removed.len()), (vec!["b".to_owned()], 0));
 }
 
-pub async fn an_instance_is_out_until_it_is_let_in_again(store: &dyn SharedStore) {
+pub async fn a_removed_instance_is_listed_until_readmitted(store: &dyn SharedStore) {
     let remove = async |id, is_instance| store.remove_node(id, is_instance).await.expect("an answer");
     let removed = async || balancing(store).await.removed.into_iter().collect::<Vec<_>>();
     assert!(remove("a", true).await && remove("a", true).await);
     assert_eq!(removed().await, ["a"]);
-    assert!(!remove("a", false).await, "it is no added node");
+    assert!(!remove("a", false).await, "it is not an added node");
     assert_eq!(removed().await, ["a"]);
     assert!(store.readmit_node("a").await.expect("an answer"));
     assert!(!store.readmit_node("a").await.expect("an answer"));
     assert_eq!(balancing(store).await, Balancing::default());
     remove("b", true).await;
     store.add_node(&node("b", 1)).await.expect("an answer");
-    assert_eq!(removed().await, [""; 0], "what is added is not taken out");
+    assert_eq!(removed().await, [""; 0], "an added node is not removed");
     remove("b", true).await;
     assert_eq!((balancing(store).await.added.len(), removed().await), (0, vec!["b".to_owned()]));
 }
 
-/// A newer version may know more algorithms.
-async fn an_unknown_algorithm_is_none(store: &dyn SharedStore) {
+/// Another version may know more algorithms.
+async fn an_unknown_algorithm_is_ignored(store: &dyn SharedStore) {
     store.add_node(&node("a", 1)).await.expect("an answer");
     let read = balancing(store).await;
     assert_eq!((read.algorithm, read.added.len()), (None, 1));
 }
 
 #[tokio::test]
-async fn in_sqlite_an_unknown_algorithm_is_none() {
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    let path = directory.path().join("shared.sqlite");
-    let store = SqliteSharedStore::open(&path).await.expect("a store");
-    let file = sqlx::SqlitePool::connect(&format!("sqlite://{}", path.display())).await.expect("a file");
-    sqlx::query("UPDATE balancing SET algorithm = 'clairvoyant'").execute(&file).await.expect("an update");
-    an_unknown_algorithm_is_none(&store).await;
+async fn in_sqlite_an_unknown_algorithm_is_ignored() {
+    let (directory, store) = sqlite_store().await;
+    let mut file = sqlite(&directory.path().join("shared.sqlite")).await;
+    sqlx::query("UPDATE balancing SET algorithm = 'clairvoyant'").execute(&mut file).await.expect("an update");
+    an_unknown_algorithm_is_ignored(&store).await;
 }
 
 #[tokio::test]
-async fn in_redis_an_unknown_algorithm_is_none() {
+async fn in_redis_an_unknown_algorithm_is_ignored() {
     let redis = Redis::start();
-    let store = RedisSharedStore::connect(&redis.url(), None, 0, BATCHES).expect("a URL");
-    assert!(store.answers_within(DEADLINE).await, "Redis answers");
+    let store = default_redis_store(&redis).await;
     redis.command(&["hset", "symbolon:{fleet}:balancing", "algorithm", "clairvoyant"]);
-    an_unknown_algorithm_is_none(&store).await;
+    an_unknown_algorithm_is_ignored(&store).await;
 }
 
-pub async fn a_note_is_replaced_unless_it_was_written_under_a_later_fence(store: &dyn SharedStore) {
+pub async fn a_note_is_replaced_unless_written_under_a_higher_fence(store: &dyn SharedStore) {
     assert_eq!(store.note("plan").await.expect("an answer"), None);
     let written = async |text, fence| store.write_note("plan", text, fence).await.expect("an answer");
     assert!(written("first", 0).await);
@@ -185,18 +179,23 @@ pub async fn a_note_is_replaced_unless_it_was_written_under_a_later_fence(store:
     assert_eq!(store.note("another").await.expect("an answer"), None);
 }
 
-const DAY_BEFORE_YESTERDAY: Duration = Duration::from_secs(48 * 3600);
+const TWO_DAYS: Duration = Duration::from_secs(48 * 3600);
 
-/// Takes two instances out, has `age` make that two days old, and reaps: only the one that is gone is forgotten.
-async fn forget_what_is_gone(store: &dyn SharedStore, present: &InstanceRecord, age: impl AsyncFnOnce(Timestamp)) {
+/// Removes an absent instance and a present one, and has `age` set the time of that two days back. Asserts that reaping then
+/// forgets the absent one only.
+async fn assert_only_absent_is_forgotten(
+    store: &dyn SharedStore,
+    present: &InstanceRecord,
+    age: impl AsyncFnOnce(Timestamp),
+) {
     store.heartbeat(present).await.expect("an answer");
     for id in ["gone", &present.id] {
         assert!(store.remove_node(id, true).await.expect("an answer"));
     }
     store.add_node(&node("added", 1)).await.expect("an answer");
     store.reap(Timestamp::now()).await.expect("an answer");
-    assert_eq!(balancing(store).await.removed.len(), 2, "they have just been taken out");
-    age(Timestamp::from_millis(Timestamp::now().millis() - DAY_BEFORE_YESTERDAY.as_millis() as i64)).await;
+    assert_eq!(balancing(store).await.removed.len(), 2, "they have just been removed");
+    age(Timestamp::from_millis(Timestamp::now().millis() - TWO_DAYS.as_millis() as i64)).await;
     assert!(store.remove_node("new", true).await.expect("an answer"));
     store.reap(Timestamp::now()).await.expect("an answer");
     let left = balancing(store).await;
@@ -205,24 +204,21 @@ async fn forget_what_is_gone(store: &dyn SharedStore, present: &InstanceRecord, 
 }
 
 #[tokio::test]
-async fn in_sqlite_an_instance_that_was_taken_out_and_is_gone_is_forgotten_after_a_day() {
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    let path = directory.path().join("shared.sqlite");
-    let store = SqliteSharedStore::open(&path).await.expect("a store");
-    let file = sqlx::SqlitePool::connect(&format!("sqlite://{}", path.display())).await.expect("a file");
-    forget_what_is_gone(&store, &record("present", 1), async |then| {
+async fn in_sqlite_a_removed_instance_is_forgotten_a_day_after_it_left() {
+    let (directory, store) = sqlite_store().await;
+    let mut file = sqlite(&directory.path().join("shared.sqlite")).await;
+    assert_only_absent_is_forgotten(&store, &record("present", 1), async |then| {
         let age = sqlx::query("UPDATE balancer_nodes SET removed_at = ? WHERE record IS NULL").bind(then.millis());
-        age.execute(&file).await.expect("an update");
+        age.execute(&mut file).await.expect("an update");
     })
     .await;
 }
 
 #[tokio::test]
-async fn in_redis_an_instance_that_was_taken_out_and_is_gone_is_forgotten_after_a_day() {
+async fn in_redis_a_removed_instance_is_forgotten_a_day_after_it_left() {
     let redis = Redis::start();
-    let store = RedisSharedStore::connect(&redis.url(), None, 0, BATCHES).expect("a URL");
-    assert!(store.answers_within(DEADLINE).await, "Redis answers");
-    forget_what_is_gone(&store, &record("present", 1), async |then| {
+    let store = default_redis_store(&redis).await;
+    assert_only_absent_is_forgotten(&store, &record("present", 1), async |then| {
         for id in ["gone", "present"] {
             redis.command(&["zadd", "symbolon:{fleet}:removed", &then.millis().to_string(), id]);
         }

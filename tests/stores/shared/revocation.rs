@@ -9,9 +9,9 @@ use symbolon::{
 use uuid::Uuid;
 
 use super::{IDLE, LIMIT, at, create, generation, is_alive, later, session, snapshot};
-use crate::service::harness::until;
+use crate::support::until;
 
-/// Longer than any of these tests.
+/// Longer than any of these tests takes.
 const LONG: Duration = Duration::from_secs(300);
 
 async fn raise(store: &dyn SharedStore, user_id: UserId, step: RevocationStep) {
@@ -35,9 +35,9 @@ pub async fn a_revocation_is_pending_until_its_second_step(store: &dyn SharedSto
     let session = create(store, user_id, at(0)).await;
     let before = generation(store, user_id).await;
     raise(store, user_id, first(id)).await;
-    let PendingRevocation::Unexpired { remaining } = pending(store, user_id).await else { panic!("it is pending") };
+    let PendingRevocation::Unexpired { remaining } = pending(store, user_id).await else { panic!("it is not pending") };
     assert!(remaining <= LONG && remaining > LONG / 2, "{remaining:?}");
-    assert!(!is_unexpired(store, UserId::generate()).await, "it is this user's alone");
+    assert!(!is_unexpired(store, UserId::generate()).await, "it is pending for another user");
     assert!(!is_alive(store, &session, at(1)).await);
     let between = generation(store, user_id).await;
     assert_ne!(between, before);
@@ -61,12 +61,12 @@ pub async fn a_second_step_leaves_other_revocations_pending(store: &dyn SharedSt
     assert_eq!(pending(store, user_id).await, PendingRevocation::None);
 }
 
-pub async fn a_revocation_that_expired_is_told_from_a_pending_one(store: &dyn SharedStore) {
+pub async fn an_expired_revocation_is_not_pending(store: &dyn SharedStore) {
     let (user_id, id) = (UserId::generate(), Uuid::new_v4());
     raise(store, user_id, RevocationStep::First { id, lifetime: Duration::from_millis(50) }).await;
     until("it expires", async || !is_unexpired(store, user_id).await).await;
-    let PendingRevocation::Expired { as_of } = pending(store, user_id).await else { panic!("it is not forgotten") };
-    // One that is pending counts, whatever has expired, and does not go with it.
+    let PendingRevocation::Expired { as_of } = pending(store, user_id).await else { panic!("it is forgotten") };
+    // A pending one counts beside an expired one, and is not removed with it.
     let other = Uuid::new_v4();
     raise(store, user_id, first(other)).await;
     assert!(is_unexpired(store, user_id).await);
@@ -76,20 +76,20 @@ pub async fn a_revocation_that_expired_is_told_from_a_pending_one(store: &dyn Sh
     assert_eq!(pending(store, user_id).await, PendingRevocation::None);
 }
 
-pub async fn a_revocation_from_before_the_clock_went_back_expires_at_once(store: &dyn SharedStore) {
+pub async fn a_revocation_that_lasts_too_long_counts_as_expired(store: &dyn SharedStore) {
     let (user_id, other) = (UserId::generate(), Uuid::new_v4());
     for _ in 0..2 {
         raise(store, user_id, RevocationStep::First { id: Uuid::new_v4(), lifetime: Duration::from_secs(3600) }).await;
     }
-    let PendingRevocation::Expired { as_of } = pending(store, user_id).await else { panic!("it lasts an hour") };
+    let PendingRevocation::Expired { as_of } = pending(store, user_id).await else { panic!("it is pending") };
     raise(store, user_id, first(other)).await;
     store.remove_revocations(user_id, RevocationSelector::ExpiredBy(as_of)).await.expect("an answer");
-    assert!(is_unexpired(store, user_id).await, "the other one is as long as they may be");
+    assert!(is_unexpired(store, user_id).await, "the other one has expired");
     raise(store, user_id, RevocationStep::Second { id: other }).await;
     assert_eq!(pending(store, user_id).await, PendingRevocation::None);
 }
 
-pub async fn a_session_is_kept_through_both_steps(store: &dyn SharedStore) {
+pub async fn an_excepted_session_survives_both_revocation_steps(store: &dyn SharedStore) {
     let (user_id, id) = (UserId::generate(), Uuid::new_v4());
     let (kept, other) = (create(store, user_id, at(0)).await, create(store, user_id, at(1)).await);
     for step in [first(id), RevocationStep::Second { id }] {
@@ -98,7 +98,7 @@ pub async fn a_session_is_kept_through_both_steps(store: &dyn SharedStore) {
     }
 }
 
-pub async fn forgetting_a_user_ends_its_own_revocation_only(store: &dyn SharedStore) {
+pub async fn forgetting_a_user_removes_only_its_own_revocation(store: &dyn SharedStore) {
     let (user_id, own, other) = (UserId::generate(), Uuid::new_v4(), Uuid::new_v4());
     raise(store, user_id, first(own)).await;
     store.forget_user(user_id, Some(own), later()).await.expect("an answer");
