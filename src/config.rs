@@ -99,7 +99,7 @@ settings! {
     zone: String = "default";
     /// Weight of this instance for load balancing, from 1 to 1000.
     weight: u32 = "1";
-    /// Most requests in flight at this instance, for load balancing.
+    /// Most requests that gateways have in flight at this instance; `concurrency_max` bounds what the instance itself serves.
     max_connections: u32 = "1000";
     /// Most open client connections; a sixteenth as many again is reserved for operators and health checks. Unset: what the limit on file descriptors allows, at most 10000.
     max_open_connections: Option<u32> = "";
@@ -177,9 +177,9 @@ settings! {
 
     /// Whether requests beyond the concurrency limit are refused with 503: on or off.
     admission: bool = "on";
-    /// Lower bound of the concurrency limit; for logins at least 128.
+    /// Lower bound of the adaptive limit on requests served at a time; for logins at least 128.
     concurrency_min was admission_min: u32 = "16";
-    /// Upper bound of the concurrency limit. Logins have a limit of their own with the same bound.
+    /// Upper bound of the adaptive limit on requests served at a time. Logins have a limit of their own with the same bound.
     concurrency_max was admission_max: u32 = "1000";
     /// Timeout of a request.
     request_timeout: Duration = "30s";

@@ -54,7 +54,7 @@ impl Settings {
         require(self.max_connections >= 1, "max_connections: must be at least 1");
         require(self.max_open_connections != Some(0), "max_open_connections: must be at least 1");
         require(self.concurrency_min >= 1, "concurrency_min: must be at least 1");
-        require(self.concurrency_max >= self.concurrency_min, "concurrency_max: must be at least admission_min");
+        require(self.concurrency_max >= self.concurrency_min, "concurrency_max: must be at least concurrency_min");
         require(!self.request_timeout.is_zero(), "request_timeout: must be more than 0");
         require(!self.header_timeout.is_zero(), "header_timeout: must be more than 0");
         require(

@@ -9,9 +9,7 @@ use std::{
 use reqwest::Method;
 use symbolon::config::SETTINGS;
 
-use crate::service::harness::Service;
-
-const TOKEN: &str = "at-least-sixteen-characters";
+use crate::support::{OPERATOR_TOKEN, Service};
 
 /// The checkout.
 pub(super) fn root() -> &'static Path {
@@ -104,12 +102,12 @@ fn the_metrics_page_names_exactly_the_metrics_of_the_code() {
 
 #[tokio::test]
 async fn the_metrics_page_has_the_types_that_prometheus_is_told() {
-    let settings = [("SYMBOLON_OPERATOR_TOKEN", TOKEN)];
+    let settings = [("SYMBOLON_OPERATOR_TOKEN", OPERATOR_TOKEN)];
     let instance = Service::with(&settings).await;
     let gateway = instance.fleet_gateway(&settings).await;
     let documented = documented_metrics();
     for service in [&instance, &gateway] {
-        let text = service.request(Method::GET, "/metrics").bearer(TOKEN).send().await.text;
+        let text = service.request(Method::GET, "/metrics").bearer(OPERATOR_TOKEN).send().await.text;
         let types: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
         assert!(types.len() > 10, "{text}");
         for line in types {
