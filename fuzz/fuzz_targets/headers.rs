@@ -5,7 +5,14 @@ use std::net::IpAddr;
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use libfuzzer_sys::fuzz_target;
-use symbolon::{config::{Networks, SettingValue}, web::{address, cookie}, http::{auth, conditional::{Comparison, Tags, tags}, middleware, query}};
+use symbolon::{
+    config::{Networks, SettingValue},
+    http::{
+        conditional::{Comparison, Tags, tags},
+        query,
+    },
+    web::{address, auth, cookie, request_id},
+};
 
 fuzz_target!(|data: &[u8]| {
     let values = data.split(|&byte| byte == b'\n').filter_map(|line| HeaderValue::from_bytes(line).ok());
@@ -25,7 +32,7 @@ fuzz_target!(|data: &[u8]| {
     if let Some(token) = auth::bearer(&headers(header::AUTHORIZATION)) {
         assert!(values.len() == 1 && !token.starts_with(' ') && !token.ends_with(' '));
     }
-    if middleware::is_fit_request_id(data) {
+    if request_id::is_fit_request_id(data) {
         assert!(HeaderValue::from_bytes(data).is_ok_and(|value| value.len() <= 128));
     }
     std::str::from_utf8(data).map(parameters).ok();
