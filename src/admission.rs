@@ -1,7 +1,7 @@
-//! How much this instance takes on at a time.
+//! Admission control: limits how many requests are in progress on this instance.
 //!
-//! Two classes have a gate each ([`symbolon_admission`]), so that neither crowds out the other: logins (whatever hashes a
-//! password) and all other requests. Health, documents and the operators' endpoints pass no gate.
+//! Logins (all requests that hash a password) and all other requests have one gate each ([`symbolon_admission`]), so that
+//! neither class crowds out the other. Health, documents and operator endpoints are not limited.
 
 use std::time::Duration;
 
@@ -9,50 +9,44 @@ use symbolon_admission::{Gate, GatePolicy, GateStats, Kind, Rejected};
 
 use crate::model::Network;
 
-/// What is worked off in this time is never worth refusing anybody for, nor having them wait for a place.
-const NEGLIGIBLE: Duration = Duration::from_millis(8);
+/// The limit does not fall below the number of requests served in this time: queueing them would cost more than it saves.
+const NEGLIGIBLE_DELAY: Duration = Duration::from_millis(8);
 
-/// How many requests a new instance lets in, which does not know yet what they take: what comes first is not refused. Of
-/// logins never fewer, so that those that come at once may wait for the hashing pool.
-const START: f64 = 128.0;
+/// Concurrency limit of a new instance, which has measured no delays yet. It is also the lower bound for logins, so that
+/// simultaneous logins can wait for the hashing pool.
+const INITIAL_LIMIT: f64 = 128.0;
 
-/// Leave to be under way; clones share one place.
+/// Permission to be in progress. Clones share one place; dropping the last one frees it.
 pub type Permit = symbolon_admission::Permit<Network>;
 
-/// How many requests the instance may take on.
 #[derive(Debug, Clone, Copy)]
 pub struct AdmissionPolicy {
-    /// Whether it refuses any.
+    /// False admits everything, and still counts.
     pub enabled: bool,
-    /// Lower bound of the limit, in requests.
+    /// Lower bound of the concurrency limit.
     pub min: u32,
-    /// Upper bound of the limit, in requests.
+    /// Upper bound of the concurrency limit.
     pub max: u32,
     /// How long a login may wait for its password to be hashed.
     pub hash_deadline: Duration,
 }
 
-/// What a request is to the admission.
+/// The class of a request. Each has its own gate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
-    /// It hashes a password.
+    /// A request that hashes a password.
     Login,
-    /// Anything else.
     Request,
 }
 
-/// What the admission has done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AdmissionStats {
-    /// Whether anything is refused at all.
     pub enabled: bool,
-    /// What hashes a password.
     pub logins: GateStats,
-    /// Everything else but health, documents and the operators' requests, which always get in.
     pub requests: GateStats,
 }
 
-/// The admission of an instance; clones share it.
+/// The admission control of an instance. Clones share its state.
 #[derive(Debug, Clone)]
 pub struct Admission {
     enabled: bool,
@@ -61,16 +55,16 @@ pub struct Admission {
 }
 
 impl Admission {
-    /// The gates, open as `policy` has it. Logins start with all there is: what bounds them is the hashing pool, and it says
-    /// so. All others start with as many as most machines serve in good time.
+    /// Creates the gates. Logins start at the upper bound, because the hashing pool limits them. Other requests start at
+    /// [`INITIAL_LIMIT`], which most machines serve without delay.
     pub fn new(policy: AdmissionPolicy) -> Self {
         let (logins, requests) = if policy.enabled {
             let bounds = GatePolicy::new(policy.min, policy.max);
-            let start = START.clamp(bounds.min, bounds.max);
+            let start = INITIAL_LIMIT.clamp(bounds.min, bounds.max);
             let patience = policy.hash_deadline / 2;
             (
                 GatePolicy { initial: bounds.max, min: start, patience, ..bounds },
-                GatePolicy { initial: start, negligible: NEGLIGIBLE, ..bounds },
+                GatePolicy { initial: start, negligible: NEGLIGIBLE_DELAY, ..bounds },
             )
         } else {
             (GatePolicy::unlimited(), GatePolicy::unlimited())
@@ -78,11 +72,11 @@ impl Admission {
         Self { enabled: policy.enabled, logins: Gate::new(logins), requests: Gate::new(requests) }
     }
 
-    /// Lets a request in that needs `shard`, if it needs any; at once, or within the queue's deadline. Dropping the future
-    /// leaves the queue.
+    /// Admits a request at once, or within the deadline of the queue. `shard` is the one that it needs, if any. Dropping the
+    /// future leaves the queue.
     ///
     /// # Errors
-    /// [`Rejected`] if there are too many.
+    /// Returns [`Rejected`] if too many requests are in progress or queued.
     pub async fn admit(
         &self,
         class: Class,
@@ -98,19 +92,11 @@ impl Admission {
         if admitted.is_err()
             && let Some(GateStats { limit, delay, offered, rejected, .. }) = gate.rejection_report()
         {
-            tracing::warn!(
-                ?class,
-                limit,
-                ?delay,
-                offered,
-                shed = rejected,
-                "requests are refused, as too many are under way"
-            );
+            tracing::warn!(?class, limit, ?delay, offered, shed = rejected, "overloaded; refusing requests");
         }
         admitted
     }
 
-    /// What was let in and what was not.
     pub fn stats(&self) -> AdmissionStats {
         AdmissionStats { enabled: self.enabled, logins: self.logins.stats(), requests: self.requests.stats() }
     }

@@ -1,4 +1,4 @@
-//! The running service: everything that requests need, in one handle.
+//! The handle of a running instance: gives request handlers access to its components.
 
 mod metrics;
 mod readiness;
@@ -28,11 +28,10 @@ use crate::{
     web::Connections,
 };
 
-/// The service's state; clones share it.
+/// The state of an instance. Clones share it.
 #[derive(Clone)]
 pub struct App(Arc<Components>);
 
-/// Everything that an instance is made of.
 pub(crate) struct Components {
     pub(crate) settings: Settings,
     pub(crate) operator_tokens: OperatorTokens,
@@ -58,127 +57,112 @@ pub(crate) struct Components {
 }
 
 impl App {
-    /// The handle of these.
     pub(crate) fn new(components: Components) -> Self {
         Self(Arc::new(components))
     }
 
-    /// The settings it was started with.
     pub fn settings(&self) -> &Settings {
         &self.0.settings
     }
 
-    /// The tokens that open the operator endpoints.
     pub fn operator_tokens(&self) -> &OperatorTokens {
         &self.0.operator_tokens
     }
 
-    /// What counts guesses at those tokens.
+    /// Returns the counter of guesses at operator tokens.
     pub fn guesses(&self) -> &Guesses {
         &self.0.guesses
     }
 
-    /// The shards in force.
     pub fn shards(&self) -> &Shards {
         &self.0.shards
     }
 
-    /// What hashes passwords.
     pub fn passwords(&self) -> &Arc<Passwords> {
         &self.0.passwords
     }
 
-    /// How reads of sessions were joined into batches, if they are.
+    /// Returns how session reads were batched, if the shared store batches them.
     pub fn session_batching(&self) -> Option<BatchStats> {
         self.0.shared.batching()
     }
 
-    /// What makes, checks and ends sessions.
     pub fn sessions(&self) -> &Sessions {
         &self.0.sessions
     }
 
-    /// What can be done with users.
     pub fn users(&self) -> &Users {
         &self.0.users
     }
 
-    /// The fleet as this instance sees it.
     pub fn fleet(&self) -> &Fleet {
         &self.0.fleet
     }
 
-    /// Whether this instance leads the fleet.
     pub fn leader(&self) -> &Leader {
         &self.0.leader
     }
 
-    /// How many instances there should be, and who says so.
     pub fn scaling(&self) -> &Scaling {
         &self.0.scaling
     }
 
-    /// What counts what this instance is offered.
     pub fn load(&self) -> &LoadMeter {
         &self.0.load
     }
 
-    /// What operators tell the fleet's balancers.
+    /// Returns the store of what operators tell the fleet's balancers.
     pub fn balancer_control(&self) -> &dyn BalancerControl {
         &*self.0.shared
     }
 
-    /// What counts this instance's requests.
     pub fn requests(&self) -> &RequestMetrics {
         &self.0.requests
     }
 
-    /// The machine's resources.
     pub fn monitor(&self) -> &Monitor {
         &self.0.monitor
     }
 
-    /// What turns this instance's knobs.
     pub fn tuner(&self) -> &Tuner {
         &self.0.tuner
     }
 
-    /// What the fleet remembers.
+    /// Returns the store of fleet-wide values that outlive instances, such as the tuner switch.
     pub fn notes(&self) -> &dyn NoteStore {
         &*self.0.shared
     }
 
-    /// How much this instance takes on at a time.
     pub fn admission(&self) -> &Admission {
         &self.0.admission
     }
 
-    /// The connections with clients.
+    /// Returns the connections with clients.
     pub(crate) fn connections(&self) -> &Connections {
         &self.0.connections
     }
 
-    /// What instances share besides the shards.
+    /// Returns what instances share besides the shards.
     pub(crate) fn shared(&self) -> &Arc<dyn SharedStore> {
         &self.0.shared
     }
 
-    /// The catalog of the fleet; embedded storage has none to follow.
+    /// Returns the fleet's catalog. Embedded storage has none.
     pub(crate) fn catalog(&self) -> Option<&Arc<Catalog>> {
         self.0.catalog.as_ref()
     }
 
-    /// Cancelled once the instance is about to end.
+    /// Returns the token that is cancelled when the instance begins to drain.
     pub(crate) fn draining(&self) -> &CancellationToken {
         &self.0.draining
     }
 
-    /// Whether it is about to end, and takes requests a little longer.
+    /// Returns whether the instance is about to stop. It still serves requests.
     pub fn is_draining(&self) -> bool {
         self.0.draining.is_cancelled()
     }
 
-    /// Requests that must be finished before the service ends.
+    /// Returns the tracker of work that must finish before the instance stops.
     pub fn tasks(&self) -> &TaskTracker {
         &self.0.tasks
     }

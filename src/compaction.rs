@@ -6,19 +6,19 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::{sqlite::Database, tuner::Dial};
+use crate::{sqlite::Database, tuner::Tunable};
 
 /// How often, in seconds.
 pub const COMPACT_EVERY_SECONDS: u64 = 3600;
 
 /// Compacts the files as often as `every_seconds` says, until stopped.
-pub async fn run(files: Vec<Arc<Database>>, mut every_seconds: Dial, stop: CancellationToken) {
+pub async fn run(files: Vec<Arc<Database>>, mut every_seconds: Tunable, stop: CancellationToken) {
     let mut last = Instant::now();
     loop {
         let next = last + Duration::from_secs(every_seconds.get());
         tokio::select! {
             () = stop.cancelled() => return,
-            _ = every_seconds.turned() => continue,
+            _ = every_seconds.changed() => continue,
             () = tokio::time::sleep_until(next) => {}
         }
         for file in &files {

@@ -1,9 +1,8 @@
-//! What an instance is offered, and what a request costs it: from both the fleet's demand is made.
+//! The offered load of an instance and the cost of a request. The fleet's demand is their product.
 //!
-//! Demand is not read off how busy an instance is: a busy processor can't show what was refused, and a fleet that waits for a
-//! slow store is not helped by more instances. It is how many requests of each class are offered, those included that are
-//! refused, times the processor time that such a request costs (`cost`). So it depends neither on how many instances there
-//! are nor on how slow a store is.
+//! Demand is the rate of requests of each class, including refused ones, times the processor time of such a request (`cost`).
+//! Processor use is not a measure of demand: it does not show refused requests, and more instances do not help a fleet that
+//! waits for a slow store. Demand depends neither on the number of instances nor on the speed of the stores.
 
 mod cost;
 
@@ -27,25 +26,25 @@ use crate::{
     ticks::Ticks,
 };
 
-/// How often counters are read.
+/// How often the counters are read.
 const TICK: Duration = Duration::from_secs(1);
-/// Over how many ticks requests are counted.
-const TICKS: usize = 10;
-/// From so many ticks costs are learnt at a time: short ones would mostly tell how coarse clocks are.
+/// The window of the reported rates, in ticks.
+const WINDOW_TICKS: usize = 10;
+/// The window that costs are learnt from, in ticks. In shorter ones the resolution of the clocks would dominate.
 const LEARN_TICKS: u32 = 5;
 
-/// What was measured of late.
+/// The load of the last ten seconds.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Measured {
-    /// Requests that came in a second.
+    /// Requests per second, including refused ones.
     pub offered: ByClass<f64>,
-    /// Seconds of processor time that one costs.
+    /// Processor time of one request, in seconds.
     pub cost: ByClass<Option<f64>>,
-    /// Cores that the process used.
+    /// Mean processor use of the process, in cores.
     pub used_cores: f64,
 }
 
-/// Counts what is offered, and learns what it costs; clones share that.
+/// Counts the offered requests and learns their cost. Clones share the counts.
 #[derive(Debug, Clone, Default)]
 pub struct LoadMeter(Arc<Inner>);
 
@@ -58,14 +57,14 @@ struct Inner {
 
 #[derive(Debug, Default)]
 struct Learnt {
-    /// The counters at the last ticks.
+    /// The readings of the last ticks, oldest first.
     ticks: VecDeque<Reading>,
     costs: CostModel,
-    /// Where the costs were learnt last.
+    /// The end of the last window that costs were learnt from.
     learnt_at: Option<Reading>,
 }
 
-/// Counters that only rise, at one time.
+/// The values of all counters at one time. Counters only rise.
 #[derive(Debug, Clone, Copy)]
 struct Reading {
     at: Instant,
@@ -77,7 +76,7 @@ struct Reading {
 }
 
 impl LoadMeter {
-    /// Counts a request that came.
+    /// Counts a request that arrived.
     pub fn offer(&self, class: LoadClass) {
         let counter = match class {
             LoadClass::Login => &self.0.offered.login,
@@ -87,12 +86,12 @@ impl LoadMeter {
         counter.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts one that was refused at once, and cost next to nothing.
+    /// Counts a request that was refused at once and cost almost nothing.
     pub fn refuse(&self) {
         self.0.refused.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// What was measured in the last ten seconds, or since the start; none in the first second.
+    /// Returns the load of the last ten seconds, or since the start. None in the first second.
     pub fn measured(&self) -> Option<Measured> {
         let learnt = self.lock();
         let (first, last) = (learnt.ticks.front()?, learnt.ticks.back()?);
@@ -104,7 +103,7 @@ impl LoadMeter {
         })
     }
 
-    /// Reads the counters each second, until stopped.
+    /// Reads the counters every second, until stopped.
     pub async fn run(self, passwords: Arc<Passwords>, stop: CancellationToken) {
         let mut ticks = Ticks::every(TICK);
         while ticks.next_until(&stop).await {
@@ -137,7 +136,7 @@ impl Learnt {
             self.learnt_at = Some(reading);
         }
         self.ticks.push_back(reading);
-        if self.ticks.len() > TICKS + 1 {
+        if self.ticks.len() > WINDOW_TICKS + 1 {
             self.ticks.pop_front();
         }
     }
@@ -157,13 +156,13 @@ impl Reading {
     }
 }
 
-/// The processor time that this process has used.
+/// Returns the processor time that this process has used.
 fn cpu_time() -> Duration {
     let time = rustix::time::clock_gettime(ClockId::ProcessCPUTime);
     Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
-/// The memory that this process has in use; none where the kernel does not tell.
+/// Returns the resident memory of this process. None if the kernel does not provide it.
 pub fn resident_bytes() -> Option<u64> {
     let sizes = std::fs::read_to_string("/proc/self/statm").ok()?;
     let pages: u64 = sizes.split_whitespace().nth(1)?.parse().ok()?;

@@ -1,4 +1,4 @@
-//! Logs: to standard error, as text for people or JSON lines for machines.
+//! Logging to standard error, as text or as JSON lines.
 
 pub mod repeats;
 
@@ -7,48 +7,45 @@ use std::io::IsTerminal;
 use tracing::Subscriber;
 use tracing_subscriber::{EnvFilter, Layer, Registry, fmt::MakeWriter, layer::SubscriberExt, util::SubscriberInitExt};
 
-/// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
-    /// For people.
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
-/// Whether `filter` is one.
+/// Checks that `filter` is a valid log filter.
 ///
 /// # Errors
-/// What is wrong with it.
+/// Returns what is wrong with it.
 pub fn check(filter: &str) -> Result<(), String> {
     EnvFilter::try_new(filter).map(drop).map_err(|error| error.to_string())
 }
 
-/// The target of audit events. They are logged at `info` unless the filter speaks of it.
+/// The target of audit events.
 pub(crate) const AUDIT_TARGET: &str = "audit";
 
-/// What is logged unless the filter speaks of it: audit events, and of `h2` only errors, as it warns of each connection that
-/// breaks its rules.
+/// Levels of targets that the filter does not mention. `h2` is limited to errors because it warns of every client that violates
+/// the protocol.
 const DEFAULTS: [(&str, &str); 2] = [(AUDIT_TARGET, "info"), ("h2", "error")];
 
-/// What is logged: what `filter` lets through, and the defaults.
+/// Returns `filter` with the [`DEFAULTS`] added.
 fn levels(filter: &str) -> anyhow::Result<EnvFilter> {
-    let speaks_of = |target: &str| filter.split(',').any(|directive| directive.trim().starts_with(target));
-    let missing = DEFAULTS.iter().filter(|(target, _)| !speaks_of(target));
+    let mentions = |target: &str| filter.split(',').any(|directive| directive.trim().starts_with(target));
+    let missing = DEFAULTS.iter().filter(|(target, _)| !mentions(target));
     let filter = EnvFilter::try_new(filter)?;
     missing
         .map(|(target, level)| format!("{target}={level}").parse())
         .try_fold(filter, |filter, directive| Ok(filter.add_directive(directive?)))
 }
 
-/// Starts logging what `filter` lets through. Call once.
+/// Starts logging with `filter`. Must be called once.
 pub fn start(filter: &str, format: LogFormat) -> anyhow::Result<()> {
     let colours = std::io::stderr().is_terminal();
     subscriber(levels(filter)?, format, colours, std::io::stderr).try_init()?;
     Ok(())
 }
 
-/// Writes to `writer` what `levels` let through.
 fn subscriber<W>(levels: EnvFilter, format: LogFormat, colours: bool, writer: W) -> impl Subscriber + Send + Sync
 where
     W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
@@ -58,8 +55,8 @@ where
         LogFormat::Text => lines.boxed(),
         LogFormat::Json => lines.json().flatten_event(true).boxed(),
     };
-    // Not a filter of that layer alone: libraries ask whether they would be heard before they say something, and if they would
-    // not, such a filter drops the next line of that thread, whatever it is.
+    // The filter is global, not one of the layer: if a library asks whether a level is enabled and it is not, a filter of the
+    // layer drops the next event of that thread, whatever it is.
     tracing_subscriber::registry().with(lines).with(levels)
 }
 
@@ -86,7 +83,7 @@ mod tests {
         }
     }
 
-    /// What is logged of `events`.
+    /// Returns the log of `events`.
     fn logged(filter: &str, format: LogFormat, events: impl FnOnce()) -> String {
         let written = Written::default();
         let writer = written.clone();
@@ -97,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn a_library_that_asks_whether_it_would_be_heard_silences_nobody() {
+    fn a_query_for_a_disabled_level_does_not_drop_later_events() {
         for format in [LogFormat::Text, LogFormat::Json] {
             let lines = logged("warn", format, || {
                 assert!(!tracing::enabled!(target: "library", tracing::Level::INFO));
@@ -112,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn audit_events_are_logged_and_what_clients_do_to_h2_is_not_unless_the_filter_speaks_of_it() {
+    fn audit_events_are_logged_and_h2_warnings_are_not_unless_the_filter_mentions_them() {
         let levels = |filter| levels(filter).expect("a filter").to_string();
         let default = levels("info,sqlx=warn");
         assert!(default.contains("audit=info") && default.contains("h2=error"), "{default}");

@@ -1,8 +1,8 @@
-//! The resource monitor: processor time, memory, disk, network and pressure, measured at an interval and kept for a
-//! day.
+//! The resource monitor: measures processor time, memory, disk, network and pressure at an interval, and keeps a day of
+//! measurements.
 //!
-//! The names are the seed's (`ResourceMetrics`). In a container the numbers are the container's, and each says where it
-//! is from. Reading the kernel's counters blocks for fractions of a millisecond and happens off the runtime.
+//! Names are those of the reference design (`ResourceMetrics`). In a container the numbers are the container's, and each names
+//! its source. Reading the kernel's counters blocks for fractions of a millisecond, so it does not run on the async runtime.
 
 mod cgroup;
 mod history;
@@ -27,7 +27,7 @@ pub use limits::{Resource, Severity, Violation};
 pub use metrics::{Pressure, ResourceMetrics, Source, Sources, Stall};
 use probe::{Measured, Probe};
 
-/// Keeps measurements and answers about them.
+/// The measurements of the last day. Clones share them.
 #[derive(Debug, Clone)]
 pub struct Monitor(Arc<RwLock<State>>);
 
@@ -38,27 +38,27 @@ struct State {
     totals: Totals,
 }
 
-/// Counters that only rise, for those who make rates of them themselves.
+/// Counters that only rise, for the metrics endpoint.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Totals {
-    /// Processor time that the container has used since it was made; none outside of one.
+    /// Processor time of the container since its creation. None outside of a container.
     pub cpu_used: Option<Duration>,
-    /// How long processes were kept waiting by the quota in force, summed up over processors; none without a quota.
+    /// Time that processes waited because of the CPU quota, summed over processors. None without a quota.
     pub cpu_throttled: Option<Duration>,
-    /// Bytes sent since this monitor began, loopback left out.
+    /// Bytes sent since the start of the monitor, without loopback.
     pub network_bytes_sent: u64,
-    /// Bytes received since this monitor began, loopback left out.
+    /// Bytes received since the start of the monitor, without loopback.
     pub network_bytes_recv: u64,
 }
 
 impl Monitor {
-    /// A monitor without measurements, which keeps [`HISTORY`] of them if one is made each `interval`.
+    /// Creates a monitor without measurements. Its capacity is [`HISTORY`] of measurements at `interval`.
     pub fn new(interval: Duration) -> Self {
         let (violations, totals) = (Violations::default(), Totals::default());
         Self(Arc::new(RwLock::new(State { history: History::new(interval), violations, totals })))
     }
 
-    /// Measures at once and then each `interval`, until stopped. The disk is the one that holds `data`.
+    /// Measures at once and then every `interval`, until stopped. The measured disk is the one that holds `data`.
     pub async fn run(self, interval: Duration, data: PathBuf, stop: CancellationToken) {
         let mut probe = Some(Probe::new(data));
         let mut ticks = Ticks::every(interval);
@@ -73,7 +73,7 @@ impl Monitor {
                     probe = Some(used);
                     self.add(measured);
                 }
-                Err(error) => return tracing::error!(%error, "the resource monitor has stopped"),
+                Err(error) => return tracing::error!(%error, "resource measurement failed"),
             }
         }
     }
@@ -95,31 +95,30 @@ impl Monitor {
         self.0.read_locked()
     }
 
-    /// The newest measurement.
     pub fn current(&self) -> Option<ResourceMetrics> {
         self.read().history.newest().copied()
     }
 
-    /// The mean of the measurements made in the last `window` before `now`: limits, available memory and free disk are
-    /// the newest, network bytes are summed up, as in the seed. What was measured more than an hour ago counts by the
+    /// Returns the mean of the measurements in the `window` before `now`. Limits, available memory and free disk are the newest
+    /// values, and network bytes are sums, as in the reference design. Measurements older than an hour have a resolution of one
     /// minute.
     pub fn average(&self, window: Duration, now: Timestamp) -> Option<ResourceMetrics> {
         self.read().history.average(window, now)
     }
 
-    /// At most `points` means over equal parts of the last `window` before `now`, oldest first. Parts without
-    /// measurements are left out; each mean has the time of its newest measurement.
+    /// Returns at most `points` means over equal parts of the `window` before `now`, oldest first. Parts without measurements
+    /// are omitted. Each mean has the time of its newest measurement.
     pub fn series(&self, window: Duration, points: u32, now: Timestamp) -> Vec<ResourceMetrics> {
         self.read().history.series(window, points, now)
     }
 
-    /// The resources that are above their limit in the newest measurement; none before the first.
+    /// Returns the resources above their limit in the newest measurement. None before the first measurement.
     pub fn violations(&self) -> Option<Vec<Violation>> {
         let state = self.read();
         state.history.newest().map(|_| state.violations.all().to_vec())
     }
 
-    /// Counters, as of the newest measurement.
+    /// Returns the counters as of the newest measurement.
     pub fn totals(&self) -> Totals {
         self.read().totals
     }
@@ -130,7 +129,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_running_monitor_measures_what_it_runs_in() {
+    async fn a_running_monitor_measures_its_machine_or_container() {
         let monitor = Monitor::new(Duration::from_secs(1));
         assert_eq!((monitor.current(), monitor.violations()), (None, None));
         let stop = CancellationToken::new();
@@ -152,6 +151,6 @@ mod tests {
         assert!(metrics.network_bytes_sent_per_second.is_some(), "{metrics:?}");
         assert!(monitor.violations().is_some());
         stop.cancel();
-        task.await.expect("the monitor ends when told to");
+        task.await.expect("the monitor stops");
     }
 }

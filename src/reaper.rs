@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::{clock::Timestamp, fleet::ProcessId, shared_store::SharedStore, store_error::StoreError, tuner::Dial};
+use crate::{clock::Timestamp, fleet::ProcessId, shared_store::SharedStore, store_error::StoreError, tuner::Tunable};
 
 /// How often at least, in seconds.
 pub const REAP_EVERY_SECONDS: u64 = 60;
@@ -14,13 +14,13 @@ const LOCK: &str = "reaper";
 const LEASE: Duration = Duration::from_secs(2 * REAP_EVERY_SECONDS);
 
 /// Reaps at once and then as often as `every_seconds` says, until stopped; `process` holds the lock.
-pub async fn run(store: Arc<dyn SharedStore>, process: ProcessId, mut every_seconds: Dial, stop: CancellationToken) {
+pub async fn run(store: Arc<dyn SharedStore>, process: ProcessId, mut every_seconds: Tunable, stop: CancellationToken) {
     let mut last: Option<Instant> = None;
     loop {
         let next = last.map_or_else(Instant::now, |last| last + Duration::from_secs(every_seconds.get()));
         tokio::select! {
             () = stop.cancelled() => break,
-            _ = every_seconds.turned() => continue,
+            _ = every_seconds.changed() => continue,
             () = tokio::time::sleep_until(next) => {}
         }
         last = Some(Instant::now());

@@ -1,4 +1,4 @@
-//! The composition root: from settings to a running instance.
+//! The composition root: turns settings into a running instance.
 
 mod command;
 pub(crate) mod process;

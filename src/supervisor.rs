@@ -1,11 +1,11 @@
-//! Background tasks that must not die silently.
+//! Supervision of background tasks: a task that panics or returns is logged and restarted.
 
 use std::time::Duration;
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-/// How long to wait before a task that died is started again.
-const RESTART_PAUSE: Duration = Duration::from_secs(1);
+/// Delay before a task is restarted.
+const RESTART_DELAY: Duration = Duration::from_secs(1);
 
 /// The background tasks of a process.
 #[derive(Debug, Default)]
@@ -15,7 +15,7 @@ pub(crate) struct Background {
 }
 
 impl Background {
-    /// Runs `task` until [`Self::stop`]; should it panic or return, logs that and starts it again.
+    /// Runs `task` until [`Self::stop`]. If it panics or returns, logs that and restarts it.
     pub(crate) fn supervise<F>(&self, name: &'static str, task: impl Fn(CancellationToken) -> F + Send + 'static)
     where
         F: Future<Output = ()> + Send + 'static,
@@ -25,12 +25,12 @@ impl Background {
             loop {
                 match tokio::spawn(task(stop.clone())).await {
                     Ok(()) if stop.is_cancelled() => return,
-                    Ok(()) => tracing::error!(task = name, "background task ended by itself; restarting it"),
-                    Err(error) => tracing::error!(task = name, %error, "background task died; restarting it"),
+                    Ok(()) => tracing::error!(task = name, "background task ended unexpectedly; restarting it"),
+                    Err(error) => tracing::error!(task = name, %error, "background task panicked; restarting it"),
                 }
                 tokio::select! {
                     () = stop.cancelled() => return,
-                    () = tokio::time::sleep(RESTART_PAUSE) => {}
+                    () = tokio::time::sleep(RESTART_DELAY) => {}
                 }
             }
         });
@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_task_that_panics_is_started_again_until_it_is_stopped() {
+    async fn a_task_that_panics_is_restarted_until_it_is_stopped() {
         let (background, starts) = (Background::default(), Arc::new(AtomicUsize::new(0)));
         let counted = Arc::clone(&starts);
         background.supervise("test", move |stop| {

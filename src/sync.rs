@@ -1,6 +1,6 @@
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-/// Locks whose data stays whole even where a holder panicked: each change is made in one step, or nothing panics in between.
+/// Locks a mutex and ignores poisoning. Only for data that stays consistent if a holder panics.
 pub(crate) trait MutexExt<T> {
     fn locked(&self) -> MutexGuard<'_, T>;
 }
@@ -11,7 +11,7 @@ impl<T> MutexExt<T> for Mutex<T> {
     }
 }
 
-/// As [`MutexExt`].
+/// Locks a read-write lock as [`MutexExt`] locks a mutex.
 pub(crate) trait RwLockExt<T> {
     fn read_locked(&self) -> RwLockReadGuard<'_, T>;
     fn write_locked(&self) -> RwLockWriteGuard<'_, T>;

@@ -3,7 +3,7 @@ use std::time::Duration;
 use tokio::time::{Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
-/// Ticks for a loop, the first one at once. A late tick delays those that follow instead of making them up.
+/// The ticks of a periodic loop, the first one immediate. A late tick delays the following ones; missed ticks are not made up.
 #[derive(Debug)]
 pub(crate) struct Ticks(Interval);
 
@@ -14,17 +14,16 @@ impl Ticks {
         Self(ticks)
     }
 
-    /// Puts the next tick a whole interval from now.
+    /// Schedules the next tick one interval from now.
     pub(crate) fn reset(&mut self) {
         self.0.reset();
     }
 
-    /// Waits for the next tick.
     pub(crate) async fn next(&mut self) {
         self.0.tick().await;
     }
 
-    /// Waits for the next tick; false once `stop` is cancelled.
+    /// Waits for the next tick. Returns false if `stop` is cancelled first.
     pub(crate) async fn next_until(&mut self, stop: &CancellationToken) -> bool {
         tokio::select! {
             biased;

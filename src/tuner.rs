@@ -1,15 +1,15 @@
-//! The performance tuner: each cycle, rules compare what the monitor measured with their limits, and turn knobs of the running
-//! service.
+//! The performance tuner: each cycle compares the monitor's measurements with the limits of rules, and adjusts knobs of the
+//! running service.
 //!
-//! The seed's `PerformanceTuner` and `VerticalScalingManager`, with its rules, history and statistics; where it names what it
-//! would do, a knob is turned. Several rules may share a knob: it is turned as far as the one that asks for most, so they don't
-//! fight. While tuning is switched off, all knobs are at their normal values.
+//! This is `PerformanceTuner` and `VerticalScalingManager` of the reference design with their rules, history and statistics.
+//! Where the reference design only names an action, this tuner adjusts a knob. Rules may share a knob; it follows the rule that
+//! asks for most, so they don't fight. While tuning is switched off, all knobs have their normal values.
 //!
-//! `course` decides, without I/O or a clock; `knob` is how a component is told. In-flight limits are none of the tuner's knobs:
-//! admission has a loop of its own, and two controllers of one value fight.
+//! `hysteresis` decides, without I/O or a clock. `knob` delivers values to components. Concurrency limits are not knobs: the
+//! admission controls them, and two controllers of one value fight.
 
-mod course;
 mod history;
+mod hysteresis;
 mod knob;
 mod rule;
 
@@ -18,11 +18,11 @@ use std::{
     time::Duration,
 };
 
-use course::{Course, Move};
 use history::History;
 pub use history::{Action, Direction, Effect, Record};
-pub use knob::{Dial, Knob, quarter_less};
-pub use rule::{InvalidRule, Metric, Rule};
+use hysteresis::{Hysteresis, Move};
+pub use knob::{Knob, Tunable, quarter_steps};
+pub use rule::{InvalidRule, Metric, Rule, default_rules};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -32,17 +32,17 @@ use crate::{
     ticks::Ticks,
 };
 
-/// The names of all knobs that there can be.
+/// Names of all knobs.
 pub const KNOBS: [&str; 5] =
     ["hashing_concurrency", "hashing_memory", "cache_size", "reap_interval", "compaction_interval"];
 
-/// Those that only embedded storage has.
+/// Names of the knobs that only embedded storage has.
 pub const EMBEDDED_KNOBS: [&str; 2] = ["cache_size", "compaction_interval"];
 
-/// How many intervals calm lasts at first before a step back.
+/// How long calm has to last before the first step back, in intervals.
 const CALM_INTERVALS: u32 = 3;
 
-/// Turns knobs; clones share them.
+/// The tuner of an instance. Clones share its state.
 #[derive(Debug, Clone)]
 pub struct Tuner(Arc<Mutex<State>>);
 
@@ -51,116 +51,103 @@ struct State {
     enabled: bool,
     interval: Duration,
     knobs: Vec<Knob>,
-    rules: Vec<(Rule, Course)>,
+    rules: Vec<(Rule, Hysteresis)>,
     history: History,
 }
 
-/// What a cycle did.
+/// The outcome of a cycle.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Cycle {
     /// Tuning is switched off.
     Disabled,
-    /// Nothing was measured since the cycle before.
+    /// There is no measurement since the previous cycle.
     NoMetrics,
-    /// It compared every rule, and turned these knobs.
+    /// Every rule was compared; these adjustments were made.
     Completed(Vec<Action>),
 }
 
-/// A knob as it is at the time.
 #[derive(Debug, Clone, PartialEq)]
 pub struct KnobStatus {
-    /// Its name.
     pub name: &'static str,
-    /// What its value counts.
     pub unit: &'static str,
-    /// The value in force.
     pub value: u64,
-    /// The value without pressure.
+    /// The value while there is no pressure.
     pub normal: u64,
-    /// The least and the greatest value that it can have.
+    /// The smallest and the largest possible value.
     pub bounds: (u64, u64),
 }
 
-/// How far a rule has gone.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RuleStatus {
-    /// The rule.
     pub rule: Rule,
-    /// How many steps are in force.
+    /// Steps in force.
     pub level: usize,
-    /// How many there are.
+    /// All steps.
     pub steps: usize,
-    /// Below this value it is calm.
+    /// The value below which the rule is calm, in percent.
     pub calm_below: f64,
-    /// Since when it is calm.
     pub calm_since: Option<Timestamp>,
     /// How long calm has to last before a step back.
     pub wait: Duration,
 }
 
-/// What the tuner is at, and how much it did.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TunerStatus {
-    /// Whether it turns knobs.
     pub enabled: bool,
-    /// How often it looks.
     pub interval: Duration,
-    /// Its knobs.
     pub knobs: Vec<KnobStatus>,
-    /// Its rules.
     pub rules: Vec<RuleStatus>,
-    /// How many cycles there were since the start.
+    /// Cycles since the start.
     pub cycles: u64,
-    /// How many times a knob was turned since the start.
+    /// Adjustments since the start.
     pub actions: u64,
-    /// How many times one was turned in the last ten cycles.
+    /// Adjustments in the last ten cycles.
     pub recent_actions: usize,
 }
 
 impl Tuner {
-    /// One that looks each `interval`. Of a rule's knobs it has those that are among `knobs`.
+    /// Creates a tuner that runs a cycle every `interval`. Knobs of a rule that are not among `knobs` are ignored.
     pub fn new(enabled: bool, interval: Duration, knobs: Vec<Knob>, rules: Vec<Rule>) -> Self {
-        let course = |rule: Rule| {
+        let with_hysteresis = |rule: Rule| {
             let of_rule = knobs.iter().filter(|knob| rule.knobs.iter().any(|name| name == knob.name));
-            let course =
-                Course::new(rule.limit, of_rule.map(Knob::steps).max().unwrap_or(0), interval * CALM_INTERVALS);
-            (rule, course)
+            let max_level = of_rule.map(Knob::max_level).max().unwrap_or(0);
+            let hysteresis = Hysteresis::new(rule.limit, max_level, interval * CALM_INTERVALS);
+            (rule, hysteresis)
         };
-        let rules = rules.into_iter().map(course).collect();
+        let rules = rules.into_iter().map(with_hysteresis).collect();
         Self(Arc::new(Mutex::new(State { enabled, interval, knobs, rules, history: History::default() })))
     }
 
-    /// Runs a cycle each interval, until stopped.
+    /// Runs a cycle every interval, until stopped.
     pub async fn run(self, monitor: Monitor, stop: CancellationToken) {
         let interval = self.lock().interval;
         let mut ticks = Ticks::every(interval);
-        // The first cycle has an interval to look back on.
+        // The first cycle needs an interval of measurements.
         ticks.reset();
         while ticks.next_until(&stop).await {
-            self.look(&monitor, Timestamp::now());
+            self.run_cycle(&monitor, Timestamp::now());
         }
     }
 
-    /// Runs a cycle on what was measured since the one before, and in the last interval at most.
-    pub fn look(&self, monitor: &Monitor, now: Timestamp) -> Cycle {
+    /// Runs a cycle on the measurements since the previous one, over one interval at most.
+    pub fn run_cycle(&self, monitor: &Monitor, now: Timestamp) -> Cycle {
         let mut state = self.lock();
         let window = state.history.last().map_or(state.interval, |last| now.since(last).min(state.interval));
         state.cycle(monitor.average(window, now).or_else(|| monitor.current()), now)
     }
 
-    /// Switches it on, or off; off turns all knobs back to normal.
+    /// Switches tuning on or off. Off restores the normal value of every knob.
     pub fn set_enabled(&self, enabled: bool, monitor: &Monitor, now: Timestamp) {
         let mut state = self.lock();
         if state.enabled != enabled {
             state.enabled = enabled;
-            tracing::info!(enabled, "tuning was switched");
+            tracing::info!(enabled, "tuning switched");
             if !enabled {
                 state.reset(monitor.current(), now);
             }
         }
     }
 
-    /// What it is at.
     pub fn status(&self) -> TunerStatus {
         let state = self.lock();
         TunerStatus {
@@ -174,9 +161,9 @@ impl Tuner {
         }
     }
 
-    /// The newest cycles of the last thousand, newest first.
-    pub fn history(&self, most: usize) -> Vec<Record> {
-        self.lock().history.newest(most)
+    /// Returns up to `limit` of the last thousand cycles, newest first.
+    pub fn history(&self, limit: usize) -> Vec<Record> {
+        self.lock().history.newest(limit)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -189,56 +176,56 @@ impl State {
         if !self.enabled {
             return Cycle::Disabled;
         }
-        // The same measurement twice is no second reason for a step.
+        // One measurement justifies one step at most.
         let Some(metrics) = metrics.filter(|metrics| self.history.last_measured() != Some(metrics.timestamp)) else {
             return Cycle::NoMetrics;
         };
         let reasons: Vec<Option<Reason>> = self
             .rules
             .iter_mut()
-            .map(|(rule, course)| {
-                let (value, calm_since) = (rule.metric.of(&metrics), course.calm_since());
-                let direction = match course.advance(value, now)? {
+            .map(|(rule, hysteresis)| {
+                let (value, calm_since) = (rule.metric.read(&metrics), hysteresis.calm_since());
+                let direction = match hysteresis.advance(value, now)? {
                     Move::Relieve => Direction::Relieve,
                     Move::StepBack => Direction::StepBack,
                 };
                 Some(Reason { direction, trigger: trigger(rule, direction, value, calm_since, now) })
             })
             .collect();
-        Cycle::Completed(self.turn(&reasons, metrics, now))
+        Cycle::Completed(self.apply(&reasons, metrics, now))
     }
 
-    /// Turns all knobs back to normal.
+    /// Restores the normal value of every knob.
     fn reset(&mut self, metrics: Option<ResourceMetrics>, now: Timestamp) {
         let reason = || Reason { direction: Direction::Reset, trigger: "tuning was switched off".to_owned() };
-        let reasons: Vec<_> = self.rules.iter().map(|(_, course)| (course.level() > 0).then(reason)).collect();
-        for (_, course) in &mut self.rules {
-            course.reset();
+        let reasons: Vec<_> = self.rules.iter().map(|(_, hysteresis)| (hysteresis.level() > 0).then(reason)).collect();
+        for (_, hysteresis) in &mut self.rules {
+            hysteresis.reset();
         }
-        self.turn(&reasons, metrics.unwrap_or_else(|| ResourceMetrics::unknown(now)), now);
+        self.apply(&reasons, metrics.unwrap_or_else(|| ResourceMetrics::unknown(now)), now);
     }
 
-    /// Turns each knob to where the rule is that asks for most, and keeps a record; what was done.
-    fn turn(&mut self, reasons: &[Option<Reason>], metrics: ResourceMetrics, now: Timestamp) -> Vec<Action> {
+    /// Sets each knob to the highest level among its rules, and records the cycle. Returns the adjustments.
+    fn apply(&mut self, reasons: &[Option<Reason>], metrics: ResourceMetrics, now: Timestamp) -> Vec<Action> {
         let mut actions = Vec::new();
         for knob in &self.knobs {
             let of_knob = || {
                 let rules = self.rules.iter().zip(reasons);
                 rules.filter(|((rule, _), _)| rule.knobs.iter().any(|name| name == knob.name))
             };
-            let level = of_knob().map(|((_, course), _)| course.level()).max().unwrap_or(0);
-            let Some((before, after)) = knob.turn_to(level) else { continue };
+            let level = of_knob().map(|((_, hysteresis), _)| hysteresis.level()).max().unwrap_or(0);
+            let Some((before, after)) = knob.set_level(level) else { continue };
             let Some(((rule, _), reason)) = of_knob().find_map(|(rule, reason)| Some((rule, reason.as_ref()?))) else {
                 continue;
             };
-            let effect = Effect { metric: rule.metric, before: rule.metric.of(&metrics), after: None, change: None };
+            let effect = Effect { metric: rule.metric, before: rule.metric.read(&metrics), after: None, change: None };
             tracing::info!(
                 rule = rule.name,
                 trigger = reason.trigger,
                 knob = knob.name,
                 before,
                 after,
-                "a knob was turned"
+                "knob adjusted"
             );
             actions.push(Action {
                 rule: rule.name.clone(),
@@ -256,7 +243,6 @@ impl State {
     }
 }
 
-/// Why a rule moves.
 struct Reason {
     direction: Direction,
     trigger: String,
@@ -286,15 +272,15 @@ impl From<&Knob> for KnobStatus {
     }
 }
 
-impl From<&(Rule, Course)> for RuleStatus {
-    fn from((rule, course): &(Rule, Course)) -> Self {
+impl From<&(Rule, Hysteresis)> for RuleStatus {
+    fn from((rule, hysteresis): &(Rule, Hysteresis)) -> Self {
         Self {
             rule: rule.clone(),
-            level: course.level(),
-            steps: course.steps(),
-            calm_below: course.calm_below(),
-            calm_since: course.calm_since(),
-            wait: course.wait(),
+            level: hysteresis.level(),
+            steps: hysteresis.max_level(),
+            calm_below: hysteresis.calm_below(),
+            calm_since: hysteresis.calm_since(),
+            wait: hysteresis.wait(),
         }
     }
 }

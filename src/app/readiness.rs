@@ -1,4 +1,4 @@
-//! Whether this instance can serve.
+//! Readiness of the instance and of its dependencies.
 
 use std::{
     collections::BTreeMap,
@@ -13,55 +13,55 @@ use tokio_util::sync::CancellationToken;
 use super::App;
 use crate::{breaker::Circuit, clock::SHARED, store_error::StoreError};
 
-/// A dependency that takes longer to answer is down.
-const DEADLINE: Duration = Duration::from_secs(1);
+/// A dependency that takes longer to answer counts as down.
+const PING_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How often the dependencies are asked for the log and the metrics.
-const WATCH_EVERY: Duration = Duration::from_secs(5);
+/// How often the dependencies are checked for the log and the metrics.
+const WATCH_INTERVAL: Duration = Duration::from_secs(5);
 
-/// What was last seen of the dependencies.
+/// The last known state of the dependencies.
 #[derive(Debug, Default)]
 pub(crate) struct Dependencies {
     seen: watch::Sender<Vec<Dependency>>,
-    /// Whether the shared store has ever answered. Until then its settings may be this instance's fault.
+    /// Whether the shared store has ever answered. Until then this instance may be misconfigured.
     shared_reached: AtomicBool,
 }
 
 impl Dependencies {
-    /// What was seen last; empty before anything was.
+    /// Returns the last known state. Empty before the first check.
     pub(super) fn seen(&self) -> Vec<Dependency> {
         self.seen.borrow().clone()
     }
 }
 
-/// Whether the instance should get requests, and why not.
+/// Readiness of the instance, and the state of its dependencies.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct Readiness {
-    /// Whether it should.
+    /// True if the instance should receive requests.
     pub ready: bool,
-    /// Whether something that it depends on is down. What other instances share and miss as well leaves the instance ready.
+    /// True if a dependency is down. The instance stays ready if other instances miss the same dependency.
     pub degraded: bool,
-    /// Whether it is about to leave.
+    /// True if the instance is about to leave the fleet.
     pub draining: bool,
-    /// What it depends on.
+    /// Dependencies of the instance.
     pub dependencies: Vec<Dependency>,
 }
 
-/// Something the instance depends on.
+/// A dependency of the instance.
 #[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct Dependency {
-    /// Its name: a shard's id, `shared`, or `catalog`.
+    /// Name: a shard's id, `shared`, or `catalog`.
     #[schema(example = "shared")]
     pub name: String,
-    /// Whether it answers.
+    /// True if the dependency answers.
     pub up: bool,
-    /// Whether the instance is not ready without it: embedded storage, which is its own, and what other instances share
-    /// until it has answered this one once. A shard that others share is never required.
+    /// True if the instance is not ready without it. Embedded storage is required. Redis and the catalog are required until
+    /// they have answered once. Shards on PostgreSQL are not required.
     pub required: bool,
 }
 
 impl App {
-    /// Asks everything that the instance depends on.
+    /// Checks all dependencies.
     pub async fn readiness(&self) -> Readiness {
         let (shared, shards) = futures_util::future::join(self.shared_dependency(), self.shard_dependencies()).await;
         let draining = self.0.draining.is_cancelled();
@@ -81,7 +81,7 @@ impl App {
         }
     }
 
-    /// Asks the dependencies every now and then, and says in the log which are down and which are back.
+    /// Checks the dependencies regularly, and logs which go down and which come up again.
     pub(crate) async fn watch_dependencies(self, stop: CancellationToken) {
         let mut down: Vec<String> = Vec::new();
         loop {
@@ -92,28 +92,27 @@ impl App {
                         tracing::warn!(dependency = name, required, "dependency down; the instance is degraded");
                         down.push(name.clone());
                     }
-                    (Some(place), true) => {
+                    (Some(index), true) => {
                         tracing::info!(dependency = name, "dependency up again");
-                        down.remove(place);
+                        down.remove(index);
                     }
                     _ => {}
                 }
             }
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = tokio::time::sleep(WATCH_EVERY) => {}
+                () = tokio::time::sleep(WATCH_INTERVAL) => {}
             }
         }
     }
 
-    /// What was last seen of the dependencies.
     pub(super) fn dependencies_seen(&self) -> Vec<Dependency> {
         self.0.dependencies.seen()
     }
 
     async fn shared_dependency(&self) -> Dependency {
         let is_own = self.settings().redis_url.is_none();
-        // Sessions made before the store's clock was read would have the times of this machine's.
+        // Until the store's clock is known, new sessions would get this machine's time.
         let up = is_up(self.0.shared.ping()).await && (is_own || SHARED.is_known());
         let reached = &self.0.dependencies.shared_reached;
         if up {
@@ -122,7 +121,7 @@ impl App {
         Dependency { name: "shared".to_owned(), up, required: is_own || !reached.load(Ordering::Relaxed) }
     }
 
-    /// Whether requests to each store pass, by the shard's id or `shared`.
+    /// Returns the circuit of each store, by the shard's id or `shared`.
     pub fn circuits(&self) -> BTreeMap<String, Circuit> {
         let shards = self.shards().stores().map(|(name, store)| (name.to_owned(), store.circuit()));
         shards.chain([("shared".to_owned(), self.0.shared.circuit())]).collect()
@@ -140,5 +139,5 @@ impl App {
 }
 
 async fn is_up(ping: impl Future<Output = Result<(), StoreError>>) -> bool {
-    matches!(tokio::time::timeout(DEADLINE, ping).await, Ok(Ok(())))
+    matches!(tokio::time::timeout(PING_TIMEOUT, ping).await, Ok(Ok(())))
 }

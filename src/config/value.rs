@@ -209,7 +209,7 @@ impl SettingValue for TunerRules {
             if let Some(knob) = rule.knobs.iter().find(|knob| !KNOBS.contains(&knob.as_str())) {
                 return Err(format!("{knob:?} is no knob; there are {}", KNOBS.join(", ")));
             }
-            if rules.iter().chain(&Rule::of_the_seed()).any(|other| other.name == rule.name) {
+            if rules.iter().chain(&crate::tuner::default_rules()).any(|other| other.name == rule.name) {
                 return Err(format!("names {:?} twice", rule.name));
             }
             rules.push(rule);

@@ -108,7 +108,7 @@ async fn answer(app: &App, mut request: Request, route: impl Route) -> Response 
         // The client opens its next connection elsewhere, and no request meets one that is being closed.
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
-    observed.answered(response.status());
+    observed.set_status(response.status());
     tracing::debug!(status = response.status().as_u16(), took = ?now.elapsed(), "answered");
     let outcome = if response.status().is_server_error() { Outcome::Failure } else { Outcome::Success };
     if is_head || http_body::Body::is_end_stream(response.body()) {

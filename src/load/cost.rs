@@ -1,27 +1,28 @@
-//! The processor time that a request of each class costs, learnt from what the whole process used: everything that a request
-//! causes is in it, wherever it runs.
+//! The cost model: learns the processor time of one request of each class from the processor time of the whole process. So it
+//! includes everything that a request causes, on whichever thread.
 //!
-//! Hashing is measured apart, on its threads. What else the process used is spread over reads and changes by least squares,
-//! old measurements counting less and less; where reads and changes always come in the same proportion, they are taken to
-//! cost the same, which is right for just that proportion. What the process uses by itself, without requests, is left out.
-//! Windows in which much was refused teach nothing: what is refused costs something too, and what is served costs more.
+//! - Hashing is measured separately, on its threads.
+//! - The remaining time is attributed to reads and changes by least squares, with exponentially decaying weights. If reads and
+//!   changes always arrive in the same proportion, both get the same cost, which is correct for that proportion.
+//! - The processor time of the idle process is subtracted.
+//! - Windows with many refusals are skipped: a refused request costs something too, and served ones cost more.
 
 use std::time::Duration;
 
 use crate::model::ByClass;
 
-/// After so long a measurement counts half.
+/// The time after which the weight of a measurement halves.
 const HALF_LIFE: Duration = Duration::from_secs(300);
-/// From so many requests on a cost is known.
-const ENOUGH_REQUESTS: f64 = 200.0;
-/// From so many hashes on theirs is.
-const ENOUGH_HASHES: f64 = 3.0;
-/// How much may be refused in a window that teaches something.
-const REFUSED: f64 = 0.05;
-/// How much it costs a fit to have reads and changes differ, relative to what there is of them.
+/// Weighted requests needed before their costs are reported.
+const MIN_REQUESTS: f64 = 200.0;
+/// Weighted hashes needed before the cost of a login is reported.
+const MIN_HASHES: f64 = 3.0;
+/// The largest share of refused requests in a window that is learnt from.
+const MAX_REFUSED: f64 = 0.05;
+/// Ridge penalty on the difference between the costs of reads and changes, relative to the amount of data.
 const RIDGE: f64 = 0.001;
 
-/// What happened in a time.
+/// The counts of one measurement window.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Window {
     pub elapsed: Duration,
@@ -34,11 +35,12 @@ pub(super) struct Window {
     pub refused: u64,
 }
 
-/// Sums over windows, old ones counting less.
+/// Exponentially weighted sums over windows.
 #[derive(Debug, Clone, Default)]
 pub(super) struct CostModel {
-    /// The processor time that an idle process uses in a second, and the seconds in which that was measured.
+    /// Processor time of the process during windows without requests. Not weighted.
     idle_cpu: f64,
+    /// Length of the windows without requests.
     idle_seconds: f64,
     hashing_cpu: f64,
     hashes: f64,
@@ -53,13 +55,13 @@ pub(super) struct CostModel {
 impl CostModel {
     pub(super) fn learn(&mut self, window: &Window) {
         let requests = window.requests.map(|count| count as f64);
-        let all: f64 = requests.into_array().iter().sum();
-        if window.refused as f64 > REFUSED * all {
+        let total: f64 = requests.into_array().iter().sum();
+        if window.refused as f64 > MAX_REFUSED * total {
             return;
         }
         let seconds = window.elapsed.as_secs_f64();
         let own_cpu = window.cpu.saturating_sub(window.hashing_cpu).as_secs_f64();
-        if all < 1.0 {
+        if total < 1.0 {
             self.idle_cpu += own_cpu;
             self.idle_seconds += seconds;
             return;
@@ -67,12 +69,12 @@ impl CostModel {
         let kept = 0.5_f64.powf(seconds / HALF_LIFE.as_secs_f64());
         let idle = if self.idle_seconds > 0.0 { self.idle_cpu / self.idle_seconds } else { 0.0 };
         let cpu = (own_cpu - idle * seconds).max(0.0);
-        // A login is a change besides its hash.
+        // Apart from its hash, a login costs as much as a change.
         let (read, change) = (requests.read, requests.change + requests.login);
         for (sum, term) in [
             (&mut self.hashing_cpu, window.hashing_cpu.as_secs_f64()),
             (&mut self.hashes, window.hashes as f64),
-            (&mut self.requests, all),
+            (&mut self.requests, total),
             (&mut self.read_read, read * read),
             (&mut self.read_change, read * change),
             (&mut self.change_change, change * change),
@@ -83,23 +85,23 @@ impl CostModel {
         }
     }
 
-    /// What a request costs, in seconds; none where too few have been seen.
+    /// Returns the processor time of one request, in seconds. None for classes with too few requests.
     pub(super) fn costs(&self) -> ByClass<Option<f64>> {
-        let fitted = (self.requests >= ENOUGH_REQUESTS).then(|| self.fit());
-        let hash = (self.hashes >= ENOUGH_HASHES).then(|| self.hashing_cpu / self.hashes);
-        // Beside a hash the rest of a login hardly counts.
+        let fitted = (self.requests >= MIN_REQUESTS).then(|| self.fit());
+        let hash = (self.hashes >= MIN_HASHES).then(|| self.hashing_cpu / self.hashes);
+        // The hash dominates, so the cost of a login is reported even if that of a change is unknown.
         let login = hash.map(|hash| hash + fitted.map_or(0.0, |(_, change)| change));
         ByClass { login, read: fitted.map(|(read, _)| read), change: fitted.map(|(_, change)| change) }
     }
 
-    /// The costs of reads and changes that explain best what was used.
+    /// Returns the costs of a read and of a change that fit the measured processor time best.
     fn fit(&self) -> (f64, f64) {
         let ridge = RIDGE * (self.read_read + self.change_change);
         let (a, b, c) = (self.read_read + ridge, self.read_change - ridge, self.change_change + ridge);
         let determinant = a * c - b * b;
         let read = (self.read_cpu * c - self.change_cpu * b) / determinant;
         let change = (self.change_cpu * a - self.read_cpu * b) / determinant;
-        // Noise may make the rarer class cost less than nothing; then the other one explains it all.
+        // Noise can make the cost of the rarer class negative. Then all time is attributed to the other class.
         if read < 0.0 {
             (0.0, self.change_cpu / self.change_change)
         } else if change < 0.0 {
@@ -145,14 +147,14 @@ mod tests {
     }
 
     #[test]
-    fn what_was_never_seen_is_not_known() {
+    fn classes_with_too_few_requests_have_no_cost() {
         assert_eq!(learnt([]), ByClass::default());
         assert_eq!(learnt([window(0, 10, 1)]).read, None, "too few");
         assert_eq!(learnt([window(0, 1000, 100)]).login, None);
     }
 
     #[test]
-    fn each_class_costs_what_it_uses() {
+    fn the_cost_of_each_class_is_learnt() {
         let costs = learnt((0..40).map(|index| window(index % 7, 1000 + 100 * (index % 5), 200 * (index % 3))));
         assert!(is_near(costs.read, READ), "{costs:?}");
         assert!(is_near(costs.change, CHANGE), "{costs:?}");
@@ -160,14 +162,14 @@ mod tests {
     }
 
     #[test]
-    fn what_always_comes_in_one_proportion_is_right_for_that_proportion() {
+    fn requests_in_a_constant_proportion_get_the_right_total_cost() {
         let costs = learnt((0..40).map(|_| window(0, 900, 100)));
         let (read, change) = (costs.read.expect("a cost"), costs.change.expect("a cost"));
         assert!(is_near(Some(0.9 * read + 0.1 * change), 0.9 * READ + 0.1 * CHANGE), "{costs:?}");
     }
 
     #[test]
-    fn a_window_in_which_much_was_refused_teaches_nothing() {
+    fn windows_with_many_refusals_are_skipped() {
         let refused = Window { refused: 500, cpu: Duration::from_secs(5), ..window(0, 1000, 0) };
         let costs = learnt((0..20).flat_map(|_| [window(0, 1000, 0), refused]));
         assert!(is_near(costs.read, READ), "{costs:?}");
@@ -183,7 +185,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_is_measured_no_cost_is_negative_or_unheard_of(
+        fn costs_are_never_negative_or_absurd(
             windows in proptest::collection::vec((0..50_u64, 0..5000_u64, 0..5000_u64, 0..5000_u64, 0..100_u64), 0..50),
         ) {
             let windows = windows.into_iter().map(|(login, read, change, milliseconds, refused)| Window {

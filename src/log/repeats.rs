@@ -1,6 +1,7 @@
-//! Log lines for failures that every request may repeat: one at once, and then one with a count every ten seconds.
+//! Rate limiting of log lines for failures that every request may repeat: the first is logged at once, the others as a count
+//! every ten seconds.
 //!
-//! Each kind of failure is a static, so there are only so many; what is counted costs two atomic operations and no lock.
+//! Each kind of failure is a static, so their number is bounded. Counting costs two atomic operations and no lock.
 
 use std::{
     sync::{
@@ -13,33 +14,38 @@ use std::{
 use crate::sync::MutexExt;
 use tokio_util::sync::CancellationToken;
 
-/// How long repetitions are counted before a line tells of them.
+/// How often counts are logged.
 const INTERVAL: Duration = Duration::from_secs(10);
 
-/// All kinds that have occurred, to be looked through every [`INTERVAL`].
+/// All kinds that have occurred. They are flushed every [`INTERVAL`].
 static OCCURRED: Mutex<Vec<&'static Repeats>> = Mutex::new(Vec::new());
 
 /// One kind of failure.
 #[derive(Debug)]
 pub struct Repeats {
-    /// Writes the line that tells how often it was repeated.
-    write: fn(u64),
-    /// Whether a line was written in this interval or in the one before.
-    written: AtomicBool,
+    /// Logs how often the failure was repeated.
+    log_count: fn(u64),
+    /// Whether a line was logged in this interval or in the previous one.
+    logged: AtomicBool,
     counted: AtomicU64,
     registered: AtomicBool,
 }
 
 impl Repeats {
-    /// A kind whose repetitions `write` tells of.
-    pub const fn new(write: fn(u64)) -> Self {
-        Self { write, written: AtomicBool::new(false), counted: AtomicU64::new(0), registered: AtomicBool::new(false) }
+    /// Creates a kind of failure. `log_count` logs how often it was repeated.
+    pub const fn new(log_count: fn(u64)) -> Self {
+        Self {
+            log_count,
+            logged: AtomicBool::new(false),
+            counted: AtomicU64::new(0),
+            registered: AtomicBool::new(false),
+        }
     }
 
-    /// Notes that it occurred: `log` writes the line unless one was written just before. Returns how many had been counted, if
-    /// it is only counted.
+    /// Records one occurrence. Calls `log` if no line was logged recently. Otherwise counts the occurrence and returns the
+    /// previous count.
     pub fn record(&'static self, log: impl FnOnce()) -> Option<u64> {
-        if self.written.swap(true, Ordering::AcqRel) {
+        if self.logged.swap(true, Ordering::AcqRel) {
             return Some(self.counted.fetch_add(1, Ordering::AcqRel));
         }
         if !self.registered.swap(true, Ordering::AcqRel) {
@@ -49,16 +55,16 @@ impl Repeats {
         None
     }
 
-    /// Tells of what was counted. Without any, the next occurrence is written at once.
+    /// Logs the count and resets it. If it is zero, the next occurrence is logged at once.
     fn flush(&self) {
         match self.counted.swap(0, Ordering::AcqRel) {
-            0 => self.written.store(false, Ordering::Release),
-            count => (self.write)(count),
+            0 => self.logged.store(false, Ordering::Release),
+            count => (self.log_count)(count),
         }
     }
 }
 
-/// Tells of what was counted every ten seconds, and when `stop` is cancelled.
+/// Logs the counts every [`INTERVAL`], and once more when `stop` is cancelled.
 pub async fn run(stop: CancellationToken) {
     while stop.run_until_cancelled(tokio::time::sleep(INTERVAL)).await.is_some() {
         flush();
@@ -75,7 +81,7 @@ fn flush() {
 mod tests {
     use super::*;
 
-    /// What was written of [`FAILURE`]: each line and how many it tells of.
+    /// The lines logged for [`FAILURE`]: the number of failures that each reports.
     static LINES: Mutex<Vec<u64>> = Mutex::new(Vec::new());
     static FAILURE: Repeats = Repeats::new(line);
 
@@ -102,15 +108,15 @@ mod tests {
         tokio::time::sleep(INTERVAL + Duration::from_millis(1)).await;
         assert_eq!(lines(), [31_999]);
         fail(7);
-        assert_eq!(lines(), [0; 0], "it goes on");
+        assert_eq!(lines(), [0; 0], "it is still counted");
         tokio::time::sleep(INTERVAL).await;
         assert_eq!(lines(), [7]);
         tokio::time::sleep(INTERVAL).await;
         assert_eq!(lines(), [0; 0]);
         fail(2);
-        assert_eq!(lines(), [1], "it had ended");
+        assert_eq!(lines(), [1], "a new failure is logged at once");
         stop.cancel();
         running.await.expect("no panic");
-        assert_eq!(lines(), [1], "nothing is lost at the end");
+        assert_eq!(lines(), [1], "the last count is logged at the end");
     }
 }

@@ -1,4 +1,4 @@
-//! How many requests there were, how they ended and how long they took, by route: paths hold ids, routes don't.
+//! Counts, durations and statuses of requests by route. Routes bound the number of series; paths hold ids.
 
 use std::{
     fmt,
@@ -19,7 +19,7 @@ use prometheus_client::{
 
 use super::SECONDS;
 
-/// Counts requests; clones share the counts.
+/// The request metrics of a process. Clones share the counts.
 #[derive(Debug, Clone)]
 pub struct RequestMetrics {
     ended: Family<Ended, Counter>,
@@ -27,7 +27,7 @@ pub struct RequestMetrics {
     in_flight: Gauge,
 }
 
-/// A request that is counted as ended when this is dropped.
+/// A request in progress. Dropping this counts it as ended.
 #[derive(Debug)]
 pub struct Observed {
     metrics: RequestMetrics,
@@ -49,7 +49,7 @@ struct Ended {
     status: Status,
 }
 
-/// The status of a response; none if the client went away before there was one.
+/// The status of a response, or none if the client disconnected before there was one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Status(Option<u16>);
 
@@ -82,14 +82,13 @@ impl Default for RequestMetrics {
 }
 
 impl RequestMetrics {
-    /// A request that arrived at `began`, on a route, if there is such a one.
+    /// Starts to observe a request that arrived at `began`. `route` is none if no route matches.
     pub fn observe(&self, method: &Method, route: Option<&str>, began: Instant) -> Observed {
         self.in_flight.inc();
         let target = Target { method: name(method), route: route.unwrap_or("none").to_owned() };
         Observed { metrics: self.clone(), target, status: None, began }
     }
 
-    /// Has a registry show them.
     pub fn register(&self, registry: &mut Registry) {
         const ENDED: &str =
             "Requests that have ended, by route and status; status none: the client went away before it was known";
@@ -104,8 +103,7 @@ impl RequestMetrics {
 }
 
 impl Observed {
-    /// Notes how it is answered.
-    pub fn answered(&mut self, status: StatusCode) {
+    pub fn set_status(&mut self, status: StatusCode) {
         self.status = Some(status);
     }
 }
@@ -121,7 +119,7 @@ impl Drop for Observed {
     }
 }
 
-/// Methods that anybody can make up are one.
+/// Returns the method's name. Unknown methods are `other`, to bound the number of series.
 fn name(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",
@@ -139,7 +137,7 @@ fn name(method: &Method) -> &'static str {
 mod tests {
     use super::*;
 
-    fn shown(metrics: &RequestMetrics) -> String {
+    fn text(metrics: &RequestMetrics) -> String {
         let mut registry = Registry::with_prefix("symbolon");
         metrics.register(&mut registry);
         crate::metrics::text(&registry)
@@ -149,10 +147,10 @@ mod tests {
     fn requests_are_counted_by_route_and_status_once_they_end() {
         let metrics = RequestMetrics::default();
         let mut observed = metrics.observe(&Method::GET, Some("/v1/users/{user_id}"), Instant::now());
-        assert!(shown(&metrics).contains("symbolon_requests_in_flight 1\n"));
-        observed.answered(StatusCode::OK);
+        assert!(text(&metrics).contains("symbolon_requests_in_flight 1\n"));
+        observed.set_status(StatusCode::OK);
         drop(observed);
-        let text = shown(&metrics);
+        let text = text(&metrics);
         assert!(text.contains("symbolon_requests_in_flight 0\n"), "{text}");
         let labels = r#"method="GET",route="/v1/users/{user_id}""#;
         assert!(text.contains(&format!("symbolon_requests_total{{{labels},status=\"200\"}} 1\n")), "{text}");
@@ -160,10 +158,10 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_route_or_no_answer_or_no_known_method_is_one_series() {
+    fn unknown_methods_missing_routes_and_missing_statuses_share_one_series() {
         let metrics = RequestMetrics::default();
         drop(metrics.observe(&Method::from_bytes(b"BREW").expect("a method"), None, Instant::now()));
         let expected = r#"symbolon_requests_total{method="other",route="none",status="none"} 1"#;
-        assert!(shown(&metrics).contains(expected), "{}", shown(&metrics));
+        assert!(text(&metrics).contains(expected), "{}", text(&metrics));
     }
 }

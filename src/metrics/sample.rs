@@ -1,4 +1,4 @@
-//! What is known elsewhere anyway, read when somebody asks.
+//! Metrics whose values live elsewhere and are read at each scrape.
 
 use std::fmt;
 
@@ -7,10 +7,9 @@ use prometheus_client::{
     metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
 };
 
-/// The labels of one value.
 type Labels = Vec<(&'static str, String)>;
 
-/// A metric at one time. One without values is left out.
+/// The values of a metric at one time. A metric without values is omitted.
 #[derive(Debug, Clone)]
 pub struct Sample {
     name: &'static str,
@@ -20,22 +19,21 @@ pub struct Sample {
 }
 
 impl Sample {
-    /// A value that goes up and down.
     pub fn gauge(name: &'static str, help: &'static str) -> Self {
         Self { name, help, kind: MetricType::Gauge, values: Vec::new() }
     }
 
-    /// A number that only rises; its name gets the ending `_total`.
+    /// Creates a counter. The encoder appends `_total` to the name.
     pub fn counter(name: &'static str, help: &'static str) -> Self {
         Self { name, help, kind: MetricType::Counter, values: Vec::new() }
     }
 
-    /// With its value, unless that is not known.
+    /// Adds a value without labels. None adds nothing.
     pub fn value(self, value: impl Into<Option<f64>>) -> Self {
         self.labelled([] as [(&str, &str); 0], value)
     }
 
-    /// With a value under labels, unless that is not known.
+    /// Adds a value with labels. None adds nothing.
     pub fn labelled<T: AsRef<str>>(
         mut self,
         labels: impl IntoIterator<Item = (&'static str, T)>,
@@ -49,15 +47,15 @@ impl Sample {
     }
 }
 
-/// Writes samples as a collector has to.
+/// Encodes samples for a collector.
 ///
 /// # Errors
-/// Those of the encoder.
+/// Returns the errors of the encoder.
 pub fn encode(samples: &[Sample], encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
     for sample in samples.iter().filter(|sample| !sample.values.is_empty()) {
         let mut metric = encoder.encode_descriptor(sample.name, sample.help, None, sample.kind)?;
         match sample.values.as_slice() {
-            // No labels would be an empty pair of braces.
+            // A family without labels would be written with empty braces.
             [(labels, value)] if labels.is_empty() => encode_value(sample.kind, *value, metric)?,
             values => {
                 for (labels, value) in values {
@@ -92,16 +90,16 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_is_left_out_instead_of_zero() {
+    fn unknown_values_are_omitted() {
         let mut registry = Registry::with_prefix("symbolon");
         registry.register_collector(Box::new(Samples(vec![
             Sample::gauge("limit_cores", "A limit").value(None),
             Sample::counter("used_seconds", "A use").value(1.5),
-            Sample::gauge("waiting", "Who waits").labelled([("for", "cpu")], 0.25).labelled([("for", "io")], None),
+            Sample::gauge("waiting", "Waiting work").labelled([("for", "cpu")], 0.25).labelled([("for", "io")], None),
         ])));
         let expected = "# HELP symbolon_used_seconds A use\n# TYPE symbolon_used_seconds counter\n\
                         symbolon_used_seconds_total 1.5\n\
-                        # HELP symbolon_waiting Who waits\n# TYPE symbolon_waiting gauge\n\
+                        # HELP symbolon_waiting Waiting work\n# TYPE symbolon_waiting gauge\n\
                         symbolon_waiting{for=\"cpu\"} 0.25\n# EOF\n";
         assert_eq!(crate::metrics::text(&registry), expected);
     }

@@ -1,8 +1,8 @@
-//! What the kernel says about the control groups that this process is in: limits, use, throttling and pressure.
+//! The control groups of this process: limits, use, throttling and pressure.
 //!
-//! Everything is read below a root directory (`/` outside tests), afresh each time, as a process may be moved and
-//! limits may change. Nothing is kept here, and no content of a file can do more than make its value unknown: what is
-//! missing or malformed is looked for in the next place, controller by controller.
+//! Everything is read again at each measurement, because a process may be moved to another group and limits may change. Paths
+//! are below a root directory, which is `/` outside of tests. A missing or malformed file makes its value unknown; the value is
+//! then looked for in the next place, separately for each controller.
 
 mod cpu;
 mod files;
@@ -25,16 +25,14 @@ pub(super) use memory::Memory;
 use super::metrics::Pressure;
 use groups::Groups;
 
-/// What the machine has: a limit that is not below it limits nothing.
+/// The resources of the machine. A limit that is not below them is ignored.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Machine {
-    /// Processors; none if unknown.
     pub cpus: Option<usize>,
-    /// Memory in bytes; none if unknown.
+    /// In bytes.
     pub memory: Option<u64>,
 }
 
-/// All that could be read at one time.
 #[derive(Debug)]
 pub(super) struct Reading {
     pub cpu: Cpu,
@@ -42,7 +40,7 @@ pub(super) struct Reading {
     pub pressure: Pressure,
 }
 
-/// Reads the groups of this process. Blocks, for a few dozen small files.
+/// Reads the groups of this process. Blocks while it reads a few dozen small files.
 pub(super) fn read(root: &Path, machine: Machine) -> Reading {
     let groups = Groups::find(root);
     Reading {

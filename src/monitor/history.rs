@@ -1,5 +1,5 @@
-//! Measurements of the last day: each of the last hour, and older ones as means of a minute, so that a day of
-//! measurements each second fits in a few MiB.
+//! The measurements of the last day. Those of the last hour are kept one by one, older ones as means of a minute, so that a day
+//! of measurements every second fits in a few MiB.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -12,13 +12,14 @@ use crate::clock::Timestamp;
 /// How long measurements are kept.
 pub const HISTORY: Duration = Duration::from_secs(24 * 3600);
 
+/// How long measurements are kept one by one.
 const RECENT: Duration = Duration::from_secs(3600);
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// In the order in which they were made. Bounded by number, whatever the clock does.
+/// In the order of measurement. Bounded by count, so that a jump of the clock cannot make it grow.
 #[derive(Debug)]
 pub(super) struct History {
-    /// One entry each minute, or each measurement if they are rarer.
+    /// One entry per minute, or per measurement if they are rarer.
     old: VecDeque<Entry>,
     recent: VecDeque<Entry>,
     old_capacity: usize,
@@ -26,7 +27,7 @@ pub(super) struct History {
 }
 
 impl History {
-    /// For measurements made each `interval`.
+    /// Creates a history with capacity for measurements at `interval`.
     pub(super) fn new(interval: Duration) -> Self {
         let capacity = |time: Duration, step: Duration| {
             usize::try_from(time.as_millis() / step.as_millis().max(1)).unwrap_or(usize::MAX).max(1)
@@ -60,22 +61,21 @@ impl History {
         self.old.push_back(aged);
     }
 
-    /// The newest measurement.
     pub(super) fn newest(&self) -> Option<&ResourceMetrics> {
         self.recent.back().map(|entry| &entry.metrics)
     }
 
-    /// The mean of the last `window` before `now`.
+    /// Returns the mean over the `window` before `now`.
     pub(super) fn average(&self, window: Duration, now: Timestamp) -> Option<ResourceMetrics> {
         mean(self.within(window, now).iter()).map(|entry| entry.metrics)
     }
 
-    /// At most `points` means over equal parts of the last `window` before `now`, oldest first. Parts without
-    /// measurements are left out, and each mean has the time of the newest that is in it.
+    /// Returns at most `points` means over equal parts of the `window` before `now`, oldest first. Parts without measurements
+    /// are omitted. Each mean has the time of its newest measurement.
     pub(super) fn series(&self, window: Duration, points: u32, now: Timestamp) -> Vec<ResourceMetrics> {
         let part = |entry: &Entry| {
             let age = now.since(entry.metrics.timestamp).as_millis();
-            // What is as old as the window belongs to the last part, which would otherwise be one more.
+            // A measurement exactly as old as the window belongs to the oldest part, not to one of its own.
             (age * u128::from(points) / window.as_millis().max(1)).min(u128::from(points.saturating_sub(1)))
         };
         let entries = self.within(window, now);
@@ -83,7 +83,7 @@ impl History {
         parts.filter_map(|entries| Some(mean(entries.iter())?.metrics)).collect()
     }
 
-    /// Oldest first.
+    /// Returns the entries in the `window` before `now`, oldest first.
     fn within(&self, window: Duration, now: Timestamp) -> Vec<Entry> {
         let newest_first = self.recent.iter().rev().chain(self.old.iter().rev());
         let mut entries: Vec<Entry> =
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_unknown_has_no_part_in_the_mean() {
+    fn unknown_values_do_not_affect_the_mean() {
         let stall = |some_avg10, full_avg10| Some(Stall { some_avg10, full_avg10, source: Source::CgroupV2 });
         let mut history = History::new(Duration::from_secs(5));
         for (second, cpu) in [stall(10.0, None), None, stall(30.0, Some(4.0))].into_iter().enumerate() {
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_older_than_an_hour_is_kept_by_the_minute_and_weighs_the_same() {
+    fn measurements_older_than_an_hour_are_kept_by_the_minute_with_equal_weight() {
         let history = each_second(0..7200);
         assert_eq!((history.recent.len(), history.old.len()), (3600, 60));
         let average = history.average(HISTORY, at(7200)).expect("an average");
@@ -169,14 +169,14 @@ mod tests {
     fn a_series_has_the_means_of_equal_parts_oldest_first() {
         let series = each_second(0..60).series(Duration::from_secs(40), 4, at(59));
         let seen: Vec<_> = series.iter().map(|point| (point.cpu_percent, point.timestamp)).collect();
-        // The first part has what is exactly as old as the window, too.
+        // The first part includes the measurement that is exactly as old as the window.
         let expected = [(24.0, 29), (34.5, 39), (44.5, 49), (54.5, 59)];
         assert_eq!(seen, expected.map(|(mean, second)| (Some(mean), at(second))));
         assert_eq!(series.iter().filter_map(|point| point.network_bytes_sent).sum::<u64>(), 41);
     }
 
     #[test]
-    fn a_series_leaves_out_parts_without_measurements() {
+    fn a_series_omits_parts_without_measurements() {
         let mut history = History::new(Duration::from_secs(5));
         for second in [0, 5, 90] {
             history.add(metrics(second, second as f64, 0));

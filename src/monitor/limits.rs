@@ -1,30 +1,26 @@
-//! What a resource should stay below, and since when it does not.
+//! The limits of resources, and their current violations.
 //!
-//! Thresholds and severities are the seed's (`ResourceLimit`, `check_resource_limits`).
+//! Thresholds and severities are those of the reference design (`ResourceLimit`, `check_resource_limits`).
 
 use serde::Serialize;
 
 use super::metrics::ResourceMetrics;
 use crate::clock::Timestamp;
 
-/// A resource that has a limit.
+/// Resource with a limit: processor time, memory, or the file system that holds the data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[schema(as = LimitedResource)]
 pub enum Resource {
-    /// Processor time.
     Cpu,
-    /// Memory.
     Memory,
-    /// The file system that holds the data.
     Disk,
 }
 
 impl Resource {
-    /// All of them.
     pub const ALL: [Self; 3] = [Self::Cpu, Self::Memory, Self::Disk];
 
-    /// What it should not exceed, in percent.
+    /// Returns the limit, in percent.
     pub const fn limit_percent(self) -> f64 {
         match self {
             Self::Cpu => 80.0,
@@ -33,7 +29,7 @@ impl Resource {
         }
     }
 
-    /// Above this a violation is of high severity, in percent.
+    /// Returns the threshold of high severity, in percent.
     const fn high_percent(self) -> f64 {
         match self {
             Self::Cpu | Self::Memory => 95.0,
@@ -41,8 +37,8 @@ impl Resource {
         }
     }
 
-    /// What a measurement says of it, in percent.
-    fn of(self, metrics: &ResourceMetrics) -> Option<f64> {
+    /// Returns the used share in a measurement, in percent.
+    fn read(self, metrics: &ResourceMetrics) -> Option<f64> {
         match self {
             Self::Cpu => metrics.cpu_percent,
             Self::Memory => metrics.memory_percent,
@@ -51,43 +47,41 @@ impl Resource {
     }
 }
 
-/// How bad a violation is.
+/// Severity of a violation: `high` above 95 % of processor time or memory, or 98 % of the disk; otherwise `medium`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
-    /// Above the limit.
     Medium,
-    /// Hardly anything is left: more than 95 % of processor time or memory is used, or more than 98 % of the disk.
     High,
 }
 
-/// A resource that is above its limit.
+/// Resource above its limit.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct Violation {
-    /// Which resource.
+    /// Resource that exceeds its limit.
     pub resource: Resource,
-    /// The newest measurement, in percent.
+    /// Newest measurement, in percent.
     #[schema(example = 91.4)]
     pub current: f64,
-    /// What it should not exceed, in percent.
+    /// Limit, in percent.
     #[schema(example = 80.0)]
     pub limit: f64,
-    /// How bad it is.
+    /// Severity by the newest measurement.
     pub severity: Severity,
-    /// When the first of the measurements was made that all exceed the limit.
+    /// Time of the first measurement above the limit. All later ones are above it, too.
     #[schema(value_type = String, format = DateTime, example = "2026-11-22T11:58:10Z")]
     pub since: Timestamp,
 }
 
-/// The violations of the newest measurement. Each knows its beginning, however long ago that was.
+/// The violations of the newest measurement. Their start times do not depend on how long measurements are kept.
 #[derive(Debug, Default)]
 pub(super) struct Violations(Vec<Violation>);
 
 impl Violations {
-    /// Takes a measurement into account. A resource that it does not know violates nothing.
+    /// Takes a measurement into account. An unknown value is not a violation.
     pub(super) fn update(&mut self, metrics: &ResourceMetrics) {
         let violation = |resource: Resource| {
-            let (current, limit) = (resource.of(metrics)?, resource.limit_percent());
+            let (current, limit) = (resource.read(metrics)?, resource.limit_percent());
             let severity = if current > resource.high_percent() { Severity::High } else { Severity::Medium };
             let before = self.0.iter().find(|violation| violation.resource == resource);
             let since = before.map_or(metrics.timestamp, |before| before.since);
@@ -115,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn thresholds_and_severities_are_the_seeds() {
+    fn thresholds_and_severities_are_those_of_the_reference_design() {
         let check = |cpu, memory, disk| {
             let mut violations = Violations::default();
             violations.update(&metrics(0, Some(cpu), memory, disk));
@@ -129,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_violation_began_with_the_first_measurement_above_the_limit() {
+    fn a_violation_starts_with_the_first_measurement_above_the_limit() {
         let mut violations = Violations::default();
         let mut since = |second, cpu| {
             violations.update(&metrics(second, cpu, 0.0, 0.0));

@@ -9,18 +9,19 @@ pub(super) struct Entry {
     pub count: u32,
 }
 
-/// The mean of measurements in the order of time; what is known of none is none. Limits, memory and disk that can be
-/// had, kills and sources are the newest, and network bytes a sum. None without measurements.
+/// Returns the mean of measurements in the order of time, weighted by their counts. Limits, available memory, free disk, kills
+/// and sources are the newest values, and network bytes are sums. A value that no measurement has is none. None without
+/// measurements.
 pub(super) fn mean<'a>(entries: impl DoubleEndedIterator<Item = &'a Entry> + Clone) -> Option<Entry> {
     let newest = entries.clone().next_back()?.metrics;
-    let weigh = |values: &mut dyn Iterator<Item = (f64, u32)>| {
+    let weighted_mean = |values: &mut dyn Iterator<Item = (f64, u32)>| {
         let (sum, count) = values.fold((0.0, 0.0), |(sum, count), (value, times)| {
             (sum + value * f64::from(times), count + f64::from(times))
         });
         (count > 0.0).then(|| sum / count)
     };
     let mean = |value: fn(&ResourceMetrics) -> Option<f64>| {
-        weigh(&mut entries.clone().filter_map(|entry| Some((value(&entry.metrics)?, entry.count))))
+        weighted_mean(&mut entries.clone().filter_map(|entry| Some((value(&entry.metrics)?, entry.count))))
     };
     let total = |value: fn(&ResourceMetrics) -> Option<u64>| {
         entries.clone().filter_map(|entry| value(&entry.metrics)).reduce(u64::saturating_add)
@@ -28,7 +29,7 @@ pub(super) fn mean<'a>(entries: impl DoubleEndedIterator<Item = &'a Entry> + Clo
     let stall = |stall: fn(&ResourceMetrics) -> Option<Stall>| {
         let known = || entries.clone().filter_map(move |entry| Some((stall(&entry.metrics)?, entry.count)));
         let part = |value: fn(&Stall) -> Option<f64>| {
-            weigh(&mut known().filter_map(|(stall, count)| Some((value(&stall)?, count))))
+            weighted_mean(&mut known().filter_map(|(stall, count)| Some((value(&stall)?, count))))
         };
         Some(Stall {
             some_avg10: part(|stall| Some(stall.some_avg10))?,

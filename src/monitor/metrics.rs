@@ -1,61 +1,58 @@
-//! What a measurement says.
+//! The values of a measurement, as the API shows them.
 //!
-//! The seed's names are kept, others are beside them. What can't be read is none, which is not zero.
+//! Names of the reference design are kept. A value that can't be read is none, not zero.
 
 use serde::Serialize;
 
 use crate::clock::Timestamp;
 
-/// One measurement, or the mean of several. Null is what can't be read, or is not there.
+/// One measurement, or the mean of several. A value that can't be read or does not exist is null.
 ///
-/// In a container the numbers are the container's. Where a limit below the machine's is in force (`cpu_limit_cores`,
-/// `memory_limit_mb`), the percentage is of that limit; where there is none it is the machine's.
+/// In a container the numbers are the container's. Percentages are of the container's limit (`cpu_limit_cores`,
+/// `memory_limit_mb`) if it is below the machine's resources, otherwise of the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct ResourceMetrics {
-    /// Processor time used: of the container's limit if there is one, otherwise of the machine by all that runs there;
-    /// 0 to 100.
+    /// Processor use, 0 to 100: of the container's limit if there is one, otherwise of the whole machine.
     #[schema(example = 12.5)]
     pub cpu_percent: Option<f64>,
-    /// The tightest quota or set of processors around the container, in cores; null without one.
+    /// Tightest CPU quota or set of processors of the container and its ancestors, in cores. Null without one.
     #[schema(example = 2.0)]
     pub cpu_limit_cores: Option<f64>,
-    /// What the container uses, in cores; what the machine uses if the source is `host`.
+    /// Processor use of the container, in cores; of the machine if the source is `host`.
     #[schema(example = 0.25)]
     pub cpu_used_cores: Option<f64>,
-    /// Part of the quota's periods in which it was used up and the container had to wait, 0 to 100; null without a
-    /// quota.
+    /// Share of periods in which the CPU quota was used up and the container had to wait, 0 to 100. Null without a quota.
     #[schema(example = 0.0)]
     pub cpu_throttled_percent: Option<f64>,
-    /// Memory in use: how full the container's limit is if there is one (of several around it, the fullest), otherwise
-    /// of the machine; 0 to 100.
+    /// Memory use, 0 to 100: of the container's limit if there is one (of several limits, the fullest), otherwise of the
+    /// machine.
     #[schema(example = 41.0)]
     pub memory_percent: Option<f64>,
-    /// Memory that could be had, in MiB: the machine's, and no more than is left below all limits.
+    /// Available memory, in MiB: the machine's, but not more than is left below all limits.
     #[schema(example = 302.1)]
     pub memory_available_mb: Option<f64>,
-    /// The tightest limit around the container, in MiB; null without one.
+    /// Tightest memory limit of the container and its ancestors, in MiB. Null without one.
     #[schema(example = 512.0)]
     pub memory_limit_mb: Option<f64>,
-    /// The tightest bound above which the kernel slows the container down to get memory back, in MiB; null without one.
+    /// Tightest bound above which the kernel slows the container down to reclaim memory, in MiB. Null without one.
     #[schema(example = 480.0)]
     pub memory_high_mb: Option<f64>,
-    /// What the container uses, in MiB, without file pages that can be given up; what the machine uses if the source is
-    /// `host`.
+    /// Memory use of the container, in MiB, without reclaimable file pages; of the machine if the source is `host`.
     #[schema(example = 209.9)]
     pub memory_used_mb: Option<f64>,
-    /// Processes of the container killed for want of memory since it was made.
+    /// Processes of the container killed for lack of memory since its creation.
     #[schema(example = 0)]
     pub memory_oom_kills: Option<u64>,
-    /// Used part of the file system that holds the data, 0 to 100.
+    /// Used share of the file system that holds the data, 0 to 100.
     #[schema(example = 63.2)]
     pub disk_usage_percent: Option<f64>,
-    /// Free space on it, in GiB.
+    /// Free space of the file system that holds the data, in GiB.
     #[schema(example = 88.4)]
     pub disk_free_gb: Option<f64>,
-    /// Bytes sent since the measurement before, loopback left out; a sum over a window.
+    /// Bytes sent since the previous measurement, without loopback. The sum over a window.
     #[schema(example = 18231)]
     pub network_bytes_sent: Option<u64>,
-    /// Bytes received since the measurement before, loopback left out; a sum over a window.
+    /// Bytes received since the previous measurement, without loopback. The sum over a window.
     #[schema(example = 90210)]
     pub network_bytes_recv: Option<u64>,
     /// Bytes sent per second.
@@ -64,17 +61,17 @@ pub struct ResourceMetrics {
     /// Bytes received per second.
     #[schema(example = 18042.0)]
     pub network_bytes_recv_per_second: Option<f64>,
-    /// How long work waited for what it needs.
+    /// Pressure stall information (PSI).
     pub pressure: Pressure,
-    /// Where the numbers are from.
+    /// Sources of the numbers.
     pub sources: Sources,
-    /// When it was made.
+    /// Time of the measurement; of the newest one in a mean.
     #[schema(value_type = String, format = DateTime, example = "2026-11-22T12:00:00Z")]
     pub timestamp: Timestamp,
 }
 
 impl ResourceMetrics {
-    /// Of which nothing is known.
+    /// Returns a measurement without any values.
     pub fn unknown(timestamp: Timestamp) -> Self {
         Self {
             cpu_percent: None,
@@ -100,48 +97,45 @@ impl ResourceMetrics {
     }
 }
 
-/// Where a number is from.
+/// Source of a number: the container, by control groups of version 2 or 1, or the machine (`host`).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Source {
-    /// The container, by control groups of version 2.
     CgroupV2,
-    /// The container, by control groups of version 1.
     CgroupV1,
-    /// The machine.
     #[default]
     Host,
 }
 
-/// Where the numbers of each resource are from: its limit and use.
+/// Sources of limit and use of each resource.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Sources {
-    /// Of `cpu_limit_cores` and `cpu_used_cores`.
+    /// Source of `cpu_limit_cores` and `cpu_used_cores`.
     pub cpu: Source,
-    /// Of `memory_limit_mb` and `memory_used_mb`.
+    /// Source of `memory_limit_mb` and `memory_used_mb`.
     pub memory: Source,
 }
 
-/// Pressure stall information; null is what the kernel does not tell.
+/// Pressure stall information (PSI). Null if the kernel does not provide it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct Pressure {
-    /// Waiting for a processor.
+    /// Work waiting for a processor.
     pub cpu: Option<Stall>,
-    /// Waiting for memory to be made free or read back.
+    /// Work waiting for memory to be reclaimed or read back.
     pub memory: Option<Stall>,
-    /// Waiting for the disk.
+    /// Work waiting for the disk.
     pub io: Option<Stall>,
 }
 
-/// The share of time in which work stood still for want of one resource.
+/// Share of time in which work waited for a resource.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct Stall {
-    /// Part of the last ten seconds in which some waited, 0 to 100.
+    /// Share of the last ten seconds in which some tasks waited, 0 to 100.
     #[schema(example = 1.3)]
     pub some_avg10: f64,
-    /// Part of the last ten seconds in which all waited, 0 to 100; null where the kernel does not tell.
+    /// Share of the last ten seconds in which all tasks waited, 0 to 100. Null if the kernel does not provide it.
     #[schema(example = 0.0)]
     pub full_avg10: Option<f64>,
-    /// Whose work.
+    /// Whether the tasks are those of the container or of the machine.
     pub source: Source,
 }

@@ -1,5 +1,6 @@
-//! Reads the counters of the container and of the machine, and makes measurements of their differences. What can't be
-//! read is none, and said once where that is no matter of the kernel's version.
+//! The probe: reads counters of the container and of the machine, and computes measurements from their differences.
+//!
+//! A value that can't be read is none. It is logged once, unless the kernel merely does not provide it.
 
 use std::{
     path::{Path, PathBuf},
@@ -17,7 +18,7 @@ use crate::clock::Timestamp;
 const MIB: f64 = 1024.0 * 1024.0;
 const GIB: f64 = 1024.0 * MIB;
 
-/// The state between two measurements: processor and network counters only mean something as differences.
+/// The state between two measurements, to compute differences of processor and network counters.
 pub(super) struct Probe {
     data: PathBuf,
     system: Option<System>,
@@ -26,13 +27,13 @@ pub(super) struct Probe {
     disk_failed: bool,
 }
 
-/// A measurement, and the counters of the container's processor time that are in it.
+/// A measurement, and the processor counters that it was computed from.
 pub(super) struct Measured {
     pub metrics: ResourceMetrics,
     pub cpu: Cpu,
 }
 
-/// What the machine does.
+/// The resources and use of the machine.
 #[derive(Debug, Default, Clone, Copy)]
 struct Host {
     cpus: Option<usize>,
@@ -45,8 +46,9 @@ struct Host {
 
 impl Probe {
     pub(super) fn new(data: PathBuf) -> Self {
-        let failed = |what: &str, error: &dyn std::fmt::Display| tracing::warn!(%error, "{what} can't be measured");
-        let networks = Networks::new_with_refreshed_list().inspect_err(|error| failed("the network", error)).ok();
+        let failed =
+            |resource: &str, error: &dyn std::fmt::Display| tracing::warn!(%error, resource, "resource not measured");
+        let networks = Networks::new_with_refreshed_list().inspect_err(|error| failed("network", error)).ok();
         Self {
             data,
             system: System::new().inspect_err(|error| failed("processors and memory", error)).ok(),
@@ -56,7 +58,7 @@ impl Probe {
         }
     }
 
-    /// Measures. Blocks; the first time for [`MINIMUM_CPU_UPDATE_INTERVAL`].
+    /// Takes a measurement. Blocks; the first call blocks for [`MINIMUM_CPU_UPDATE_INTERVAL`].
     pub(super) fn measure(&mut self) -> Measured {
         let (before, then) = self.cpu.take().unwrap_or_else(|| {
             let first = (read(self.host()).cpu, Instant::now());
@@ -100,7 +102,7 @@ impl Probe {
             }
             Err(error) => {
                 if !std::mem::replace(&mut self.disk_failed, true) {
-                    tracing::warn!(%error, "the disk can't be measured");
+                    tracing::warn!(%error, resource = "disk", "resource not measured");
                 }
             }
         }
@@ -125,7 +127,8 @@ fn read(host: Host) -> Reading {
     cgroup::read(Path::new("/"), Machine { cpus: host.cpus, memory: host.memory })
 }
 
-/// Counters of another group than before, or that went back, have no difference: the process was moved meanwhile.
+/// Fills the processor values from two readings. Counters of different groups, or that decreased, have no difference: the
+/// process was moved between the readings.
 fn fill_cpu(metrics: &mut ResourceMetrics, host: Host, before: &Cpu, now: &Cpu, elapsed: Duration) {
     let of_group = || match (&before.usage, &now.usage) {
         (Some(before), Some(now)) if before.group == now.group && !elapsed.is_zero() => {
@@ -144,7 +147,7 @@ fn fill_cpu(metrics: &mut ResourceMetrics, host: Host, before: &Cpu, now: &Cpu, 
         (Some(before), Some(now)) if before.group == now.group => {
             let differences = (now.throttled.checked_sub(before.throttled), now.periods.checked_sub(before.periods));
             match differences {
-                // Nothing ran.
+                // Nothing ran, so nothing was throttled.
                 (Some(_), Some(0)) => Some(0.0),
                 (Some(throttled), Some(periods)) => percent(throttled as f64, periods as f64),
                 _ => None,
@@ -198,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_makes_the_percentage_the_containers() {
+    fn with_a_limit_the_percentage_is_of_the_limit() {
         let seen = after_five_seconds(&cpu(Some(0.5), 1000, 10, 100), &cpu(Some(0.5), 3000, 35, 150));
         assert_eq!(seen, [Some(80.0), Some(0.5), Some(0.4), Some(50.0)]);
         let idle = after_five_seconds(&cpu(Some(0.5), 1000, 10, 100), &cpu(Some(0.5), 1000, 10, 100));
@@ -206,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_limit_it_is_the_machines() {
+    fn without_a_limit_the_percentage_is_the_machines() {
         let seen = after_five_seconds(&cpu(None, 0, 0, 0), &cpu(None, 2500, 0, 0));
         assert_eq!(seen, [Some(60.0), None, Some(0.5), None]);
         let seen = after_five_seconds(&Cpu::default(), &Cpu::default());
@@ -214,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn a_group_of_another_path_or_with_lesser_counters_has_no_difference() {
+    fn counters_of_another_group_or_that_decreased_have_no_difference() {
         let before = cpu(Some(0.5), 1000, 10, 100);
         let lesser = cpu(Some(0.5), 10, 1, 10);
         assert_eq!(after_five_seconds(&before, &lesser), [None, Some(0.5), None, None]);
@@ -225,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_of_the_fullest_limit_and_never_more_than_the_machine_has() {
+    fn memory_is_of_the_fullest_limit_and_available_memory_at_most_the_machines() {
         let mut metrics = ResourceMetrics::unknown(Timestamp::from_millis(0));
         let own = Memory {
             source: Some(Source::CgroupV2),
@@ -244,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_tells_is_none() {
+    fn unknown_values_stay_unknown() {
         let mut metrics = ResourceMetrics::unknown(Timestamp::from_millis(0));
         let unknown = metrics;
         fill_cpu(&mut metrics, Host::default(), &Cpu::default(), &Cpu::default(), Duration::ZERO);

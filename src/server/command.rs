@@ -1,4 +1,4 @@
-//! The shards for a command that runs beside the service and needs all of them.
+//! Access to all shards for a command that runs beside the service.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,25 +10,24 @@ use super::{
 };
 use crate::{config::Settings, shards::Shards};
 
-/// How long a shard may take for what a command asks at a time: more than for a user's request.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Minimum timeout of a command's requests to a shard. Commands process more rows per request than users do.
+const MIN_SHARD_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// All shards, migrated and within reach; the topology is followed until this is dropped.
+/// All shards, migrated and reachable. The topology is followed until this is dropped.
 #[derive(Debug)]
 pub struct CommandShards {
-    /// The shards.
     pub shards: Shards,
     _following: DropGuard,
 }
 
 impl CommandShards {
-    /// Opens the shards that the settings name, and makes them if they are new.
+    /// Opens the shards that the settings name, and creates their tables if they are new.
     ///
     /// # Errors
-    /// [`StartError`] also for a shard or catalog that does not answer.
+    /// Returns [`StartError`] also if a shard or the catalog does not answer.
     pub async fn open(settings: &Settings) -> Result<Self, StartError> {
         let OpenShards { shards, catalog, unprepared, .. } =
-            open_shards(settings, PATIENCE.max(settings.shard_timeout)).await?;
+            open_shards(settings, MIN_SHARD_TIMEOUT.max(settings.shard_timeout)).await?;
         let stop = CancellationToken::new();
         if let Some(catalog) = catalog {
             catalog.refresh().await?;

@@ -1,4 +1,4 @@
-//! What instances and gateways do alike as processes: bind, bound their connections, serve, and drain.
+//! The run skeleton that instances and gateways share: bind, limit connections, serve, and drain.
 
 use tokio::{net::TcpListener, time::Instant};
 use tokio_util::sync::CancellationToken;
@@ -12,7 +12,7 @@ use crate::{
     web::{Connections, Listener, ListenerPolicy, Patience, SentBody, Served, Surface, serve},
 };
 
-/// The addresses of a process, bound: other processes can connect from then on.
+/// The bound addresses of a process. Clients can connect, but are not served yet.
 #[derive(Debug)]
 pub(crate) struct BoundAddresses {
     pub(crate) public: TcpListener,
@@ -20,7 +20,6 @@ pub(crate) struct BoundAddresses {
 }
 
 impl BoundAddresses {
-    /// Binds the addresses that the settings name.
     pub(crate) async fn bind(settings: &Settings) -> Result<Self, StartError> {
         let public = bind("listen", settings.listen).await?;
         let operator = match settings.operator_listen {
@@ -30,7 +29,7 @@ impl BoundAddresses {
         Ok(Self { public, operator })
     }
 
-    /// The listeners of these addresses; `operator` is served on the second one, if there is one.
+    /// Returns the listeners. The service of `operator` is served on the operator address, if there is one.
     pub(crate) fn listeners<S>(self, public: S, operator: impl FnOnce() -> Option<S>) -> Vec<Listener<S>> {
         let mut listeners = vec![Listener::new(self.public, Surface::Public, public)];
         let operator = self.operator.and_then(|listener| Some((listener, operator()?)));
@@ -43,7 +42,7 @@ async fn bind(setting: &'static str, address: std::net::SocketAddr) -> Result<Tc
     TcpListener::bind(address).await.map_err(|source| StartError::Listen { setting, address, source })
 }
 
-/// As many connections with clients as the settings and the limit on descriptors allow, besides what the process `needs`.
+/// Returns the client connections, limited by the settings and by the file descriptors left after what the process `needs`.
 pub(crate) fn client_connections(settings: &Settings, needs: Needs) -> Result<Connections, StartError> {
     let wanted = settings.max_open_connections.map(|wanted| wanted as usize);
     let patience = Patience {
@@ -54,11 +53,10 @@ pub(crate) fn client_connections(settings: &Settings, needs: Needs) -> Result<Co
     Ok(Connections::fitting(wanted, patience, needs)?)
 }
 
-/// How a process serves its clients.
 pub(crate) struct Serving {
     pub(crate) connections: Connections,
     pub(crate) operator_tokens: OperatorTokens,
-    /// Cancelled once the process is about to end.
+    /// Cancelled when the process begins to drain.
     pub(crate) draining: CancellationToken,
 }
 
@@ -70,7 +68,7 @@ impl Serving {
         background.supervise("connections", move |stop| connections.clone().sweep(stop));
     }
 
-    /// Serves until `stop`, drains, and returns by when what is still under way must end.
+    /// Serves until `stop`, drains, and returns the deadline for work still in progress.
     pub(crate) async fn run<S: Served<B>, B: SentBody>(
         self,
         listeners: Vec<Listener<S>>,

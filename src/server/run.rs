@@ -1,4 +1,4 @@
-//! From settings to a service that listens, and from a stop signal to its end.
+//! Starts an instance from settings, runs it, and shuts it down after a stop signal.
 
 use std::{net::SocketAddr, num::NonZero, path::PathBuf, sync::Arc};
 
@@ -10,7 +10,7 @@ use super::{
     process::{BoundAddresses, Serving, client_connections},
     scaling,
     stores::{self, OpenShards, StartError},
-    tuning::{self, Dials},
+    tuning::{self, Tunables},
 };
 use crate::{
     admission::{Admission, AdmissionPolicy},
@@ -39,14 +39,14 @@ use crate::{
     web::Listener,
 };
 
-/// How often a shard that was down at start is tried again.
+/// Delay between attempts to prepare a shard that was down at start.
 const PREPARE_RETRY: std::time::Duration = std::time::Duration::from_millis(500);
 
-/// A service that listens but does not serve yet.
+/// An instance that listens but does not serve yet.
 pub struct Server {
     app: App,
-    said_load: watch::Sender<Option<Load>>,
-    dials: Dials,
+    load_tx: watch::Sender<Option<Load>>,
+    tunables: Tunables,
     files: Vec<Arc<Database>>,
     hints: Option<Arc<Hints>>,
     unprepared: Vec<Arc<PgShard>>,
@@ -55,11 +55,10 @@ pub struct Server {
 }
 
 impl Server {
-    /// Opens the stores and binds the addresses. Other processes can connect from here on; they are served by
-    /// [`Self::run`].
+    /// Opens the stores and binds the addresses. Clients can connect from then on, and are served by [`Self::run`].
     ///
     /// # Errors
-    /// [`StartError`] names the setting at fault where there is one.
+    /// Returns [`StartError`], which names the setting at fault if there is one.
     pub async fn start(settings: Settings) -> Result<Self, StartError> {
         let bound = BoundAddresses::bind(&settings).await?;
         let connections = client_connections(&settings, needs(&settings))?;
@@ -67,14 +66,14 @@ impl Server {
         let password_policy = password_policy(&settings);
         let tasks = TaskTracker::new();
         let passwords = Arc::new(Passwords::start(&password_policy)?);
-        let (tuner, dials) = tuning::tuner(&settings, &password_policy);
+        let (tuner, tunables) = tuning::tuner(&settings, &password_policy);
         let sessions = Sessions::new(stores.shared.clone(), session_policy(&settings));
         let throttle = Throttle::new(stores.shared.clone(), throttle_limits(&settings), tasks.clone());
         let OpenShards { shards, catalog, unprepared, .. } = stores.shards;
         let users = Users::new(shards.clone(), sessions.clone(), passwords.clone(), throttle);
         let draining = CancellationToken::new();
         let node = Node::new(node_spec(&settings, bound.public.local_addr().unwrap_or(settings.listen)));
-        let (said_load, load) = watch::channel(None);
+        let (load_tx, load) = watch::channel(None);
         let process = ProcessId::new(node.spec().id.clone());
         let leader = Leader::new(stores.shared.clone(), process.clone(), draining.clone());
         let fleet = Fleet::new(stores.shared.clone(), process, node, load, draining.clone());
@@ -115,8 +114,8 @@ impl Server {
         };
         Ok(Self {
             app,
-            said_load,
-            dials,
+            load_tx,
+            tunables,
             files: stores.files,
             hints: stores.hints.map(Arc::new),
             unprepared,
@@ -125,17 +124,17 @@ impl Server {
         })
     }
 
-    /// The address that the service got.
+    /// Returns the public address, with the actual port.
     pub fn address(&self) -> std::io::Result<SocketAddr> {
         self.listeners[0].address()
     }
 
-    /// The file that holds the operator token, if one was made.
+    /// Returns the file that holds the generated operator token, if one was generated.
     pub fn token_file(&self) -> Option<&PathBuf> {
         self.token_file.as_ref()
     }
 
-    /// Serves until `stop`; then lets requests under way end, leaves the fleet and closes the stores.
+    /// Serves until `stop`. Then finishes requests in progress, leaves the fleet and closes the stores.
     pub async fn run(self, stop: CancellationToken) {
         let app = self.app;
         let settings = app.settings();
@@ -147,8 +146,8 @@ impl Server {
         };
         serving.start_background(&background);
         start_background(&app, &background);
-        start_scaling(&app, self.said_load, &background);
-        start_tuning(&app, self.dials, self.files, &background);
+        start_scaling(&app, self.load_tx, &background);
+        start_tuning(&app, self.tunables, self.files, &background);
         if let Some(hints) = self.hints {
             let shards = app.shards().clone();
             background.supervise("hints", move |stop| {
@@ -166,7 +165,7 @@ impl Server {
         let deadline = serving.run(self.listeners, settings, stop).await;
         app.tasks().close();
         if tokio::time::timeout_at(deadline, app.tasks().wait()).await.is_err() {
-            tracing::warn!(left = app.tasks().len(), "changes were still under way when the drain timeout ended");
+            tracing::warn!(in_progress = app.tasks().len(), "drain timeout reached; changes are still in progress");
         }
         background.stop().await;
         app.shards().close().await;
@@ -175,21 +174,25 @@ impl Server {
     }
 }
 
-/// Descriptors that the stores need. Embedded storage has some readers and a writer with up to three files for each database.
+/// Returns how many file descriptors the process needs. Each embedded database has several readers and a writer, with up to
+/// three files each.
 fn needs(settings: &Settings) -> Needs {
     let stores =
         if settings.is_embedded() { 128 } else { 64 } + settings.shards.0.len() * settings.shard_connections as usize;
     Needs { stores, per_connection: 1 }
 }
 
-/// Prepares the shards that answer, and returns those that don't; one that holds another shard's data stops the start.
+/// Prepares the shards that answer and returns the others.
+///
+/// # Errors
+/// Returns [`StartError::Unprepared`] if a shard holds the data of another one.
 async fn prepare_at_start(mut shards: Vec<Arc<PgShard>>, epoch: i64) -> Result<Vec<Arc<PgShard>>, StartError> {
     let prepared = futures_util::future::join_all(shards.iter().map(|shard| shard.prepare(epoch))).await;
     for result in prepared {
         match result {
             Err(error @ PrepareError::Mixed { .. }) => return Err(StartError::Unprepared(error)),
             Err(error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "a shard is down; it is tried again")
+                tracing::warn!(error = &error as &dyn std::error::Error, "shard is down; retrying in the background")
             }
             Ok(()) => {}
         }
@@ -198,7 +201,7 @@ async fn prepare_at_start(mut shards: Vec<Arc<PgShard>>, epoch: i64) -> Result<V
     Ok(shards)
 }
 
-/// Prepares a shard that was down at start, once it is back; then there is nothing more to do.
+/// Prepares a shard that was down at start, once it answers. Then waits for `stop`.
 async fn prepare(shard: Arc<PgShard>, shards: Shards, stop: CancellationToken) {
     while !shard.is_prepared() {
         let epoch = tokio::select! {
@@ -206,15 +209,15 @@ async fn prepare(shard: Arc<PgShard>, shards: Shards, stop: CancellationToken) {
             placement = shards.adopted() => placement.epoch,
         };
         match shard.prepare(epoch).await {
-            Ok(()) => tracing::info!(shard = shard.id(), "a shard is back and prepared"),
+            Ok(()) => tracing::info!(shard = shard.id(), "shard answers and is prepared"),
             Err(error @ PrepareError::Mixed { .. }) => {
                 tracing::error!(
                     error = &error as &dyn std::error::Error,
-                    "shards: a shard stays unused until this is set right"
+                    "shard is not used until its configuration is corrected"
                 );
                 return stop.cancelled().await;
             }
-            Err(error) => tracing::debug!(error = &error as &dyn std::error::Error, "a shard is still down"),
+            Err(error) => tracing::debug!(error = &error as &dyn std::error::Error, "shard is still down"),
         }
         tokio::select! {
             () = stop.cancelled() => return,
@@ -245,30 +248,30 @@ fn start_background(app: &App, background: &Background) {
     background.supervise("monitor", move |stop| monitor.clone().run(interval, data.clone(), stop));
 }
 
-/// Starts what measures the load of this instance, and what decides how many there should be.
-fn start_scaling(app: &App, said: watch::Sender<Option<Load>>, background: &Background) {
+/// Starts the load measurement of this instance, and the scaler.
+fn start_scaling(app: &App, load_tx: watch::Sender<Option<Load>>, background: &Background) {
     let (meter, passwords) = (app.load().clone(), app.passwords().clone());
     background.supervise("load meter", move |stop| meter.clone().run(passwords.clone(), stop));
     let reporting = app.clone();
-    background.supervise("load", move |stop| scaling::report_load(reporting.clone(), said.clone(), stop));
+    background.supervise("load", move |stop| scaling::report_load(reporting.clone(), load_tx.clone(), stop));
     let scaling = app.scaling().clone();
     background.supervise("scaling", move |stop| scaling.clone().run(stop));
 }
 
-/// Starts the tuner, and all that obeys its knobs.
-fn start_tuning(app: &App, dials: Dials, files: Vec<Arc<Database>>, background: &Background) {
+/// Starts the tuner and the tasks that follow its knobs.
+fn start_tuning(app: &App, tunables: Tunables, files: Vec<Arc<Database>>, background: &Background) {
     let (tuner, monitor) = (app.tuner().clone(), app.monitor().clone());
     background.supervise("tuner", move |stop| tuner.clone().run(monitor.clone(), stop));
     let (switched, views) = (app.clone(), app.fleet().watch().subscribe());
     background.supervise("tuner switch", move |stop| tuning::follow_switch(switched.clone(), views.clone(), stop));
-    let (passwords, hashing) = (app.passwords().clone(), dials.hashing);
-    background.supervise("hashing", move |stop| tuning::bound_hashing(passwords.clone(), hashing.clone(), stop));
+    let (passwords, hashing) = (app.passwords().clone(), tunables.hashing);
+    background.supervise("hashing", move |stop| tuning::follow_hashing(passwords.clone(), hashing.clone(), stop));
     let (shared, process): (Arc<dyn SharedStore>, _) = (app.shared().clone(), app.fleet().process().clone());
-    let interval = dials.reap_interval;
+    let interval = tunables.reap_interval;
     background.supervise("reaper", move |stop| reaper::run(shared.clone(), process.clone(), interval.clone(), stop));
-    let Some(embedded) = dials.embedded else { return };
+    let Some(embedded) = tunables.embedded else { return };
     let (cached, caches) = (files.clone(), embedded.clone());
-    background.supervise("caches", move |stop| tuning::bound_caches(cached.clone(), caches.clone(), stop));
+    background.supervise("caches", move |stop| tuning::follow_cache_size(cached.clone(), caches.clone(), stop));
     let interval = embedded.compaction_interval;
     background.supervise("compaction", move |stop| compaction::run(files.clone(), interval.clone(), stop));
 }
@@ -314,7 +317,7 @@ fn session_policy(settings: &Settings) -> SessionPolicy {
 
 fn throttle_limits(settings: &Settings) -> Option<ThrottleLimits> {
     if !settings.throttle {
-        tracing::warn!("throttle is off: passwords can be guessed without limit");
+        tracing::warn!("throttling is off; password guesses are not limited");
     }
     settings.throttle.then_some(ThrottleLimits {
         name_and_address: settings.throttle_name_address,

@@ -1,4 +1,4 @@
-//! What an instance contributes to the scaler: what it is offered and uses, and by what the fleet's number is decided.
+//! What an instance contributes to scaling: the policy from its settings, and reports of its load.
 
 use std::{num::NonZero, time::Duration};
 
@@ -15,18 +15,18 @@ use crate::{
     ticks::Ticks,
 };
 
-const EVERY: Duration = Duration::from_secs(1);
-/// How old what a decision is made from is at most, heartbeats included.
-const MEASURED_LATE: Duration = Duration::from_secs(2);
+const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+/// Maximum age of the load reports that a decision uses, including heartbeats.
+const MAX_REPORT_AGE: Duration = Duration::from_secs(2);
 
-/// The policy that the settings name.
+/// Returns the scaling policy that the settings describe.
 pub(super) fn policy(settings: &Settings) -> Result<Policy, ConfigError> {
     let bounds = Bounds::new(settings.scaling_min, settings.scaling_max)
         .map_err(|error| ConfigError(vec![format!("scaling_min, scaling_max: {error}")]))?;
     let mut policy = Policy::new(settings.scaling_policy, bounds);
     match &mut policy {
         Policy::Demand(demand) => {
-            demand.look_ahead = settings.scaling_startup.unwrap_or(demand.look_ahead) + MEASURED_LATE + DECIDE_EVERY
+            demand.look_ahead = settings.scaling_startup.unwrap_or(demand.look_ahead) + MAX_REPORT_AGE + DECIDE_EVERY
         }
         Policy::Threshold(threshold) => {
             threshold.cooldown = settings.scaling_cooldown;
@@ -36,9 +36,9 @@ pub(super) fn policy(settings: &Settings) -> Result<Policy, ConfigError> {
     Ok(policy)
 }
 
-/// Says each second what this instance is offered and uses, until stopped.
+/// Reports the offered load and the used resources every second, until stopped.
 pub(super) async fn report_load(app: App, load: watch::Sender<Option<Load>>, stop: CancellationToken) {
-    let mut ticks = Ticks::every(EVERY);
+    let mut ticks = Ticks::every(REPORT_INTERVAL);
     while ticks.next_until(&stop).await {
         load.send_replace(current(&app));
     }

@@ -1,5 +1,5 @@
-//! Opening what instances share: Postgres shards and Redis, or embedded storage, which is SQLite files in one directory,
-//! shared by the processes of the machine.
+//! Opens the stores that instances share: PostgreSQL shards and Redis, or embedded storage. Embedded storage is a directory of
+//! SQLite files, which all processes of a machine can share.
 
 use std::{
     collections::BTreeSet,
@@ -31,99 +31,76 @@ use crate::{
     topology::{self, EMBEDDED_SHARDS, FIRST_EPOCH, postgres::PgCatalog, sqlite::CatalogError},
 };
 
-/// How long a start waits for Redis before it goes on without.
-const REDIS_PATIENCE: Duration = Duration::from_secs(2);
+/// How long a start waits for Redis before it continues without.
+const REDIS_START_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What is said of a URL that leaves TLS to chance.
-const UNPROTECTED: &str = "the URL does not say sslmode: without TLS where the server offers none, and with any \
-                           certificate where it does; sslmode=verify-full protects the connection";
+/// Warning for a URL without `sslmode`.
+const UNPROTECTED: &str = "the URL has no sslmode: the connection may be unencrypted, and the server's certificate is not \
+                           verified; set sslmode=verify-full";
 
-/// The file that an operator token is made into if none is configured.
+/// The file in the data directory that holds the generated operator token.
 const TOKEN_FILE: &str = "operator-token";
 
-/// What stops a start.
+/// A failure to start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// More connections than there are file descriptors for.
     #[error(transparent)]
     Descriptors(#[from] TooFewDescriptors),
-    /// The data directory can't be made or used.
     #[error("data_dir: cannot use {}", path.display())]
     Data {
         /// The file or directory.
         path: PathBuf,
-        /// Why.
         source: io::Error,
     },
-    /// A file of embedded storage that was there is gone.
+    /// A file of embedded storage existed before and is gone.
     #[error(
-        "data_dir: {} is missing, and what it held with it; it is not made anew: put it back, from a backup if need be, or use \
-         another data directory to begin without any users",
+        "data_dir: {} is missing, and its data with it; restore the file, from a backup if necessary, or use another data \
+         directory to start without users",
         path.display()
     )]
-    MissingFile {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The stored topology does not go with the settings.
+    MissingFile { path: PathBuf },
+    /// The stored topology does not match the settings.
     #[error(transparent)]
     Topology(#[from] UnfitTopology),
-    /// The topology can't be read.
     #[error(transparent)]
     Refresh(#[from] RefreshError),
-    /// No shard is known that could hold the catalog.
-    #[error("shards: there are none")]
+    /// No shard is configured that could hold the catalog.
+    #[error("shards: none is configured")]
     NoShards,
-    /// A shard's URL.
-    #[error("shards, catalog_url: a URL can't be used")]
+    #[error("shards, catalog_url: a URL is invalid")]
     ShardUrl(#[source] sqlx::Error),
-    /// A shard can't be used, or belongs to another shard.
+    /// A shard can't be used, or its database belongs to another shard.
     #[error("shards: {0}")]
     Unprepared(#[source] PrepareError),
-    /// How to connect with Redis.
     #[error(transparent)]
     Redis(#[from] ConnectError),
-    /// The catalog.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
-    /// A shard.
     #[error(transparent)]
     Shard(#[from] OpenShardError),
-    /// The shared store.
     #[error(transparent)]
     Shared(#[from] OpenError),
-    /// Settings that contradict each other.
     #[error(transparent)]
     Settings(#[from] crate::config::ConfigError),
-    /// Hashing parameters.
-    #[error("argon2_memory_kib, argon2_iterations, argon2_parallelism: {0}")]
+    #[error("hash_memory_kib, hash_passes, hash_lanes: {0}")]
     Hashing(#[from] crate::passwords::InvalidPolicy),
-    /// An address can't be listened on.
     #[error("{setting}: cannot listen on {address}")]
-    Listen {
-        /// The setting.
-        setting: &'static str,
-        /// The address.
-        address: std::net::SocketAddr,
-        /// Why.
-        source: io::Error,
-    },
+    Listen { setting: &'static str, address: std::net::SocketAddr, source: io::Error },
 }
 
-/// Everything that instances share.
 pub(super) struct Stores {
     pub(super) shards: OpenShards,
     pub(super) shared: Arc<dyn SharedStore>,
-    /// The files of embedded storage, those of shards and of the shared store.
+    /// The files of embedded storage: the shards' and the shared store's.
     pub(super) files: Vec<Arc<Database>>,
-    /// Hints of a new topology, where there are any to hear.
+    /// Hints that the topology has changed, if the shared store sends them.
     pub(super) hints: Option<Hints>,
     pub(super) operator_tokens: OperatorTokens,
-    /// Where the operator token is, if it was made here.
+    /// The file of the operator token, if the token was generated.
     pub(super) token_file: Option<PathBuf>,
 }
 
-/// Opens or creates what the settings name. Processes that start at once agree.
+/// Opens or creates the stores that the settings name. Processes may start at the same time.
 pub(super) async fn open(settings: &Settings) -> Result<Stores, StartError> {
     let shards = open_shards(settings, settings.shard_timeout).await?;
     if let Some(catalog) = &shards.catalog {
@@ -133,7 +110,7 @@ pub(super) async fn open(settings: &Settings) -> Result<Stores, StartError> {
             Err(RefreshError::Unavailable(error)) => {
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
-                    "no shard is used before the catalog has answered"
+                    "catalog unavailable; no shard is used until it answers"
                 );
             }
         }
@@ -144,15 +121,15 @@ pub(super) async fn open(settings: &Settings) -> Result<Stores, StartError> {
     Ok(Stores { shards, shared: store, files, hints, operator_tokens, token_file })
 }
 
-/// What the fleet shares besides the shards.
+/// The shared store and what comes with it.
 pub(crate) struct Shared {
     pub(crate) store: Arc<dyn SharedStore>,
-    /// Its file, if it is embedded.
+    /// The file of an embedded store.
     pub(crate) file: Option<Arc<Database>>,
-    /// Hints of a new topology, where there are any to hear.
+    /// Hints that the topology has changed, if the shared store sends them.
     pub(crate) hints: Option<Hints>,
     pub(crate) operator_tokens: OperatorTokens,
-    /// Where the operator token is, if it was made here.
+    /// The file of the operator token, if the token was generated.
     pub(crate) token_file: Option<PathBuf>,
 }
 
@@ -173,10 +150,10 @@ pub(crate) async fn open_shared(settings: &Settings) -> Result<Shared, StartErro
                     max_keys: settings.session_batch_size as usize,
                 },
             )?;
-            if redis.answers_within(REDIS_PATIENCE).await {
+            if redis.answers_within(REDIS_START_TIMEOUT).await {
                 fleet::time::begin(&redis).await;
             } else {
-                tracing::warn!("Redis does not answer yet; it is tried again");
+                tracing::warn!("Redis does not answer; retrying in the background");
             }
             redis.warn_of_risks().await;
             hints = Some(redis.hints());
@@ -192,19 +169,18 @@ pub(crate) async fn open_shared(settings: &Settings) -> Result<Shared, StartErro
     Ok(Shared { store, file, hints, operator_tokens, token_file })
 }
 
-/// The shards that the settings name.
 pub(super) struct OpenShards {
     pub(super) shards: Shards,
-    /// The files of embedded shards.
+    /// Only with embedded storage.
     pub(super) files: Vec<Arc<Database>>,
-    /// The catalog to follow; embedded shards keep the topology they started with.
+    /// Only with PostgreSQL. Embedded shards keep the topology they started with.
     pub(super) catalog: Option<Arc<Catalog>>,
-    /// Shards that are still to be prepared for use.
+    /// Shards that must be prepared before use.
     pub(super) unprepared: Vec<Arc<PgShard>>,
 }
 
-/// The shards that the settings name; those on PostgreSQL have not been spoken with yet, and are given `timeout` for each
-/// request.
+/// Opens the shards that the settings name. Those on PostgreSQL are not connected yet; `timeout` applies to each of their
+/// requests.
 pub(super) async fn open_shards(settings: &Settings, timeout: Duration) -> Result<OpenShards, StartError> {
     if settings.shards.0.is_empty() {
         make_data_directory(&settings.data_dir)?;
@@ -248,10 +224,12 @@ async fn embedded_shards(settings: &Settings) -> Result<(Shards, Vec<Arc<Databas
     Ok((shards, files))
 }
 
-/// The names of the files that were there before. A shard's file among them, or the catalog beside one, must still be there: a
-/// new one would be empty.
+/// Returns the names of the files that exist according to the catalog.
+///
+/// # Errors
+/// Returns [`StartError::MissingFile`] if one of them is gone, or the catalog itself beside a shard. A new file would be empty.
 async fn present_files(data: &Path, catalog: &Path, names: &[String]) -> Result<BTreeSet<String>, StartError> {
-    // The catalog is made before the shards, also by a process that starts at the same time: so it is looked for last.
+    // A process that starts at the same time creates the catalog before the shards. So the catalog is looked for last.
     let has_shards = names.iter().any(|name| data.join(name).exists());
     if !catalog.exists() {
         let missing = || StartError::MissingFile { path: catalog.to_owned() };
@@ -276,7 +254,7 @@ fn pg_shards(settings: &Settings, timeout: Duration) -> Result<OpenShards, Start
     let mut unprepared = Vec::new();
     for ShardUrl { id, primary, replicas, .. } in &settings.shards.0 {
         if !replicas.is_empty() {
-            tracing::warn!(shard = id, "replicas are not read from yet: all requests go to the primary");
+            tracing::warn!(shard = id, "replicas are not used; all requests go to the primary");
         }
         if [primary].into_iter().chain(replicas).any(PgUrl::is_unprotected) {
             tracing::warn!(shard = id, "{UNPROTECTED}");
@@ -298,35 +276,37 @@ fn pg_shards(settings: &Settings, timeout: Duration) -> Result<OpenShards, Start
     Ok(OpenShards { shards, files: Vec::new(), catalog: Some(catalog), unprepared })
 }
 
-/// The files hold password hashes and e-mail addresses.
+/// Warns if other users can read the data directory. It holds password hashes and e-mail addresses.
 fn warn_if_open(data: &Path) {
     let mode = fs::metadata(data).map_or(0, |metadata| metadata.permissions().mode());
     if mode & 0o077 != 0 {
-        tracing::warn!(data = %data.display(), "others may look into the data directory: chmod 700 it");
+        tracing::warn!(data = %data.display(), "data directory is accessible to other users; run chmod 700 on it");
     }
 }
 
 fn operator_tokens(settings: &Settings) -> Result<(OperatorTokens, Option<PathBuf>), StartError> {
     if !settings.operator_token.is_empty() || !settings.is_embedded() {
         if settings.operator_token.is_empty() {
-            tracing::warn!("operator_token is not set: the operator endpoints are open to sessions with admin only");
+            tracing::warn!(
+                "operator_token is not set; only sessions with the admin permission can use the operator endpoints"
+            );
         }
         return Ok((settings.operator_token.clone(), None));
     }
-    let path = settings.data_dir.join(TOKEN_FILE);
-    let token = read_or_make_token(&path).map_err(|source| StartError::Data { path: path.clone(), source })?;
+    let path = settings.data.join(TOKEN_FILE);
+    let token = read_or_generate_token(&path).map_err(|source| StartError::Data { path: path.clone(), source })?;
     let invalid =
         |detail| StartError::Data { path: path.clone(), source: io::Error::new(io::ErrorKind::InvalidData, detail) };
     let tokens = OperatorTokens::from_text(token.trim()).map_err(invalid)?;
     if tokens.is_empty() {
-        return Err(invalid("the file is empty; remove it to have a new token made".to_owned()));
+        return Err(invalid("the file is empty; remove it to generate a new token".to_owned()));
     }
     Ok((tokens, Some(path)))
 }
 
-/// The token is written whole under another name first: a crash leaves no half of it, and of processes that start at once
-/// the first to link it wins.
-fn read_or_make_token(path: &Path) -> io::Result<String> {
+/// Reads the operator token, or generates one. A new token is written under a temporary name and then linked: a crash leaves
+/// no partial token, and of processes that start at the same time the first one wins.
+fn read_or_generate_token(path: &Path) -> io::Result<String> {
     match fs::read_to_string(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         read => return read,

@@ -1,4 +1,4 @@
-//! The knobs of this instance: which there are, between which values, and what obeys them.
+//! The knobs of this instance: their ranges, and the tasks that apply their values.
 
 use std::sync::Arc;
 
@@ -14,97 +14,99 @@ use crate::{
     passwords::{PasswordPolicy, Passwords},
     reaper::REAP_EVERY_SECONDS,
     sqlite::{CACHE_KIB, Database},
-    tuner::{Dial, Knob, Rule, Tuner, quarter_less},
+    tuner::{Knob, Tunable, Tuner, default_rules, quarter_steps},
 };
 
-/// Where this instance's components read what knobs are turned to.
+/// The reading sides of this instance's knobs.
 #[derive(Debug, Clone)]
-pub(super) struct Dials {
-    pub(super) hashing: HashingDials,
-    pub(super) reap_interval: Dial,
-    /// Those of embedded storage.
-    pub(super) embedded: Option<EmbeddedDials>,
+pub(super) struct Tunables {
+    pub(super) hashing: HashingTunables,
+    pub(super) reap_interval: Tunable,
+    /// Only with embedded storage.
+    pub(super) embedded: Option<EmbeddedTunables>,
 }
 
-/// What bounds the hashing of passwords.
 #[derive(Debug, Clone)]
-pub(super) struct HashingDials {
-    concurrency: Dial,
-    memory: Dial,
+pub(super) struct HashingTunables {
+    concurrency: Tunable,
+    memory: Tunable,
     bytes_per_hash: u64,
 }
 
-/// The knobs that only embedded storage has.
 #[derive(Debug, Clone)]
-pub(super) struct EmbeddedDials {
-    cache_size: Dial,
-    pub(super) compaction_interval: Dial,
+pub(super) struct EmbeddedTunables {
+    cache_size: Tunable,
+    pub(super) compaction_interval: Tunable,
 }
 
-/// The tuner of an instance, and the dials of its knobs.
-pub(super) fn tuner(settings: &Settings, hashing: &PasswordPolicy) -> (Tuner, Dials) {
+/// Creates the tuner of an instance and the reading sides of its knobs.
+pub(super) fn tuner(settings: &Settings, hashing: &PasswordPolicy) -> (Tuner, Tunables) {
     let mut knobs = Vec::new();
     let mut knob = |name, unit, normal, relieving| {
-        let (knob, dial) = Knob::new(name, unit, normal, relieving);
+        let (knob, tunable) = Knob::new(name, unit, normal, relieving);
         knobs.push(knob);
-        dial
+        tunable
     };
     let (threads, bytes_per_hash) = (hashing.threads as u64, u64::from(hashing.memory_kib) * 1024);
-    let fewer_threads = quarter_less(threads, 1);
+    let fewer_threads = quarter_steps(threads, 1);
     let in_bytes = fewer_threads.iter().map(|threads| threads * bytes_per_hash).collect();
-    let dials = Dials {
-        hashing: HashingDials {
+    let tunables = Tunables {
+        hashing: HashingTunables {
             concurrency: knob("hashing_concurrency", "hashes", threads, fewer_threads),
             memory: knob("hashing_memory", "bytes", threads * bytes_per_hash, in_bytes),
             bytes_per_hash,
         },
         reap_interval: knob("reap_interval", "seconds", REAP_EVERY_SECONDS, vec![30, 15, 5]),
-        embedded: settings.is_embedded().then(|| EmbeddedDials {
+        embedded: settings.is_embedded().then(|| EmbeddedTunables {
             cache_size: knob("cache_size", "KiB", CACHE_KIB, vec![1000, 500, 250]),
             compaction_interval: knob("compaction_interval", "seconds", COMPACT_EVERY_SECONDS, vec![600, 60]),
         }),
     };
-    let rules = Rule::of_the_seed().into_iter().chain(settings.tuner_rules.0.iter().cloned()).collect();
-    (Tuner::new(settings.tuner, settings.tuner_interval, knobs, rules), dials)
+    let rules = default_rules().into_iter().chain(settings.tuner_rules.0.iter().cloned()).collect();
+    (Tuner::new(settings.tuner, settings.tuner_interval, knobs, rules), tunables)
 }
 
-/// Has the hashing of passwords keep to its dials, until stopped.
-pub(super) async fn bound_hashing(passwords: Arc<Passwords>, mut dials: HashingDials, stop: CancellationToken) {
+/// Applies the hashing knobs to the password pool, until stopped.
+pub(super) async fn follow_hashing(passwords: Arc<Passwords>, mut tunables: HashingTunables, stop: CancellationToken) {
     loop {
-        let buffers = dials.memory.get() / dials.bytes_per_hash.max(1);
-        passwords.resize(dials.concurrency.get() as usize, buffers as usize);
+        let buffers = tunables.memory.get() / tunables.bytes_per_hash.max(1);
+        passwords.resize(tunables.concurrency.get() as usize, buffers as usize);
         tokio::select! {
             () = stop.cancelled() => return,
-            _ = dials.concurrency.turned() => {}
-            _ = dials.memory.turned() => {}
+            _ = tunables.concurrency.changed() => {}
+            _ = tunables.memory.changed() => {}
         }
     }
 }
 
-/// Has the caches of embedded storage keep to their dial, until stopped.
-pub(super) async fn bound_caches(files: Vec<Arc<Database>>, mut dials: EmbeddedDials, stop: CancellationToken) {
+/// Applies the cache-size knob to embedded storage, until stopped.
+pub(super) async fn follow_cache_size(
+    files: Vec<Arc<Database>>,
+    mut tunables: EmbeddedTunables,
+    stop: CancellationToken,
+) {
     loop {
         let kib = tokio::select! {
             () = stop.cancelled() => return,
-            kib = dials.cache_size.turned() => kib,
+            kib = tunables.cache_size.changed() => kib,
         };
         for file in &files {
             if let Err(error) = file.set_cache(kib).await {
-                tracing::warn!(error = &error as &dyn std::error::Error, "a cache was not resized everywhere");
+                tracing::warn!(error = &error as &dyn std::error::Error, "cache not resized on every connection");
             }
         }
     }
 }
 
-/// Has the tuner do as operators want, and as the settings say where they want nothing, until stopped.
+/// Switches the tuner on or off as operators ask, or as the settings say if no operator has asked, until stopped.
 pub(super) async fn follow_switch(app: App, mut views: watch::Receiver<Arc<FleetView>>, stop: CancellationToken) {
     loop {
-        let (known, wanted) = {
+        let (is_known, enabled) = {
             let view = views.borrow_and_update();
             (view.as_of.is_some(), view.tuning.unwrap_or(app.settings().tuner))
         };
-        if known {
-            app.tuner().set_enabled(wanted, app.monitor(), Timestamp::now());
+        if is_known {
+            app.tuner().set_enabled(enabled, app.monitor(), Timestamp::now());
         }
         tokio::select! {
             () = stop.cancelled() => return,

@@ -1,4 +1,4 @@
-//! What the tuner did, and what became of it.
+//! The record of tuning cycles, their actions and the effect of each action.
 
 use std::collections::VecDeque;
 
@@ -7,81 +7,79 @@ use serde::Serialize;
 use super::rule::Metric;
 use crate::{clock::Timestamp, monitor::ResourceMetrics};
 
-/// How many cycles are kept, as in the seed.
-const KEPT: usize = 1000;
-/// How many cycles count as recent, as in the seed.
-const RECENT: usize = 10;
+/// How many cycles are kept, as in the reference design.
+const CAPACITY: usize = 1000;
+/// How many cycles count as recent, as in the reference design.
+const RECENT_CYCLES: usize = 10;
 
-/// Which way a knob was turned.
+/// Direction of an adjustment: `relieve` eases a resource, `step_back` follows calm, and `reset` restores the normal value
+/// when tuning is switched off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Direction {
-    /// To relieve a resource.
     Relieve,
-    /// Back, after calm.
     StepBack,
-    /// Back to normal, as tuning was switched off.
     Reset,
 }
 
-/// What the rule's metric was before a knob was turned, and one cycle later.
+/// The rule's metric before an adjustment and one cycle later.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct Effect {
-    /// The metric.
+    /// Metric of the rule.
     pub metric: Metric,
-    /// Its value that the decision was made on, in percent; null if it was not measured.
+    /// Value at the time of the decision, in percent. Null if it was not measured.
     #[schema(example = 93.1)]
     pub before: Option<f64>,
-    /// Its value one cycle later, in percent; null until then, or if it was not measured.
+    /// Value one cycle later, in percent. Null until then, and if it was not measured.
     #[schema(example = 61.7)]
     pub after: Option<f64>,
-    /// By how much it changed.
+    /// Difference, `after` minus `before`, in percentage points.
     #[schema(example = -31.4)]
     pub change: Option<f64>,
 }
 
-/// A knob that was turned.
+/// Adjustment of one knob.
 #[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
 #[schema(as = TuningAction)]
 pub struct Action {
-    /// The rule that turned it.
+    /// Rule that adjusted the knob.
     #[schema(example = "cpu_optimization")]
     pub rule: String,
-    /// Why, in words.
+    /// Reason, as text for people.
     #[schema(example = "cpu_percent was 93.1, above 80.0")]
     pub trigger: String,
-    /// Which way.
+    /// Direction of the adjustment.
     pub direction: Direction,
-    /// The knob.
+    /// Name of the knob.
     #[schema(example = "hashing_concurrency")]
     pub knob: &'static str,
-    /// What its value counts.
-    #[schema(example = "threads")]
+    /// Unit of the values.
+    #[schema(example = "hashes")]
     pub unit: &'static str,
-    /// Its value before.
+    /// Value before the adjustment.
     #[schema(example = 4)]
     pub before: u64,
-    /// Its value since.
+    /// Value after the adjustment.
     #[schema(example = 3)]
     pub after: u64,
-    /// What that did.
+    /// Effect on the rule's metric.
     pub effect: Effect,
 }
 
-/// A cycle.
+/// One tuning cycle.
 #[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
 #[schema(as = TuningCycle)]
 pub struct Record {
-    /// When it was.
+    /// Time of the cycle.
     #[schema(value_type = String, format = DateTime, example = "2026-11-22T12:00:00Z")]
     pub timestamp: Timestamp,
-    /// The measurements that it decided on: means since the cycle before, and of the last interval at most.
+    /// Measurements that the decision used: means since the previous cycle, over one interval at most.
     pub metrics: ResourceMetrics,
-    /// The knobs that it turned.
+    /// Adjustments of this cycle.
     pub actions: Vec<Action>,
 }
 
-/// The cycles of late, and how many there ever were.
+/// The newest cycles, and totals since the start.
 #[derive(Debug, Default)]
 pub(super) struct History {
     records: VecDeque<Record>,
@@ -90,52 +88,51 @@ pub(super) struct History {
 }
 
 impl History {
-    /// Adds a cycle, and notes in the one before it what its actions did.
+    /// Adds a cycle, and records the effects of the previous cycle's actions.
     pub(super) fn add(&mut self, record: Record) {
-        self.settle(&record.metrics);
+        self.record_effects(&record.metrics);
         self.cycles += 1;
         self.actions += record.actions.len() as u64;
         self.records.push_back(record);
-        if self.records.len() > KEPT {
+        if self.records.len() > CAPACITY {
             self.records.pop_front();
         }
     }
 
-    fn settle(&mut self, metrics: &ResourceMetrics) {
+    fn record_effects(&mut self, metrics: &ResourceMetrics) {
         let actions = self.records.back_mut().map(|record| &mut record.actions);
         for Action { effect, .. } in actions.into_iter().flatten() {
-            effect.after = effect.metric.of(metrics);
+            effect.after = effect.metric.read(metrics);
             effect.change = effect.after.zip(effect.before).map(|(after, before)| after - before);
         }
     }
 
-    /// When the last cycle was.
     pub(super) fn last(&self) -> Option<Timestamp> {
         self.records.back().map(|record| record.timestamp)
     }
 
-    /// When what the last cycle decided on was measured.
+    /// Returns the time of the measurement that the last cycle used.
     pub(super) fn last_measured(&self) -> Option<Timestamp> {
         self.records.back().map(|record| record.metrics.timestamp)
     }
 
-    /// The newest cycles, newest first.
-    pub(super) fn newest(&self, most: usize) -> Vec<Record> {
-        self.records.iter().rev().take(most).cloned().collect()
+    /// Returns up to `limit` cycles, newest first.
+    pub(super) fn newest(&self, limit: usize) -> Vec<Record> {
+        self.records.iter().rev().take(limit).cloned().collect()
     }
 
-    /// How many cycles there were.
+    /// Returns the number of cycles since the start.
     pub(super) fn cycles(&self) -> u64 {
         self.cycles
     }
 
-    /// How many knobs were turned.
+    /// Returns the number of adjustments since the start.
     pub(super) fn actions(&self) -> u64 {
         self.actions
     }
 
-    /// How many knobs the last ten cycles turned.
+    /// Returns the number of adjustments in the last [`RECENT_CYCLES`].
     pub(super) fn recent_actions(&self) -> usize {
-        self.records.iter().rev().take(RECENT).map(|record| record.actions.len()).sum()
+        self.records.iter().rev().take(RECENT_CYCLES).map(|record| record.actions.len()).sum()
     }
 }

@@ -1,55 +1,55 @@
-//! Values of the running service that can be turned. A knob has a fixed ladder of values, from the one of the settings down
-//! to the one that relieves most, so nothing that turns it can leave its bounds.
+//! Knobs: parameters of the running service that can be adjusted. Each has a fixed ladder of values, from the configured one
+//! down to the one that relieves most, so no adjustment can leave these bounds.
 
 use tokio::sync::watch;
 
-/// A value that can be turned, and its ladder.
+/// The writing side of a parameter that the tuner adjusts.
 #[derive(Debug)]
 pub struct Knob {
-    /// Its name, unique among knobs.
+    /// Unique among knobs.
     pub name: &'static str,
-    /// What its value counts.
+    /// The unit of the values.
     pub unit: &'static str,
-    /// At least one value; the first is in force while there is no pressure.
+    /// At least one value. The first one applies while there is no pressure.
     ladder: Vec<u64>,
     value: watch::Sender<u64>,
 }
 
-/// Where a component reads what a knob is turned to.
+/// The reading side of a [`Knob`]: a parameter that may change while the service runs.
 #[derive(Debug, Clone)]
-pub struct Dial(watch::Receiver<u64>);
+pub struct Tunable(watch::Receiver<u64>);
 
 impl Knob {
-    /// A knob that starts at `normal`, and what reads it. Each of the further values relieves more than the one before it.
-    pub fn new(name: &'static str, unit: &'static str, normal: u64, relieving: Vec<u64>) -> (Self, Dial) {
+    /// Creates a knob that starts at `normal`, and its reading side. Each value of `relieving` relieves more than the one
+    /// before it.
+    pub fn new(name: &'static str, unit: &'static str, normal: u64, relieving: Vec<u64>) -> (Self, Tunable) {
         let (value, reader) = watch::channel(normal);
         let ladder = std::iter::once(normal).chain(relieving).collect();
-        (Self { name, unit, ladder, value }, Dial(reader))
+        (Self { name, unit, ladder, value }, Tunable(reader))
     }
 
-    /// The value in force.
     pub fn value(&self) -> u64 {
         *self.value.borrow()
     }
 
-    /// The value while there is no pressure: the one that the settings give it.
+    /// Returns the configured value, which applies while there is no pressure.
     pub fn normal(&self) -> u64 {
         self.ladder[0]
     }
 
-    /// The least and the greatest value that it can have.
+    /// Returns the smallest and the largest possible value.
     pub fn bounds(&self) -> (u64, u64) {
-        self.ladder.iter().fold((u64::MAX, 0), |(least, most), &value| (least.min(value), most.max(value)))
+        self.ladder.iter().fold((u64::MAX, 0), |(min, max), &value| (min.min(value), max.max(value)))
     }
 
-    /// How often it can be turned on to relieve more.
-    pub(super) fn steps(&self) -> usize {
+    /// Returns how many steps lead from the normal value to the last one.
+    pub(super) fn max_level(&self) -> usize {
         self.ladder.len() - 1
     }
 
-    /// Turns it `level` steps from normal, or as far as it goes; the values before and after if they differ.
-    pub(super) fn turn_to(&self, level: usize) -> Option<(u64, u64)> {
-        let (before, after) = (self.value(), self.ladder[level.min(self.steps())]);
+    /// Sets the value `level` steps from normal, or the last one. Returns the values before and after if they differ.
+    pub(super) fn set_level(&self, level: usize) -> Option<(u64, u64)> {
+        let (before, after) = (self.value(), self.ladder[level.min(self.max_level())]);
         (before != after).then(|| {
             self.value.send_replace(after);
             (before, after)
@@ -57,26 +57,25 @@ impl Knob {
     }
 }
 
-/// The values from below `normal` down to `least`, a quarter less each time and at least one.
-pub fn quarter_less(normal: u64, least: u64) -> Vec<u64> {
-    let less = |value: &u64| (*value > least).then(|| (value - (value / 4).max(1)).max(least));
+/// Returns the values from below `normal` down to `min`. Each is a quarter less than the one before it, and at least one less.
+pub fn quarter_steps(normal: u64, min: u64) -> Vec<u64> {
+    let less = |value: &u64| (*value > min).then(|| (value - (value / 4).max(1)).max(min));
     std::iter::successors(less(&normal), less).collect()
 }
 
-impl Dial {
-    /// A value that nothing turns.
+impl Tunable {
+    /// Creates a parameter that never changes.
     #[cfg(test)]
     pub fn fixed(value: u64) -> Self {
         Self(watch::channel(value).1)
     }
 
-    /// The value in force.
     pub fn get(&self) -> u64 {
         *self.0.borrow()
     }
 
-    /// Waits until the knob is turned and returns its value; without end once nothing can turn it any more.
-    pub async fn turned(&mut self) -> u64 {
+    /// Waits for the next change and returns the new value. Never returns once the knob is gone.
+    pub async fn changed(&mut self) -> u64 {
         if self.0.changed().await.is_err() {
             std::future::pending::<()>().await;
         }
@@ -89,26 +88,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_knob_turns_along_its_ladder_and_no_further() {
-        let (knob, dial) = Knob::new("threads", "threads", 4, vec![3, 2, 1]);
+    fn a_knob_moves_along_its_ladder_and_no_further() {
+        let (knob, tunable) = Knob::new("threads", "threads", 4, vec![3, 2, 1]);
         assert_eq!((knob.value(), knob.normal(), knob.bounds()), (4, 4, (1, 4)));
-        assert_eq!((knob.turn_to(2), dial.get()), (Some((4, 2)), 2));
-        assert_eq!(knob.turn_to(2), None);
-        assert_eq!((knob.turn_to(9), dial.get()), (Some((2, 1)), 1));
-        assert_eq!((knob.turn_to(0), dial.get()), (Some((1, 4)), 4));
+        assert_eq!((knob.set_level(2), tunable.get()), (Some((4, 2)), 2));
+        assert_eq!(knob.set_level(2), None);
+        assert_eq!((knob.set_level(9), tunable.get()), (Some((2, 1)), 1));
+        assert_eq!((knob.set_level(0), tunable.get()), (Some((1, 4)), 4));
     }
 
     #[test]
-    fn ladders_fall_by_a_quarter_to_the_least() {
-        assert_eq!(quarter_less(16, 1), [12, 9, 7, 6, 5, 4, 3, 2, 1]);
-        assert_eq!(quarter_less(1, 1), Vec::<u64>::new());
-        assert_eq!(quarter_less(100, 60), [75, 60]);
+    fn ladders_fall_by_a_quarter_to_the_minimum() {
+        assert_eq!(quarter_steps(16, 1), [12, 9, 7, 6, 5, 4, 3, 2, 1]);
+        assert_eq!(quarter_steps(1, 1), Vec::<u64>::new());
+        assert_eq!(quarter_steps(100, 60), [75, 60]);
     }
 
     #[tokio::test]
-    async fn whoever_waits_for_a_dial_is_told_when_it_is_turned() {
-        let (knob, mut dial) = Knob::new("threads", "threads", 4, vec![3]);
-        knob.turn_to(1);
-        assert_eq!(dial.turned().await, 3);
+    async fn a_reader_that_waits_for_a_change_gets_the_new_value() {
+        let (knob, mut tunable) = Knob::new("threads", "threads", 4, vec![3]);
+        knob.set_level(1);
+        assert_eq!(tunable.changed().await, 3);
     }
 }

@@ -14,13 +14,13 @@ fn at(minute: i64) -> Timestamp {
     Timestamp::from_millis(minute * 60_000)
 }
 
-/// A tuner with one knob for hashing, which the seed's rule for cpu turns, and one for memory.
-fn tuner(own: &[&str]) -> (Tuner, Dial, Dial) {
-    let (hashing, hashing_dial) = Knob::new("hashing_concurrency", "threads", 4, vec![3, 2, 1]);
-    let (memory, memory_dial) = Knob::new("hashing_memory", "bytes", 80, vec![60, 40, 20]);
+/// Returns a tuner with the default rules and `own` ones, a knob of the cpu rule and one of the memory rule.
+fn tuner(own: &[&str]) -> (Tuner, Tunable, Tunable) {
+    let (hashing, hashing_tunable) = Knob::new("hashing_concurrency", "threads", 4, vec![3, 2, 1]);
+    let (memory, memory_tunable) = Knob::new("hashing_memory", "bytes", 80, vec![60, 40, 20]);
     let own = own.iter().map(|text| text.parse().expect("a rule"));
-    let rules = Rule::of_the_seed().into_iter().chain(own).collect();
-    (Tuner::new(true, INTERVAL, vec![hashing, memory], rules), hashing_dial, memory_dial)
+    let rules = default_rules().into_iter().chain(own).collect();
+    (Tuner::new(true, INTERVAL, vec![hashing, memory], rules), hashing_tunable, memory_tunable)
 }
 
 fn cycle(tuner: &Tuner, minute: i64, metrics: ResourceMetrics) -> Cycle {
@@ -28,7 +28,7 @@ fn cycle(tuner: &Tuner, minute: i64, metrics: ResourceMetrics) -> Cycle {
 }
 
 #[test]
-fn pressure_turns_the_knobs_of_its_rule_alone() {
+fn pressure_adjusts_only_the_knobs_of_its_rule() {
     let (tuner, hashing, memory) = tuner(&[]);
     let Cycle::Completed(actions) = cycle(&tuner, 0, measured(93.1, 50.0)) else { panic!("it is enabled") };
     assert_eq!((hashing.get(), memory.get()), (3, 80));
@@ -39,7 +39,7 @@ fn pressure_turns_the_knobs_of_its_rule_alone() {
 }
 
 #[test]
-fn the_effect_is_noted_one_cycle_later() {
+fn the_effect_is_recorded_one_cycle_later() {
     let (tuner, ..) = tuner(&[]);
     cycle(&tuner, 0, measured(93.0, 50.0));
     let effect = |tuner: &Tuner| tuner.history(10).last().expect("the first cycle").actions[0].effect;
@@ -51,7 +51,7 @@ fn the_effect_is_noted_one_cycle_later() {
 }
 
 #[test]
-fn rules_that_share_a_knob_turn_it_as_far_as_the_one_that_asks_for_most() {
+fn a_shared_knob_follows_the_rule_that_asks_for_most() {
     let (tuner, hashing, _) = tuner(&["own: memory_percent > 60 -> hashing_concurrency"]);
     cycle(&tuner, 0, measured(90.0, 70.0));
     assert_eq!(hashing.get(), 3, "both ask for one step");
@@ -60,11 +60,11 @@ fn rules_that_share_a_knob_turn_it_as_far_as_the_one_that_asks_for_most() {
     for minute in 2..20 {
         cycle(&tuner, minute, measured(5.0, 55.0));
     }
-    assert_eq!(hashing.get(), 2, "the cpu's rule has gone back, the other one is not calm");
+    assert_eq!(hashing.get(), 2, "the cpu rule has stepped back, the other one is not calm");
 }
 
 #[test]
-fn switched_off_all_is_normal_and_nothing_moves() {
+fn switching_off_restores_normal_values_and_stops_adjustments() {
     let (tuner, hashing, memory) = tuner(&[]);
     cycle(&tuner, 0, measured(99.0, 99.0));
     assert_eq!((hashing.get(), memory.get()), (3, 60));
@@ -81,15 +81,15 @@ fn switched_off_all_is_normal_and_nothing_moves() {
 }
 
 #[test]
-fn without_measurements_nothing_moves() {
+fn without_measurements_nothing_is_adjusted() {
     let (tuner, hashing, _) = tuner(&[]);
-    assert_eq!(tuner.look(&Monitor::new(Duration::from_secs(5)), at(0)), Cycle::NoMetrics);
+    assert_eq!(tuner.run_cycle(&Monitor::new(Duration::from_secs(5)), at(0)), Cycle::NoMetrics);
     assert_eq!(cycle(&tuner, 1, ResourceMetrics::unknown(at(1))), Cycle::Completed(Vec::new()));
     assert_eq!(hashing.get(), 4);
 }
 
 #[test]
-fn the_same_measurement_turns_a_knob_only_once() {
+fn one_measurement_adjusts_a_knob_only_once() {
     let (tuner, hashing, _) = tuner(&[]);
     let metrics = ResourceMetrics { timestamp: at(7), ..measured(99.0, 50.0) };
     assert!(matches!(tuner.lock().cycle(Some(metrics), at(7)), Cycle::Completed(_)));

@@ -1,4 +1,4 @@
-//! Processor time: the quota in force, processors that may be used, time used, and periods cut short.
+//! Processor time: the quota, the usable processors, the time used, and throttled periods.
 
 use std::{
     path::{Path, PathBuf},
@@ -8,50 +8,48 @@ use std::{
 use super::{Machine, files, groups::Groups};
 use crate::monitor::metrics::Source;
 
-/// What is known of processor time.
+/// None means unknown, unless said otherwise.
 #[derive(Debug, Default, Clone, PartialEq)]
 pub(in crate::monitor) struct Cpu {
-    /// Where it was read; none if nowhere.
     pub source: Option<Source>,
-    /// The tightest limit of this group and those above it, in cores; none if nothing keeps it below the machine's.
+    /// The tightest limit of this group and its ancestors. None if no limit is below the machine's resources.
     pub limit_cores: Option<f64>,
-    /// Time used since the group was made.
     pub usage: Option<Usage>,
-    /// At the group whose quota is in force; none without a quota.
+    /// Of the group whose quota is in force. None without a quota.
     pub throttling: Option<Throttling>,
 }
 
-/// Processor time that a group has used.
+/// Processor time that a group has used since its creation.
 #[derive(Debug, Clone, PartialEq)]
 pub(in crate::monitor) struct Usage {
-    /// Whose it is: times of two groups have no difference.
+    /// Times of different groups cannot be compared.
     pub group: PathBuf,
     pub time: Duration,
 }
 
-/// How often a quota's period was cut short, since the group was made.
+/// How often a quota throttled its group, since the group's creation.
 #[derive(Debug, Clone, PartialEq)]
 pub(in crate::monitor) struct Throttling {
-    /// Whose quota it is.
+    /// The group that has the quota.
     pub group: PathBuf,
-    /// Periods in which anything ran.
+    /// Periods in which the group ran.
     pub periods: u64,
-    /// Those of them in which the quota was used up.
+    /// Periods in which the quota was used up.
     pub throttled: u64,
-    /// How long its processes were kept waiting, summed up over processors; none if unknown.
+    /// Time that its processes waited, summed over processors.
     pub time: Option<Duration>,
 }
 
 pub(super) fn read(groups: &Groups, machine: Machine) -> Cpu {
-    let quota = groups.of("cpu").find_map(|group| {
+    let quota = groups.of_controller("cpu").find_map(|group| {
         let quotas = group.levels.into_iter().filter_map(|level| Some((quota(&level, group.source)?, level)));
         quotas.min_by(|one, other| one.0.total_cmp(&other.0)).map(|(cores, level)| (group.source, cores, level))
     });
-    let usage = groups.of("cpuacct").find_map(|group| {
+    let usage = groups.of_controller("cpuacct").find_map(|group| {
         let own = group.levels.into_iter().next()?;
         Some((group.source, Usage { time: used(&own, group.source)?, group: own }))
     });
-    let processors = groups.of("cpuset").find_map(|group| {
+    let processors = groups.of_controller("cpuset").find_map(|group| {
         let count = group.levels.iter().find_map(|level| processors(level, group.source))?;
         Some((group.source, count as f64))
     });
@@ -70,12 +68,12 @@ pub(super) fn read(groups: &Groups, machine: Machine) -> Cpu {
     }
 }
 
-/// In cores, infinite without one; none if it can't be read.
+/// Returns the quota in cores, infinite if there is none. None if it can't be read.
 fn quota(level: &Path, source: Source) -> Option<f64> {
     let (quota, period) = match source {
         Source::CgroupV1 => {
             let quota: i64 = files::text(level, "cpu.cfs_quota_us")?.trim().parse().ok()?;
-            // -1 is none.
+            // -1 means no quota.
             (u64::try_from(quota).ok(), files::number(level, "cpu.cfs_period_us")?)
         }
         Source::CgroupV2 => {

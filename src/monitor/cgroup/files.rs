@@ -1,18 +1,18 @@
-//! The kernel's small files: a number, a list, or lines of a name and a number.
+//! Parsers of the kernel's small files: a number, a list, or lines of a name and a number.
 
 use std::path::Path;
 
-/// The file's text; bytes that are no UTF-8 spoil only the line that they are in. None if it can't be read.
+/// Returns the text of a file. Invalid UTF-8 spoils only its own line. None if the file can't be read.
 pub(super) fn text(directory: &Path, name: &str) -> Option<String> {
     std::fs::read(directory.join(name)).ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// The number that is all of the file.
+/// Returns the number that a file consists of.
 pub(super) fn number(directory: &Path, name: &str) -> Option<u64> {
     text(directory, name)?.trim().parse().ok()
 }
 
-/// The number that follows `key` in a text such as `memory.stat`.
+/// Returns the number that follows `key` in a text such as `memory.stat`.
 pub(super) fn value(text: &str, key: &str) -> Option<u64> {
     text.lines().find_map(|line| match line.split_once(' ') {
         Some((name, value)) if name == key => value.trim().parse().ok(),
@@ -20,7 +20,7 @@ pub(super) fn value(text: &str, key: &str) -> Option<u64> {
     })
 }
 
-/// A limit in bytes; `max` is the largest number. None if it can't be read.
+/// Returns a limit in bytes; `max` is [`u64::MAX`]. None if it can't be read.
 pub(super) fn bytes_or_max(directory: &Path, name: &str) -> Option<u64> {
     match text(directory, name)?.trim() {
         "max" => Some(u64::MAX),
@@ -28,7 +28,7 @@ pub(super) fn bytes_or_max(directory: &Path, name: &str) -> Option<u64> {
     }
 }
 
-/// How many processors a list such as `0-3,7` has; none if it is empty or no list.
+/// Counts the processors in a list such as `0-3,7`. None if it is empty or malformed.
 pub(super) fn count_cpus(list: &str) -> Option<u64> {
     let mut count = 0u64;
     for part in list.trim().split(',') {

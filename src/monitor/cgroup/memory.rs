@@ -1,32 +1,30 @@
-//! Memory: the limits in force, what is used of them, and kills for want of it.
+//! Memory: limits, use, and processes killed for lack of memory.
 //!
-//! What the kernel would give up first, file pages that nobody used lately, is not counted as used.
+//! Inactive file pages do not count as used, because the kernel reclaims them first.
 
 use std::path::Path;
 
 use super::{Machine, files, groups::Groups};
 use crate::monitor::metrics::Source;
 
-/// What is known of memory, in bytes.
+/// Memory in bytes. None means unknown, unless said otherwise.
 #[derive(Debug, Default, PartialEq)]
 pub(in crate::monitor) struct Memory {
-    /// Where it was read; none if nowhere.
     pub source: Option<Source>,
-    /// The tightest limit of this group and those above it; none if nothing keeps it below the machine's.
+    /// The tightest limit of this group and its ancestors. None if no limit is below the machine's memory.
     pub limit: Option<u64>,
-    /// The tightest bound above which the group is slowed down and made to give memory back (v2).
+    /// The tightest bound above which the kernel slows the group down to reclaim memory. Version 2 only.
     pub high: Option<u64>,
-    /// What this group uses.
+    /// Use of this group.
     pub used: Option<u64>,
-    /// How full the fullest of the limits is, 0 to 1: one above this group may be filled by its neighbours.
+    /// Used share of the fullest limit, 0 to 1. Neighbours may fill the limit of an ancestor.
     pub fullest: Option<f64>,
-    /// What is left below all limits.
+    /// Memory left below all limits.
     pub room: Option<u64>,
-    /// How many processes of this group and those below it were killed for want of memory.
+    /// Processes of this group and its descendants that were killed for lack of memory.
     pub oom_kills: Option<u64>,
 }
 
-/// One group.
 struct Level {
     limit: Option<u64>,
     high: Option<u64>,
@@ -34,7 +32,7 @@ struct Level {
 }
 
 pub(super) fn read(groups: &Groups, machine: Machine) -> Memory {
-    let known = groups.of("memory").find_map(|group| {
+    let known = groups.of_controller("memory").find_map(|group| {
         let levels: Vec<Level> = group.levels.iter().map(|level| read_level(level, group.source)).collect();
         let is_readable = levels.iter().any(|level| level.limit.is_some() || level.used.is_some());
         is_readable.then_some((group, levels))
@@ -56,11 +54,11 @@ pub(super) fn read(groups: &Groups, machine: Machine) -> Memory {
 
 fn read_level(level: &Path, source: Source) -> Level {
     let stat = files::text(level, "memory.stat").unwrap_or_default();
-    // Without the statistics all counts as used, to be on the safe side.
+    // Without the statistics everything counts as used: too high is the safe side.
     let less = |used: u64, key| used.saturating_sub(files::value(&stat, key).unwrap_or(0));
     match source {
         Source::CgroupV1 => Level {
-            // The second counts limits above what can be seen too.
+            // The hierarchical limit includes limits of ancestors that are not visible.
             limit: [files::number(level, "memory.limit_in_bytes"), files::value(&stat, "hierarchical_memory_limit")]
                 .into_iter()
                 .flatten()

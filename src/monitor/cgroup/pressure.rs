@@ -1,6 +1,6 @@
 //! Pressure stall information: the share of time in which work waited for a resource.
 //!
-//! The kernel keeps it for each group of v2's hierarchy, whichever controllers are there, and for the machine.
+//! The kernel provides it for the machine and for each group of version 2, whichever controllers are enabled.
 
 use std::path::Path;
 
@@ -17,7 +17,7 @@ pub(super) fn read(root: &Path, groups: &Groups) -> Pressure {
     Pressure { cpu: stall("cpu"), memory: stall("memory"), io: stall("io") }
 }
 
-/// `some avg10=0.12 avg60=…` and, except where it makes no sense, `full avg10=…`.
+/// Parses `some avg10=0.12 avg60=…` and the optional line `full avg10=…`.
 fn parse(text: &str, source: Source) -> Option<Stall> {
     let mean = |kind: &str| {
         let mut words =

@@ -1,4 +1,4 @@
-//! Readings of fixture directories: versions, namespaces, nesting, and what is not as it should be.
+//! Readings of fixture directories: versions, namespaces, nesting, and malformed or missing files.
 
 mod fallbacks;
 mod v1;

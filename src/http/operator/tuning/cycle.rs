@@ -42,7 +42,7 @@ pub enum CycleStatus {
     responses((status = 200, description = "What it did.", body = CycleReport))
 )]
 pub(in crate::http) async fn run(State(app): State<App>) -> Result<Json<CycleReport>, Problem> {
-    let (status, actions) = match app.tuner().look(app.monitor(), Timestamp::now()) {
+    let (status, actions) = match app.tuner().run_cycle(app.monitor(), Timestamp::now()) {
         Cycle::Disabled => (CycleStatus::Disabled, Vec::new()),
         Cycle::NoMetrics => (CycleStatus::NoMetrics, Vec::new()),
         Cycle::Completed(actions) => (CycleStatus::Completed, actions),

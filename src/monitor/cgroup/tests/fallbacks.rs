@@ -12,7 +12,7 @@ use crate::monitor::{
 const OWN: &str = "sys/fs/cgroup/own";
 
 #[test]
-fn without_groups_the_pressure_is_the_machines() {
+fn without_groups_pressure_is_the_machines() {
     let pressure = "some avg10=0.50 avg60=0.00 avg300=0.00 total=1\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=0\n";
     let reading = Fixture::new(&[], &[]).file("proc/pressure/io", pressure).read();
     assert_eq!((reading.cpu, reading.memory), (Cpu::default(), Memory::default()));
@@ -29,7 +29,7 @@ fn at_the_root_of_v2_there_are_no_limits_and_memory_is_the_machines() {
 }
 
 #[test]
-fn a_group_that_tells_nothing_leaves_the_next_place() {
+fn malformed_files_of_one_version_fall_back_to_the_next_source() {
     let groups = ["3:memory:/own", "2:cpu:/own", "0::/own"];
     let mounts = [V1[0], V1[3], "38 31 0:35 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw"];
     let fixture = Fixture::new(&groups, &mounts)
@@ -46,7 +46,7 @@ fn a_group_that_tells_nothing_leaves_the_next_place() {
 }
 
 #[test]
-fn malformed_quotas_are_no_limits() {
+fn malformed_quotas_are_ignored() {
     for text in ["", "max", "100000", "0 100000", "50000 0", "-1 100000", "50000 x", "99999999999999999999 100000"] {
         let fixture = Fixture::new(&["0::/own"], &[V2])
             .files(OWN, &[("cpu.max", text), ("cpu.stat", "nr_periods x\nnr_throttled 1\n")])
@@ -58,7 +58,7 @@ fn malformed_quotas_are_no_limits() {
 }
 
 #[test]
-fn a_limit_of_a_group_that_does_not_tell_its_use_stays_a_limit() {
+fn a_limit_counts_even_if_the_use_is_unknown() {
     let fixture = Fixture::new(&["0::/own"], &[V2]).files(OWN, &[("memory.max", "4096"), ("cpu.max", "50000 100000")]);
     let reading = fixture.read();
     assert_eq!((reading.memory.limit, reading.memory.used), (Some(4096), None));
@@ -87,7 +87,7 @@ const FILES: [&str; 18] = [
     "sys/fs/cgroup/memory/own/memory.stat",
 ];
 
-/// Bytes of any kind, and words that come close to what the kernel writes.
+/// Generates random bytes, and text similar to what the kernel writes.
 fn content() -> impl Strategy<Value = Vec<u8>> {
     let close = "(max|[0-9]{1,22}|-1|some|full|avg10=[0-9.eE+-]{0,9}|usage_usec|nr_periods|nr_throttled|inactive_file|oom_kill\
         |[0-9]{1,3}-[0-9]{1,20}|0::/own|2:cpu:/own|0::/\\.\\./é|\\\\[0-7]{1,3}|\\\\é| - cgroup2 x rw|[ ,:\n]){0,16}";
@@ -115,5 +115,5 @@ fn no_content_panics() {
         prop_assert!(reading.memory.fullest.is_none_or(f64::is_finite));
         Ok(())
     });
-    run.expect("no panic, and only what makes sense");
+    run.expect("no panic, and values within their ranges");
 }

@@ -6,8 +6,8 @@ use crate::monitor::{
 };
 
 const GROUPS: [&str; 5] = ["5:memory:/own", "4:cpuset:/own", "3:cpuacct:/own", "2:cpu:/slice/own", "1:name=systemd:/x"];
-/// What memory.limit_in_bytes says when there is none.
-const NONE: &str = "9223372036854771712\n";
+/// The content of memory.limit_in_bytes without a limit.
+const NO_LIMIT: &str = "9223372036854771712\n";
 
 fn files(fixture: Fixture) -> Fixture {
     fixture
@@ -32,7 +32,7 @@ fn files(fixture: Fixture) -> Fixture {
         .files(
             "sys/fs/cgroup/memory/own",
             &[
-                ("memory.limit_in_bytes", NONE),
+                ("memory.limit_in_bytes", NO_LIMIT),
                 ("memory.usage_in_bytes", "104857600\n"),
                 (
                     "memory.stat",
@@ -41,7 +41,10 @@ fn files(fixture: Fixture) -> Fixture {
                 ("memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill 3\n"),
             ],
         )
-        .files("sys/fs/cgroup/memory", &[("memory.limit_in_bytes", NONE), ("memory.usage_in_bytes", "1073741824\n")])
+        .files(
+            "sys/fs/cgroup/memory",
+            &[("memory.limit_in_bytes", NO_LIMIT), ("memory.usage_in_bytes", "1073741824\n")],
+        )
 }
 
 #[test]
@@ -59,7 +62,7 @@ fn each_controller_is_read_in_its_own_hierarchy() {
 }
 
 #[test]
-fn a_memory_limit_above_what_can_be_seen_counts() {
+fn a_memory_limit_of_an_invisible_ancestor_counts() {
     let stat = "hierarchical_memory_limit 134217728\ntotal_inactive_file 41943040\n";
     let memory = files(Fixture::new(&GROUPS, &V1)).file("sys/fs/cgroup/memory/own/memory.stat", stat).read().memory;
     assert_eq!((memory.limit, memory.room), (Some(128 << 20), Some(68 << 20)));
@@ -75,7 +78,7 @@ fn controllers_may_share_a_hierarchy() {
 }
 
 #[test]
-fn in_a_hybrid_each_controller_has_the_version_that_it_is_bound_to() {
+fn in_a_hybrid_hierarchy_each_controller_is_read_in_its_own_version() {
     let mounts = [V1[0], "38 31 0:35 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw"];
     let fixture = Fixture::new(&["2:cpu:/own", "0::/own"], &mounts)
         .files("sys/fs/cgroup/cpu/own", &[("cpu.cfs_quota_us", "50000"), ("cpu.cfs_period_us", "100000")])
@@ -97,7 +100,7 @@ fn in_a_hybrid_each_controller_has_the_version_that_it_is_bound_to() {
 }
 
 #[test]
-fn a_controller_that_is_bound_to_v1_and_not_mounted_leaves_what_v2_tells() {
+fn an_unmounted_v1_controller_falls_back_to_v2_statistics() {
     let fixture = Fixture::new(&["2:cpu:/own", "1:memory:/own", "0::/own"], &[V2])
         .file("sys/fs/cgroup/own/cpu.stat", "usage_usec 42\n");
     let reading = fixture.read();

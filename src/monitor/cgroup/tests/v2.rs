@@ -42,7 +42,7 @@ fn nested() -> Fixture {
 }
 
 #[test]
-fn own_numbers_are_read() {
+fn limits_use_and_statistics_of_the_own_group_are_read() {
     let fixture = nested();
     let reading = fixture.read();
     assert_eq!((reading.cpu.source, reading.cpu.limit_cores), (Some(Source::CgroupV2), Some(2.0)));
@@ -60,7 +60,7 @@ fn own_numbers_are_read() {
 }
 
 #[test]
-fn a_tighter_group_above_counts() {
+fn a_tighter_limit_of_an_ancestor_counts() {
     let fixture = nested().files(
         "sys/fs/cgroup/symbolon.slice",
         &[
@@ -74,20 +74,20 @@ fn a_tighter_group_above_counts() {
     assert_eq!(reading.cpu.usage.map(|usage| usage.time), Some(Duration::from_millis(2500)));
     let throttling = reading.cpu.throttling.expect("throttling of the tighter quota");
     assert_eq!((throttling.group, throttling.throttled), (fixture.path("sys/fs/cgroup/symbolon.slice"), 40));
-    // The neighbours have most of what is above: 200 of 256 MiB.
+    // Neighbours use most of the ancestor's memory: 200 of 256 MiB.
     let memory = reading.memory;
     assert_eq!((memory.limit, memory.used), (Some(256 << 20), Some(60 << 20)));
     assert_eq!((memory.fullest, memory.room), (Some(200.0 / 256.0), Some(56 << 20)));
 }
 
 #[test]
-fn a_set_of_processors_is_a_limit_too() {
+fn a_cpuset_is_a_limit() {
     let reading = nested().file(&format!("{OWN}/cpu.max"), "max 100000\n").read();
     assert_eq!((reading.cpu.limit_cores, reading.cpu.throttling), (Some(4.0), None));
 }
 
 #[test]
-fn a_limit_of_more_than_the_machine_has_is_none() {
+fn a_limit_above_the_machines_resources_is_ignored() {
     let reading = nested()
         .files(OWN, &[("cpu.max", "900000 100000"), ("memory.max", "18446744073709551615")])
         .file("sys/fs/cgroup/symbolon.slice/cpuset.cpus.effective", "0-7\n")
@@ -97,7 +97,7 @@ fn a_limit_of_more_than_the_machine_has_is_none() {
 }
 
 #[test]
-fn in_a_namespace_the_mount_itself_is_the_group() {
+fn in_a_namespace_the_root_of_the_mount_is_the_group() {
     let files = [("cpu.max", "50000 100000"), ("memory.max", "268435456"), ("memory.current", "4096")];
     for (path, mounted) in [
         ("/", "/"),
@@ -118,7 +118,7 @@ fn in_a_namespace_the_mount_itself_is_the_group() {
 }
 
 #[test]
-fn a_group_that_was_removed_leaves_the_one_above() {
+fn a_removed_group_falls_back_to_its_parent() {
     let reading = Fixture::new(&["0::/slice/own (deleted)"], &[V2])
         .files("sys/fs/cgroup/slice", &[("cpu.max", "50000 100000"), ("cpu.stat", "usage_usec 7")])
         .read();
@@ -126,7 +126,7 @@ fn a_group_that_was_removed_leaves_the_one_above() {
 }
 
 #[test]
-fn of_several_mounts_the_one_that_shows_most_counts() {
+fn of_several_mounts_the_one_with_the_most_ancestors_is_used() {
     let part = "31 23 0:26 /slice/own /mnt/with\\040space ro - cgroup2 cgroup2 ro";
     for mounts in [[part, V2], [V2, part]] {
         let fixture = Fixture::new(&["0::/slice/own"], &mounts)
