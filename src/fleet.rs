@@ -19,7 +19,7 @@ pub use self::{
     leader::Leader,
     observation::DemandUnknown,
     process::{ProcessId, instance_of},
-    scaling::{DECIDE_EVERY, Decided, STANDS, Scaling, last as last_decision},
+    scaling::{DECISION_INTERVAL, DECISION_TTL, Scaling, ScalingDecision, last as last_decision},
     view::{FleetNode, FleetView, Member},
     watch::{FleetWatch, TUNING},
 };
@@ -32,10 +32,10 @@ use crate::{
 };
 
 /// How often an instance says that it is there.
-pub const HEARTBEAT: Duration = Duration::from_secs(1);
+pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// An instance that was silent for this long is gone: three heartbeats, and one's delay.
-pub const GONE_AFTER: Duration = Duration::from_millis(3500);
+pub const HEARTBEAT_TIMEOUT: Duration = Duration::from_millis(3500);
 
 /// The fleet as this instance sees it.
 #[derive(Debug, Clone)]
@@ -50,14 +50,14 @@ pub struct Fleet {
 
 /// What an instance can tell of the fleet.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Sighting {
+pub struct FleetSnapshot {
     /// The fleet, this instance in it as it is now.
     pub view: FleetView,
     /// Whether the registry did not answer, so that the rest is what was last known.
     pub stale: bool,
 }
 
-impl Sighting {
+impl FleetSnapshot {
     /// The fleet's demand, in instances that are as busy as they are meant to be.
     ///
     /// # Errors
@@ -116,7 +116,7 @@ impl Fleet {
 
     /// Sends heartbeats, one at once when it begins to drain, until stopped; then leaves the registry.
     pub async fn run(self, stop: CancellationToken) {
-        let mut ticks = Ticks::every(HEARTBEAT);
+        let mut ticks = Ticks::every(HEARTBEAT_INTERVAL);
         let (mut failing, mut said_draining) = (false, false);
         let mut twins = Twins::default();
         loop {
@@ -156,19 +156,19 @@ impl Fleet {
     /// # Errors
     /// If the registry does not answer, or holds what can't be read.
     pub async fn now(&self) -> Result<FleetView, StoreError> {
-        self.watch.look().await.map(|view| self.with_own(&view))
+        self.watch.refresh().await.map(|view| self.with_own(&view))
     }
 
     /// The fleet as it is now, or as it was last known while the registry does not answer.
     ///
     /// # Errors
     /// Only for what is in the registry and can't be read.
-    pub async fn look(&self) -> Result<Sighting, StoreError> {
+    pub async fn refresh(&self) -> Result<FleetSnapshot, StoreError> {
         match self.now().await {
-            Ok(view) => Ok(Sighting { view, stale: false }),
+            Ok(view) => Ok(FleetSnapshot { view, stale: false }),
             // Nobody leads for long without the store, and who does can't be told.
             Err(StoreError::Unavailable { .. }) => {
-                Ok(Sighting { view: FleetView { leader: None, ..self.with_own(&self.watch.last()) }, stale: true })
+                Ok(FleetSnapshot { view: FleetView { leader: None, ..self.with_own(&self.watch.last()) }, stale: true })
             }
             Err(error) => Err(error),
         }

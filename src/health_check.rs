@@ -21,7 +21,7 @@ use crate::ticks::Ticks;
 
 /// How nodes are asked, and how many answers in a row it takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Cadence {
+pub struct CheckPolicy {
     /// From the beginning of one check to that of the next.
     pub interval: Duration,
     /// How long an answer may take.
@@ -32,7 +32,7 @@ pub struct Cadence {
     pub rise: u32,
 }
 
-impl Default for Cadence {
+impl Default for CheckPolicy {
     fn default() -> Self {
         Self { interval: Duration::from_secs(1), timeout: Duration::from_secs(1), fall: 2, rise: 2 }
     }
@@ -48,11 +48,11 @@ struct Verdict {
 
 impl Verdict {
     /// After one more answer.
-    fn after(before: Option<Self>, passed: bool, cadence: &Cadence) -> Self {
+    fn after(before: Option<Self>, passed: bool, policy: &CheckPolicy) -> Self {
         let Some(Self { healthy, against }) = before.filter(|before| before.healthy != passed) else {
             return Self { healthy: passed, against: 0 };
         };
-        let needed = if healthy { cadence.fall } else { cadence.rise };
+        let needed = if healthy { policy.fall } else { policy.rise };
         if against + 1 >= needed {
             Self { healthy: passed, against: 0 }
         } else {
@@ -64,7 +64,7 @@ impl Verdict {
 /// Asks the nodes of `balancer`, whichever they are at the time, with `probe` until `stop`.
 pub async fn run<F, E>(
     balancer: Arc<Balancer>,
-    cadence: Cadence,
+    policy: CheckPolicy,
     probe: impl Fn(Arc<Node>) -> F,
     stop: CancellationToken,
 ) where
@@ -72,7 +72,7 @@ pub async fn run<F, E>(
     E: Display + Send + 'static,
 {
     let mut verdicts: HashMap<String, Verdict> = HashMap::new();
-    let mut ticks = Ticks::every(cadence.interval);
+    let mut ticks = Ticks::every(policy.interval);
     // Whoever stops waiting for this stops the checks under way with it.
     let mut checks = JoinSet::new();
     loop {
@@ -82,19 +82,19 @@ pub async fn run<F, E>(
                 let nodes = balancer.nodes();
                 verdicts.retain(|id, _| nodes.iter().any(|node| node.spec().id == *id));
                 for node in nodes {
-                    let answer = tokio::time::timeout(cadence.timeout, probe(Arc::clone(&node)));
+                    let answer = tokio::time::timeout(policy.timeout, probe(Arc::clone(&node)));
                     checks.spawn(async move {
                         let failure = match answer.await {
                             Ok(Ok(())) => None,
                             Ok(Err(error)) => Some(error.to_string()),
-                            Err(_) => Some(format!("no answer within {:?}", cadence.timeout)),
+                            Err(_) => Some(format!("no answer within {:?}", policy.timeout)),
                         };
                         (node, failure)
                     });
                 }
             }
             Some(checked) = checks.join_next(), if !checks.is_empty() => match checked {
-                Ok((node, failure)) => note(&balancer, &mut verdicts, &cadence, &node, failure),
+                Ok((node, failure)) => note(&balancer, &mut verdicts, &policy, &node, failure),
                 Err(error) => tracing::error!(%error, "a health check died"),
             },
         }
@@ -104,13 +104,13 @@ pub async fn run<F, E>(
 fn note(
     balancer: &Balancer,
     verdicts: &mut HashMap<String, Verdict>,
-    cadence: &Cadence,
+    policy: &CheckPolicy,
     node: &Node,
     failure: Option<String>,
 ) {
     let id = &node.spec().id;
     let before = verdicts.get(id).copied();
-    let verdict = Verdict::after(before, failure.is_none(), cadence);
+    let verdict = Verdict::after(before, failure.is_none(), policy);
     verdicts.insert(id.clone(), verdict);
     balancer.set_healthy(id, verdict.healthy, Instant::now());
     match (before.is_none_or(|before| before.healthy), verdict.healthy) {

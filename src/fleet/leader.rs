@@ -24,7 +24,7 @@ pub const LOCK: &str = "leader";
 pub const LEASE: Duration = Duration::from_secs(3);
 
 /// How often it is extended, or tried for.
-pub const EXTEND_EVERY: Duration = Duration::from_secs(1);
+pub const RENEW_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long before the lease ends who has it stops leading.
 pub const MARGIN: Duration = Duration::from_millis(500);
@@ -81,7 +81,7 @@ impl Leader {
 
     /// Takes or extends the lock until the instance drains or is stopped; then gives it up.
     pub async fn run(self, stop: CancellationToken) {
-        let mut ticks = Ticks::every(EXTEND_EVERY);
+        let mut ticks = Ticks::every(RENEW_INTERVAL);
         let mut failing = false;
         loop {
             tokio::select! {

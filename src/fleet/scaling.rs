@@ -17,13 +17,13 @@ use super::{FleetView, FleetWatch, Leader};
 use crate::{clock::Timestamp, shared_store::SharedStore, store_error::StoreError, ticks::Ticks};
 
 /// How often is decided.
-pub const DECIDE_EVERY: Duration = Duration::from_secs(5);
+pub const DECISION_INTERVAL: Duration = Duration::from_secs(5);
 /// A decision older than this is none: whoever decides has gone.
-pub const STANDS: Duration = Duration::from_secs(30);
+pub const DECISION_TTL: Duration = Duration::from_secs(30);
 /// For how long an instance that was asked for counts as starting.
 const STARTING: Duration = Duration::from_secs(180);
 /// How often use is counted for the sizes of instances.
-const COUNT_EVERY: Duration = Duration::from_secs(60);
+const USAGE_INTERVAL: Duration = Duration::from_secs(60);
 /// How many decisions are kept: those that differ from the one before.
 const KEPT: usize = 50;
 
@@ -34,7 +34,7 @@ const USAGE: &str = "usage";
 /// A decision, by whom and when.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = ScalingDecision)]
-pub struct Decided {
+pub struct ScalingDecision {
     /// When.
     #[schema(value_type = String, format = DateTime, example = "2026-11-22T12:00:00Z")]
     pub at: Timestamp,
@@ -50,7 +50,7 @@ pub struct Decided {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 struct Ledger {
     state: State,
-    last: Option<Decided>,
+    last: Option<ScalingDecision>,
 }
 
 /// Decides while its instance leads, and reads what was decided; clones share nothing but the store.
@@ -84,7 +84,7 @@ impl Scaling {
     ///
     /// # Errors
     /// If the store does not answer.
-    pub async fn last(&self) -> Result<Option<Decided>, StoreError> {
+    pub async fn last(&self) -> Result<Option<ScalingDecision>, StoreError> {
         last(self.store.as_ref()).await
     }
 
@@ -92,7 +92,7 @@ impl Scaling {
     ///
     /// # Errors
     /// If the store does not answer.
-    pub async fn decisions(&self) -> Result<Vec<Decided>, StoreError> {
+    pub async fn decisions(&self) -> Result<Vec<ScalingDecision>, StoreError> {
         read(self.store.as_ref(), DECISIONS).await
     }
 
@@ -111,7 +111,7 @@ impl Scaling {
         let registered =
             async { views.wait_for(|view| view.instances.contains_key(&self.instance_id)).await.map(drop) };
         let Some(Ok(())) = stop.run_until_cancelled(registered).await else { return };
-        let mut ticks = Ticks::every(DECIDE_EVERY);
+        let mut ticks = Ticks::every(DECISION_INTERVAL);
         let (mut led, mut counted): (Option<u64>, Option<Instant>) = (None, None);
         let mut failing = false;
         loop {
@@ -126,7 +126,7 @@ impl Scaling {
             }
             let now = Instant::now();
             let Some(fence) = self.leader.fence_now(now) else { continue };
-            let counts = counted.is_none_or(|at| now - at >= COUNT_EVERY);
+            let counts = counted.is_none_or(|at| now - at >= USAGE_INTERVAL);
             match self.decide(fence, counts).await {
                 Ok(()) => {
                     failing = false;
@@ -149,7 +149,7 @@ impl Scaling {
     /// Decides once, and counts use if it `counts`.
     async fn decide(&self, fence: u64, counts: bool) -> Result<(), StoreError> {
         let mut ledger: Ledger = read(self.store.as_ref(), SCALING).await?;
-        let (view, now) = (self.watch.look().await?, Timestamp::now());
+        let (view, now) = (self.watch.refresh().await?, Timestamp::now());
         let decided_at = symbolon_scaler::Timestamp::from(now);
         // What was asked for long ago and is not there is not about to come.
         let is_new = |at: symbolon_scaler::Timestamp| decided_at.since(at) <= STARTING;
@@ -160,7 +160,7 @@ impl Scaling {
             let last = &last.decision;
             (last.outcome, last.to, &last.rule) != (decision.outcome, decision.to, &decision.rule)
         });
-        let decided = Decided { at: now, by: self.instance_id.clone(), decision };
+        let decided = ScalingDecision { at: now, by: self.instance_id.clone(), decision };
         ledger.last = Some(decided.clone());
         if !self.write(SCALING, &ledger, fence).await? {
             return Ok(());
@@ -174,7 +174,7 @@ impl Scaling {
         Ok(())
     }
 
-    async fn tell(&self, decided: Decided, fence: u64) -> Result<(), StoreError> {
+    async fn tell(&self, decided: ScalingDecision, fence: u64) -> Result<(), StoreError> {
         let Decision { outcome, from, to, reasons, .. } = &decided.decision;
         tracing::info!(%outcome, from, to, reasons = reasons.join(" "), "how many instances there should be");
         let mut decisions = self.decisions().await?;
@@ -205,7 +205,7 @@ impl Scaling {
 ///
 /// # Errors
 /// If the store does not answer.
-pub async fn last(store: &dyn SharedStore) -> Result<Option<Decided>, StoreError> {
+pub async fn last(store: &dyn SharedStore) -> Result<Option<ScalingDecision>, StoreError> {
     read::<Ledger>(store, SCALING).await.map(|ledger| ledger.last)
 }
 

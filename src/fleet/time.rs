@@ -15,10 +15,10 @@ use crate::{
 };
 
 /// How often the store's clock is read.
-const READ_EVERY: Duration = Duration::from_secs(1);
+const READ_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How often until it was read once: before, nothing should be decided by this machine's.
-const FIRST_READ_EVERY: Duration = Duration::from_millis(100);
+const FIRST_READ_INTERVAL: Duration = Duration::from_millis(100);
 
 /// How many readings a start takes; the most exact counts.
 const READINGS_AT_START: usize = 3;
@@ -49,7 +49,7 @@ pub async fn follow(store: Arc<dyn SharedStore>, stop: CancellationToken) {
         if let Some(seconds) = SHARED.difference() {
             difference.report(seconds);
         }
-        let pause = if SHARED.is_known() { READ_EVERY } else { FIRST_READ_EVERY };
+        let pause = if SHARED.is_known() { READ_INTERVAL } else { FIRST_READ_INTERVAL };
         if stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
             return;
         }

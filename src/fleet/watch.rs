@@ -7,7 +7,7 @@ use futures_util::future::try_join4;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{FleetView, GONE_AFTER, HEARTBEAT, Member, instance_of, leader};
+use super::{FleetView, HEARTBEAT_INTERVAL, HEARTBEAT_TIMEOUT, Member, instance_of, leader};
 use crate::{clock::Timestamp, shared_store::SharedStore, store_error::StoreError, ticks::Ticks};
 
 /// The note of whether tuning is switched on: `true` or `false`.
@@ -40,9 +40,9 @@ impl FleetWatch {
     ///
     /// # Errors
     /// If the store does not answer, or not in full; then what was last known stays.
-    pub async fn look(&self) -> Result<Arc<FleetView>, StoreError> {
+    pub async fn refresh(&self) -> Result<Arc<FleetView>, StoreError> {
         let (instances, balancing, tuning, held) = try_join4(
-            self.store.instances(GONE_AFTER),
+            self.store.instances(HEARTBEAT_TIMEOUT),
             self.store.balancing(),
             self.store.note(TUNING),
             self.store.holder(leader::LOCK),
@@ -62,10 +62,10 @@ impl FleetWatch {
 
     /// Looks as often as instances say that they are there, until stopped.
     pub async fn run(self, stop: CancellationToken) {
-        let mut ticks = Ticks::every(HEARTBEAT);
+        let mut ticks = Ticks::every(HEARTBEAT_INTERVAL);
         let mut failing = false;
         while ticks.next_until(&stop).await {
-            let Some(seen) = stop.run_until_cancelled(self.look()).await else { break };
+            let Some(seen) = stop.run_until_cancelled(self.refresh()).await else { break };
             match seen {
                 Err(error) if !failing => {
                     failing = true;

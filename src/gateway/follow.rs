@@ -45,7 +45,7 @@ impl Follower {
         let mut ticks = Ticks::every(POLL);
         let mut lost = false;
         while ticks.next_until(&stop).await {
-            match self.fleet.look().await {
+            match self.fleet.refresh().await {
                 Ok(view) => {
                     if std::mem::take(&mut lost) {
                         tracing::info!("the fleet's registry answers again");

@@ -25,7 +25,7 @@ use crate::{
     config::Settings,
     descriptors::Needs,
     fleet::{self, FleetWatch},
-    health_check::{self, Cadence, http::HttpCheck},
+    health_check::{self, CheckPolicy, http::HttpCheck},
     server::{
         Shared, StartError, open_shared,
         process::{BoundAddresses, Serving, client_connections},
@@ -191,7 +191,7 @@ fn start_background(
     store: Option<Arc<dyn SharedStore>>,
     background: &Background,
 ) {
-    let cadence = Cadence {
+    let policy = CheckPolicy {
         interval: settings.check_interval,
         timeout: settings.check_timeout,
         fall: settings.check_fall,
@@ -204,7 +204,7 @@ fn start_background(
             let (check, url) = (check.clone(), format!("{}{path}", node.spec().url.trim_end_matches('/')));
             async move { check.ready(&url).await }
         };
-        health_check::run(Arc::clone(&checked.0.nodes.balancer), cadence, probe, stop)
+        health_check::run(Arc::clone(&checked.0.nodes.balancer), policy, probe, stop)
     });
     let reaped = gateway.clone();
     background.supervise("idle connections", move |stop| {

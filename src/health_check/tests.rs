@@ -30,7 +30,7 @@ fn healthy(balancer: &Balancer) -> Vec<bool> {
 
 #[test]
 fn the_first_answer_counts_at_once_and_later_ones_in_a_row() {
-    let cadence = Cadence { fall: 3, rise: 2, ..Cadence::default() };
+    let policy = CheckPolicy { fall: 3, rise: 2, ..CheckPolicy::default() };
     for (answers, expected) in [
         ("-", "-"),
         ("+", "+"),
@@ -46,7 +46,7 @@ fn the_first_answer_counts_at_once_and_later_ones_in_a_row() {
         let verdicts: String = answers
             .chars()
             .map(|answer| {
-                let after = Verdict::after(verdict, answer == '+', &cadence);
+                let after = Verdict::after(verdict, answer == '+', &policy);
                 verdict = Some(after);
                 if after.healthy { '+' } else { '-' }
             })
@@ -58,7 +58,7 @@ fn the_first_answer_counts_at_once_and_later_ones_in_a_row() {
 #[tokio::test(start_paused = true)]
 async fn a_node_that_hangs_is_unhealthy_and_delays_nobody() {
     let balancer = balancer(&["well", "hangs"]);
-    let cadence = Cadence { timeout: Duration::from_millis(300), ..Cadence::default() };
+    let policy = CheckPolicy { timeout: Duration::from_millis(300), ..CheckPolicy::default() };
     let asked = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&asked);
     let probe = move |node: Arc<Node>| {
@@ -71,7 +71,7 @@ async fn a_node_that_hangs_is_unhealthy_and_delays_nobody() {
             Ok::<(), String>(())
         }
     };
-    let checks = run(Arc::clone(&balancer), cadence, probe, CancellationToken::new());
+    let checks = run(Arc::clone(&balancer), policy, probe, CancellationToken::new());
     assert!(tokio::time::timeout(Duration::from_millis(3100), checks).await.is_err());
     assert_eq!(healthy(&balancer), [true, false]);
     assert_eq!(asked.load(Ordering::Relaxed), 4, "at 0, 1, 2 and 3 seconds");
@@ -88,7 +88,7 @@ async fn nodes_that_come_are_asked_and_nodes_that_come_back_are_new() {
         async move { result }
     };
     let stop = CancellationToken::new();
-    let checks = tokio::spawn(run(Arc::clone(&balancer), Cadence::default(), probe, stop.clone()));
+    let checks = tokio::spawn(run(Arc::clone(&balancer), CheckPolicy::default(), probe, stop.clone()));
     let second = || tokio::time::sleep(Duration::from_millis(1100));
     second().await;
     balancer.set_nodes([spec("a"), spec("b")], Instant::now());
@@ -132,7 +132,7 @@ async fn a_server_is_asked_over_http() {
 async fn an_unhealthy_node_gets_no_requests() {
     let balancer = balancer(&["a", "b", "c"]);
     let probe = |node: Arc<Node>| async move { if node.spec().id == "b" { Err("down") } else { Ok(()) } };
-    let checks = run(Arc::clone(&balancer), Cadence::default(), probe, CancellationToken::new());
+    let checks = run(Arc::clone(&balancer), CheckPolicy::default(), probe, CancellationToken::new());
     assert!(tokio::time::timeout(Duration::from_millis(100), checks).await.is_err());
     for _ in 0..9 {
         let lease = balancer.pick(&Caller::default(), Instant::now()).expect("a node");

@@ -146,7 +146,7 @@ async fn never_do_two_lead_and_a_killed_leader_is_replaced_with_a_higher_fence()
         sleep(A_MOMENT).await;
         assert!(first.fence().is_none() || second.fence().is_none(), "both lead");
     }
-    assert!(killed_at.elapsed() <= LEASE + EXTEND_EVERY, "{:?}", killed_at.elapsed());
+    assert!(killed_at.elapsed() <= LEASE + RENEW_INTERVAL, "{:?}", killed_at.elapsed());
     assert_eq!(second.fence(), Some(2));
 }
 
@@ -161,7 +161,7 @@ async fn a_leader_that_drains_or_stops_gives_way_at_once_and_for_good() {
         ends(&first);
         sleep(A_MOMENT).await;
         assert_eq!(first.fence(), None);
-        sleep(EXTEND_EVERY).await;
+        sleep(RENEW_INTERVAL).await;
         assert_eq!(second.fence(), Some(2));
         second.task.abort();
         sleep(2 * LEASE).await;

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::Spawner;
 use crate::{
     clock::Timestamp,
-    fleet::{Decided, STANDS, last_decision},
+    fleet::{DECISION_TTL, ScalingDecision, last_decision},
     shared_store::SharedStore,
     ticks::Ticks,
 };
@@ -23,8 +23,8 @@ pub(in crate::gateway) async fn follow(spawner: Spawner, store: Arc<dyn SharedSt
         match last_decision(store.as_ref()).await {
             Ok(last) => {
                 failing = false;
-                let standing = last.filter(|last| Timestamp::now().since(last.at) <= STANDS);
-                let Some(Decided { decision, at, .. }) = standing else { continue };
+                let standing = last.filter(|last| Timestamp::now().since(last.at) <= DECISION_TTL);
+                let Some(ScalingDecision { decision, at, .. }) = standing else { continue };
                 if let Some(count) = spawner.follow(decision.to, decision.to != decision.from, at) {
                     tracing::info!(wanted = decision.to, count, "the number of instances was decided");
                 }
