@@ -202,7 +202,7 @@ fn start_background(
         let (check, path) = (HttpCheck::new(), path.clone());
         let probe = move |node: Arc<symbolon_balancer::Node>| {
             let (check, url) = (check.clone(), format!("{}{path}", node.spec().url.trim_end_matches('/')));
-            async move { check.ready(&url).await }
+            async move { check.check_ready(&url).await }
         };
         health_check::run(Arc::clone(&checked.0.nodes.balancer), policy, probe, stop)
     });

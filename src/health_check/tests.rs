@@ -29,7 +29,7 @@ fn healthy(balancer: &Balancer) -> Vec<bool> {
 }
 
 #[test]
-fn the_first_answer_counts_at_once_and_later_ones_in_a_row() {
+fn the_first_result_counts_at_once_and_later_ones_only_in_a_row() {
     let policy = CheckPolicy { fall: 3, rise: 2, ..CheckPolicy::default() };
     for (answers, expected) in [
         ("-", "-"),
@@ -42,21 +42,21 @@ fn the_first_answer_counts_at_once_and_later_ones_in_a_row() {
         ("-++-", "--++"),
         ("+---++", "+++--+"),
     ] {
-        let mut verdict = None;
-        let verdicts: String = answers
+        let mut current = None;
+        let health: String = answers
             .chars()
             .map(|answer| {
-                let after = Verdict::after(verdict, answer == '+', &policy);
-                verdict = Some(after);
+                let after = Health::after(current, answer == '+', &policy);
+                current = Some(after);
                 if after.healthy { '+' } else { '-' }
             })
             .collect();
-        assert_eq!(verdicts, expected, "after {answers}");
+        assert_eq!(health, expected, "after {answers}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_node_that_hangs_is_unhealthy_and_delays_nobody() {
+async fn a_node_that_hangs_is_unhealthy_and_does_not_delay_other_checks() {
     let balancer = balancer(&["well", "hangs"]);
     let policy = CheckPolicy { timeout: Duration::from_millis(300), ..CheckPolicy::default() };
     let asked = Arc::new(AtomicUsize::new(0));
@@ -78,7 +78,7 @@ async fn a_node_that_hangs_is_unhealthy_and_delays_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nodes_that_come_are_asked_and_nodes_that_come_back_are_new() {
+async fn added_nodes_are_checked_and_readded_nodes_start_anew() {
     let balancer = balancer(&["a"]);
     let failing = Arc::new(Mutex::new(vec!["b"]));
     let fails = Arc::clone(&failing);
@@ -93,7 +93,7 @@ async fn nodes_that_come_are_asked_and_nodes_that_come_back_are_new() {
     second().await;
     balancer.set_nodes([spec("a"), spec("b")], Instant::now());
     second().await;
-    assert_eq!(healthy(&balancer), [true, false], "its first answer counts");
+    assert_eq!(healthy(&balancer), [true, false], "its first result counts");
     balancer.set_nodes([spec("a")], Instant::now());
     second().await;
     failing.lock().expect("no panic").clear();
@@ -106,7 +106,7 @@ async fn nodes_that_come_are_asked_and_nodes_that_come_back_are_new() {
 }
 
 #[tokio::test]
-async fn a_server_is_asked_over_http() {
+async fn http_checks_distinguish_ready_not_ready_and_unreachable() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let url = format!("http://{}/ready", listener.local_addr().expect("an address"));
@@ -121,11 +121,11 @@ async fn a_server_is_asked_over_http() {
         }
     });
     let check = http::HttpCheck::new();
-    check.ready(&url).await.expect("ready");
-    assert!(matches!(check.ready(&url).await, Err(http::HttpCheckError::NotReady(status)) if status == 503));
+    check.check_ready(&url).await.expect("ready");
+    assert!(matches!(check.check_ready(&url).await, Err(http::HttpCheckError::NotReady(status)) if status == 503));
     server.await.expect("no panic");
-    assert!(matches!(check.ready(&url).await, Err(http::HttpCheckError::Unreachable(_))));
-    assert!(matches!(check.ready("no URL").await, Err(http::HttpCheckError::Url(_))));
+    assert!(matches!(check.check_ready(&url).await, Err(http::HttpCheckError::Unreachable(_))));
+    assert!(matches!(check.check_ready("no URL").await, Err(http::HttpCheckError::Url(_))));
 }
 
 #[tokio::test(start_paused = true)]

@@ -174,7 +174,7 @@ pub(crate) async fn open_shared(settings: &Settings) -> Result<Shared, StartErro
                 },
             )?;
             if redis.answers_within(REDIS_PATIENCE).await {
-                fleet::time::begin(&redis).await;
+                fleet::time::initialize(&redis).await;
             } else {
                 tracing::warn!("Redis does not answer yet; it is tried again");
             }
