@@ -117,7 +117,7 @@ impl GatewayServer {
     }
 
     /// What has all instances that it runs replaced, one after the other.
-    pub fn roller(&self) -> impl Fn() + Send + 'static {
+    pub fn instance_restarter(&self) -> impl Fn() + Send + 'static {
         let gateway = self.gateway.clone();
         move || match &gateway.0.spawner {
             Some(spawner) => spawner.roll(),
