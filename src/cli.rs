@@ -1,4 +1,4 @@
-//! The command line: `serve` (the default), `gateway`, `users`, `partition`, `simulate`, `openapi`, `healthcheck`.
+//! The `symbolon` command line. `serve` is the default command.
 
 mod gateway;
 mod healthcheck;
@@ -22,17 +22,17 @@ use clap::{
 
 use crate::config::{Layers, SETTINGS, Settings};
 
-/// The exit code for wrong usage and settings (as clap's, and `EX_USAGE` of old).
-const USAGE: u8 = 2;
+/// Exit code for wrong arguments and settings, the same as clap's.
+const EXIT_USAGE: u8 = 2;
 
-/// Parses the command line and runs what it asks for.
+/// Parses the command line and runs the command.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    // What is stored is for this user only, whatever directory it is put into.
+    // New files are readable by this user only, in any directory.
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     let matches = command().get_matches_from(with_default_command(arguments.into_iter().collect()));
     let result = match matches.subcommand() {
-        Some(("partition", matches)) => parsed(matches).and_then(|arguments| partition::run(&arguments)),
-        Some(("simulate", matches)) => parsed(matches).and_then(|arguments| simulate::run(&arguments)),
+        Some(("partition", matches)) => parse(matches).and_then(|arguments| partition::run(&arguments)),
+        Some(("simulate", matches)) => parse(matches).and_then(|arguments| simulate::run(&arguments)),
         Some(("users", matches)) => users::run(matches),
         Some(("openapi", _)) => openapi::run(),
         Some(("healthcheck", matches)) => settings(matches).and_then(|settings| healthcheck::run(&settings)),
@@ -46,45 +46,47 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             eprintln!("symbolon: {error:#}");
-            if error.is::<crate::config::ConfigError>() { ExitCode::from(USAGE) } else { ExitCode::FAILURE }
+            if error.is::<crate::config::ConfigError>() { ExitCode::from(EXIT_USAGE) } else { ExitCode::FAILURE }
         }
     }
 }
 
-/// Puts `serve` where no command is named.
+/// Inserts `serve` if no command is given.
 fn with_default_command(mut arguments: Vec<OsString>) -> Vec<OsString> {
-    const OF_NO_COMMAND: [&str; 4] = ["-h", "--help", "-V", "--version"];
+    const GLOBAL_FLAGS: [&str; 4] = ["-h", "--help", "-V", "--version"];
     let first = arguments.get(1).map(|argument| argument.to_string_lossy().into_owned());
-    let named = first.is_some_and(|first| !first.starts_with('-') || OF_NO_COMMAND.contains(&first.as_str()));
-    if !named {
+    let has_command = first.is_some_and(|first| !first.starts_with('-') || GLOBAL_FLAGS.contains(&first.as_str()));
+    if !has_command {
         arguments.insert(arguments.len().min(1), "serve".into());
     }
     arguments
 }
 
-/// The whole command line, for parsing and for help.
 fn command() -> Command {
     Command::new("symbolon")
         .version(env!("CARGO_PKG_VERSION"))
-        .about("Login, sessions and preferences on sharded storage. Without a command: serve.")
+        .about("Login, sessions and preferences on sharded storage. The default command is serve.")
         .subcommand_required(true)
-        .subcommand(with_settings(Command::new("serve").about("Run an instance of the service")).arg(spawned()))
+        .subcommand(with_settings(Command::new("serve").about("Run an instance of the service")).arg(spawned_flag()))
         .subcommand(with_settings(gateway::command()))
         .subcommand(simulate::Arguments::augment_args(
-            Command::new("simulate").about("Show what would happen, without servers").subcommand_required(true),
+            Command::new("simulate")
+                .about("Simulate load balancing or autoscaling, without servers")
+                .subcommand_required(true),
         ))
         .subcommand(users::command())
         .subcommand(partition::Arguments::augment_args(
-            Command::new("partition").about("Show on which node keys live, and which would move"),
+            Command::new("partition").about("Show which node owns each key, and which keys would move"),
         ))
         .subcommand(Command::new("openapi").about("Print the OpenAPI document"))
         .subcommand(with_settings(
-            Command::new("healthcheck").about("Ask the instance on this machine whether it is ready; exit 0 if it is"),
+            Command::new("healthcheck")
+                .about("Check whether the instance on this machine is ready; exit code 0 if it is, 1 if not"),
         ))
 }
 
-/// For instances that a gateway runs.
-fn spawned() -> Arg {
+/// Returns the hidden flag that the gateway passes to the instances it runs.
+fn spawned_flag() -> Arg {
     Arg::new("spawned").long("spawned").action(ArgAction::SetTrue).hide(true)
 }
 
@@ -93,7 +95,7 @@ fn with_settings(command: Command) -> Command {
         .long("config")
         .value_name("FILE")
         .value_parser(value_parser!(PathBuf))
-        .help("A file of settings [default: symbolon.toml if it is there] [env: SYMBOLON_CONFIG]");
+        .help("Settings file [default: symbolon.toml if it exists] [env: SYMBOLON_CONFIG]");
     let former = SETTINGS.iter().filter_map(|setting| setting.former_name).map(|name| value(name).hide(true));
     SETTINGS.iter().fold(command.arg(file).args(former), |command, setting| {
         let environment = format!("SYMBOLON_{}", setting.name.to_uppercase());
@@ -114,26 +116,26 @@ fn given(matches: &ArgMatches) -> impl Iterator<Item = (&'static str, &String)> 
     names.filter_map(|name| Some((name, matches.get_one::<String>(name)?)))
 }
 
-/// Prints to standard output.
+/// Prints to standard output. A reader that closed the pipe is not an error.
 fn print(text: &str) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
-    read_on(out.write_all(text.as_bytes()).and_then(|()| out.flush()))?;
+    is_reader_open(out.write_all(text.as_bytes()).and_then(|()| out.flush()))?;
     Ok(())
 }
 
-/// Whether whoever reads the output still does; having read enough is no failure.
-fn read_on(written: io::Result<()>) -> io::Result<bool> {
+/// Returns false if the reader of the output closed the pipe, as `head` does; that is not an error.
+fn is_reader_open(written: io::Result<()>) -> io::Result<bool> {
     match written {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
         written => written.map(|()| true),
     }
 }
 
-fn parsed<T: FromArgMatches>(matches: &ArgMatches) -> anyhow::Result<T> {
+fn parse<T: FromArgMatches>(matches: &ArgMatches) -> anyhow::Result<T> {
     T::from_arg_matches(matches).map_err(|error| error.exit())
 }
 
-/// The settings from every layer.
+/// Reads the settings from file, environment and flags, and starts the log.
 fn settings(matches: &ArgMatches) -> anyhow::Result<Settings> {
     let file = matches.get_one::<PathBuf>("config").cloned();
     let environment =
@@ -160,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn the_command_line_is_consistent() {
+    fn the_command_line_is_valid() {
         command().debug_assert();
     }
 

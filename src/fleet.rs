@@ -1,5 +1,5 @@
-//! This instance's place in the fleet: it says of itself once a second that it is there and how busy it is, so that
-//! every instance can answer for all of them. [`leader`] chooses the one that decides for all.
+//! Membership of the fleet. Every instance writes a heartbeat with its load to the shared store once a second, so every
+//! instance knows the whole fleet. [`leader`] elects the instance that decides for all.
 
 pub mod leader;
 mod observation;
@@ -19,7 +19,7 @@ pub use self::{
     leader::Leader,
     observation::DemandUnknown,
     process::{ProcessId, instance_of},
-    scaling::{DECIDE_EVERY, Decided, STANDS, Scaling, last as last_decision},
+    scaling::{DECISION_INTERVAL, DECISION_TTL, Scaling, ScalingDecision, last as last_decision},
     view::{FleetNode, FleetView, Member},
     watch::{FleetWatch, TUNING},
 };
@@ -31,13 +31,13 @@ use crate::{
     ticks::Ticks,
 };
 
-/// How often an instance says that it is there.
-pub const HEARTBEAT: Duration = Duration::from_secs(1);
+/// Interval of heartbeats.
+pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// An instance that was silent for this long is gone: three heartbeats, and one's delay.
-pub const GONE_AFTER: Duration = Duration::from_millis(3500);
+/// Age of the last heartbeat from which an instance counts as gone: three heartbeats, and half a second of delay.
+pub const HEARTBEAT_TIMEOUT: Duration = Duration::from_millis(3500);
 
-/// The fleet as this instance sees it.
+/// Sends the heartbeats of this instance, and reads the fleet.
 #[derive(Debug, Clone)]
 pub struct Fleet {
     registry: Arc<dyn SharedStore>,
@@ -48,28 +48,28 @@ pub struct Fleet {
     draining: CancellationToken,
 }
 
-/// What an instance can tell of the fleet.
+/// The fleet as one instance knows it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Sighting {
-    /// The fleet, this instance in it as it is now.
+pub struct FleetSnapshot {
+    /// The fleet, with the current state of this instance.
     pub view: FleetView,
-    /// Whether the registry did not answer, so that the rest is what was last known.
+    /// Whether the registry did not answer, so that the other instances are as last known.
     pub stale: bool,
 }
 
-impl Sighting {
-    /// The fleet's demand, in instances that are as busy as they are meant to be.
+impl FleetSnapshot {
+    /// Returns the demand of the fleet, in instances at target utilization.
     ///
     /// # Errors
-    /// [`DemandUnknown`] if it can't be said.
+    /// [`DemandUnknown`] if the view is stale or incomplete.
     pub fn demand(&self) -> Result<f64, DemandUnknown> {
         if self.stale { Err(DemandUnknown::Stale) } else { self.view.demand() }
     }
 }
 
 impl Fleet {
-    /// `own` is the node that the requests of `process` are counted on, `load` what else it says of itself; `draining` is
-    /// cancelled when it is about to leave.
+    /// `own` counts the requests of this process, `load` is the load that heartbeats report, and `draining` is cancelled
+    /// when this instance begins to drain.
     pub fn new(
         registry: Arc<dyn SharedStore>,
         process: ProcessId,
@@ -80,22 +80,20 @@ impl Fleet {
         Self { watch: FleetWatch::new(registry.clone()), registry, process, own, load, draining }
     }
 
-    /// What keeps the last known fleet.
     pub fn watch(&self) -> &FleetWatch {
         &self.watch
     }
 
-    /// Which process this is.
     pub fn process(&self) -> &ProcessId {
         &self.process
     }
 
-    /// The node that this instance's requests are counted on.
+    /// Returns the node that counts the requests of this instance.
     pub fn own(&self) -> &Arc<Node> {
         &self.own
     }
 
-    /// What this instance says of itself.
+    /// Returns the heartbeat record of this instance.
     fn record(&self) -> InstanceRecord {
         let (spec, stats) = (self.own.spec(), self.own.stats());
         InstanceRecord {
@@ -114,15 +112,15 @@ impl Fleet {
         }
     }
 
-    /// Sends heartbeats, one at once when it begins to drain, until stopped; then leaves the registry.
+    /// Sends heartbeats until stopped, with an extra one when draining begins; then leaves the registry.
     pub async fn run(self, stop: CancellationToken) {
-        let mut ticks = Ticks::every(HEARTBEAT);
-        let (mut failing, mut said_draining) = (false, false);
-        let mut twins = Twins::default();
+        let mut ticks = Ticks::every(HEARTBEAT_INTERVAL);
+        let (mut failing, mut draining_sent) = (false, false);
+        let mut duplicates = DuplicateDetector::default();
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
-                () = self.draining.cancelled(), if !said_draining => said_draining = true,
+                () = self.draining.cancelled(), if !draining_sent => draining_sent = true,
                 () = ticks.next() => {}
             }
             match self.registry.heartbeat(&self.record()).await {
@@ -130,14 +128,14 @@ impl Fleet {
                     failing = true;
                     tracing::warn!(
                         error = &error as &dyn std::error::Error,
-                        "the fleet does not hear of this instance"
+                        "heartbeat failed; peers may consider this instance dead"
                     );
                 }
                 Ok(before) => {
-                    twins.look(&self.process, before.as_ref());
+                    duplicates.check(&self.process, before.as_ref());
                     if failing {
                         failing = false;
-                        tracing::info!("the fleet hears of this instance again");
+                        tracing::info!("heartbeat restored");
                     }
                 }
                 Err(_) => {}
@@ -146,35 +144,35 @@ impl Fleet {
         if let Err(error) = self.registry.leave(&self.own.spec().id).await {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
-                "this instance could not leave the fleet's registry"
+                "could not leave the fleet registry; the entry expires by itself"
             );
         }
     }
 
-    /// The fleet as it is now.
+    /// Reads the fleet from the registry.
     ///
     /// # Errors
-    /// If the registry does not answer, or holds what can't be read.
+    /// If the registry does not answer, or contains a record that can't be parsed.
     pub async fn now(&self) -> Result<FleetView, StoreError> {
-        self.watch.look().await.map(|view| self.with_own(&view))
+        self.watch.refresh().await.map(|view| self.with_own(&view))
     }
 
-    /// The fleet as it is now, or as it was last known while the registry does not answer.
+    /// Reads the fleet from the registry, or returns the last known one if the registry does not answer.
     ///
     /// # Errors
-    /// Only for what is in the registry and can't be read.
-    pub async fn look(&self) -> Result<Sighting, StoreError> {
+    /// If the registry contains a record that can't be parsed.
+    pub async fn refresh(&self) -> Result<FleetSnapshot, StoreError> {
         match self.now().await {
-            Ok(view) => Ok(Sighting { view, stale: false }),
-            // Nobody leads for long without the store, and who does can't be told.
+            Ok(view) => Ok(FleetSnapshot { view, stale: false }),
+            // A leader can't renew its lease without the store, so the last known one may not lead any more.
             Err(StoreError::Unavailable { .. }) => {
-                Ok(Sighting { view: FleetView { leader: None, ..self.with_own(&self.watch.last()) }, stale: true })
+                Ok(FleetSnapshot { view: FleetView { leader: None, ..self.with_own(&self.watch.last()) }, stale: true })
             }
             Err(error) => Err(error),
         }
     }
 
-    /// This instance is there for certain, and known better here than by the registry.
+    /// Replaces the record of this instance, which may be older or missing in the registry.
     fn with_own(&self, view: &FleetView) -> FleetView {
         let (mut view, own) = (view.clone(), self.record());
         view.instances.insert(own.id.clone(), Member { record: own, seen_at: Timestamp::now() });
@@ -182,19 +180,20 @@ impl Fleet {
     }
 }
 
-/// Finds out whether another process says that it is this instance.
+/// Detects another process with the same instance id.
 #[derive(Debug, Default)]
-struct Twins {
-    spoke: bool,
+struct DuplicateDetector {
+    /// Whether this process has sent a heartbeat.
+    has_sent: bool,
     reported: bool,
 }
 
-impl Twins {
-    /// Says so in the log if another process spoke since `process` did. A record from before it began is of the process that
-    /// it replaces.
-    fn look(&mut self, process: &ProcessId, before: Option<&InstanceRecord>) {
+impl DuplicateDetector {
+    /// Logs an error, once, if the record `before` this heartbeat is from another process. A record from before the first
+    /// heartbeat is from the process that this one replaces.
+    fn check(&mut self, process: &ProcessId, before: Option<&InstanceRecord>) {
         let other = before.filter(|record| record.process_id.is_some_and(|id| id != process.nonce()));
-        if let Some(record) = other.filter(|_| self.spoke && !self.reported) {
+        if let Some(record) = other.filter(|_| self.has_sent && !self.reported) {
             self.reported = true;
             tracing::error!(
                 instance_id = record.id,
@@ -202,6 +201,6 @@ impl Twins {
                 "instance_id: another process has the same one, so the fleet sees only one of them; give each its own"
             );
         }
-        self.spoke = true;
+        self.has_sent = true;
     }
 }

@@ -1,12 +1,15 @@
-//! The gateway: one address for many nodes. It picks a node for each request, passes the request on, and the response
-//! back, piece by piece.
+//! The gateway: a load balancer in front of the nodes of a fleet. It picks a node for each request and streams the request
+//! and the response.
 //!
-//! What must hold: a request is made again on another node only if nothing of it was sent, or if it is a `GET` or `HEAD`
-//! without a body, and only within a budget; a request counts on its node until the last byte of its response has gone out;
-//! what a client says of itself is passed on only if it is a trusted proxy; a node that fails is picked no more.
+//! Invariants:
+//! - A request is retried on another node only if no byte of it was sent, or if it is a `GET` or `HEAD` without a body, and
+//!   only within the retry budget.
+//! - A request counts as in flight on its node until the end of its response, except while the client receives it.
+//! - Forwarding headers are accepted only from trusted proxies.
+//! - An unhealthy node receives no requests.
 //!
-//! `forward` is a request's way. `follow` keeps up with the fleet, `spawn` runs a fleet of its own on this machine,
-//! `endpoints` answers what the gateway answers itself.
+//! `forward` handles a request. `follow` takes the nodes from the fleet, `spawn` runs a fleet on this machine, `endpoints`
+//! has the gateway's own routes.
 
 mod body;
 mod budget;
@@ -43,24 +46,24 @@ use crate::{
     web::{ClientBody, Connections, ProblemKind},
 };
 
-/// How requests are passed on.
+/// Settings of request forwarding.
 #[derive(Debug, Clone)]
 pub(crate) struct GatewayPolicy {
     pub(crate) hash_by: HashBy,
-    /// Where callers are that don't say.
+    /// Region and zone of callers without a region or zone header.
     pub(crate) region: String,
     pub(crate) zone: String,
-    /// The headers that say where a caller is.
+    /// Request headers with the region and the zone of the caller.
     pub(crate) region_header: Option<HeaderName>,
     pub(crate) zone_header: Option<HeaderName>,
     pub(crate) trusted_proxies: Networks,
-    /// How long a node may take to begin its response, and then to send nothing.
+    /// Timeout for the head of a response, and for each pause of its body.
     pub(crate) timeout: Duration,
-    /// How long a client may take for each part of a body.
+    /// Time that a client may take for each part of a request body.
     pub(crate) body_timeout: Duration,
 }
 
-/// The gateway; clones share it.
+/// A handle of the gateway; clones share its state.
 #[derive(Debug, Clone)]
 pub(crate) struct Gateway(Arc<Inner>);
 
@@ -72,32 +75,31 @@ struct Inner {
     metrics: Metrics,
     operator_tokens: OperatorTokens,
     guesses: Guesses,
-    /// Whether operators have a listener of their own, where metrics are open.
-    operators_apart: bool,
+    /// Whether there is an operator listener. Metrics need no token there.
+    has_operator_listener: bool,
     connections: Connections,
     draining: CancellationToken,
     spawner: Option<spawn::Spawner>,
-    /// The gateway's own endpoints.
-    own: OnceLock<axum::Router>,
+    own_router: OnceLock<axum::Router>,
 }
 
 impl Gateway {
-    /// Answers a request; `is_operators` where operators' endpoints are to be there.
-    async fn answer(&self, mut request: Request<ClientBody>, is_operators: bool) -> Response<ResponseBody> {
+    /// Answers a request. `serves_operators` says whether its listener has the operator endpoints.
+    async fn handle(&self, mut request: Request<ClientBody>, serves_operators: bool) -> Response<ResponseBody> {
         let peer = request.extensions_mut().remove::<ConnectInfo<SocketAddr>>();
-        // The listener gives every request one.
+        // The listener sets the peer of every request.
         let peer = peer.map_or(SocketAddr::from(([0, 0, 0, 0], 0)), |ConnectInfo(peer)| peer);
         let path = request.uri().path();
-        if !is_operators && endpoints::is_operators(path) {
+        if !serves_operators && endpoints::is_operator_path(path) {
             return forward::problem(ProblemKind::NotFound);
         }
-        if endpoints::is_own(path) {
+        if endpoints::is_own_path(path) {
             request.extensions_mut().insert(ConnectInfo(peer));
-            return self.answer_itself(request).await;
+            return self.handle_own(request).await;
         }
-        let begun = Instant::now();
+        let started = Instant::now();
         let response = self.forward(request, peer).await;
-        self.0.metrics.count(response.status(), begun.elapsed());
+        self.0.metrics.count(response.status(), started.elapsed());
         response
     }
 }

@@ -1,6 +1,7 @@
 //! Symbolon: login, sessions and preferences on sharded storage.
 //!
-//! `ARCHITECTURE.md` is the map. Data flows one way: `http` → `users`, `sessions` → stores.
+//! `ARCHITECTURE.md` describes the modules. Data flows down: `cli` → `server`, `gateway` → `http` → `app` → `users`,
+//! `sessions` → stores → `model`. No module imports from a layer above it.
 
 pub mod admission;
 pub mod app;

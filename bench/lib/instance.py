@@ -15,7 +15,7 @@ from bench.lib.redis import Redis
 
 OPERATOR_TOKEN = "operator-token-of-the-benchmarks"
 # Settings have the names of 0.1.0, so that builds before and after a rename can be compared.
-CHEAP_HASHES = {"SYMBOLON_HASH_MEMORY_KIB": "64", "SYMBOLON_HASH_PASSES": "1"}
+CHEAP_HASHES = {"SYMBOLON_ARGON2_MEMORY_KIB": "64", "SYMBOLON_ARGON2_ITERATIONS": "1"}
 NO_THROTTLE = {"SYMBOLON_THROTTLE": "off"}
 
 
@@ -25,7 +25,7 @@ class Instance:
     def __init__(self, binary, data, settings, prefix=(), arguments=()):
         environment = clean_environment() | {
             "SYMBOLON_LISTEN": "127.0.0.1:0",
-            "SYMBOLON_DATA": str(data),
+            "SYMBOLON_DATA_DIR": str(data),
             "SYMBOLON_OPERATOR_TOKEN": OPERATOR_TOKEN,
             "SYMBOLON_LOG": "error,audit=off",
         }

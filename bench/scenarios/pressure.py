@@ -26,7 +26,7 @@ TUNER_INTERVAL = 10
 COMMON = NO_THROTTLE | {
     "SYMBOLON_MONITOR_INTERVAL": "1s",
     "SYMBOLON_TUNER_INTERVAL": f"{TUNER_INTERVAL}s",
-    "SYMBOLON_HASH_DEADLINE": "5s",
+    "SYMBOLON_HASH_QUEUE_TIMEOUT": "5s",
 }
 # How long the way back may take: a few steps, each after three intervals of calm.
 MAX_WAY_BACK = 25 * TUNER_INTERVAL
@@ -176,7 +176,7 @@ def prepare_memory(options, stack):
 
 def prepare_disk(options, stack):
     groups, directory = Groups(1.9, 512, label="disk"), stack.enter_context(small_disk(48))
-    settings = COMMON | CHEAP_HASHES | {"SYMBOLON_DATA": str(directory / "data")}
+    settings = COMMON | CHEAP_HASHES | {"SYMBOLON_DATA_DIR": str(directory / "data")}
     instance = start_in(groups, settings, stack, options)
 
     @contextlib.contextmanager

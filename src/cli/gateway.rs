@@ -13,30 +13,30 @@ use crate::{
     gateway::{GatewayServer, NodeSource, SpawnCount},
 };
 
-/// Settings that are the gateway's own, and no business of the instances that it runs.
-const OWN: [&str; 8] = [
+/// Settings of the gateway that are not passed to the instances it runs.
+const GATEWAY_ONLY: [&str; 8] = [
     "listen",
     "operator_listen",
     "advertise_url",
     "instance_id",
-    // It tells them these itself.
+    // The gateway computes these for its instances.
     "scaling_min",
     "scaling_max",
     "scaling_cores",
     "scaling_startup",
 ];
 
-/// The command, but for the settings.
+/// Returns the command without the settings flags.
 pub(super) fn command() -> Command {
     let node =
         Arg::new("node").long("node").value_name("URL").action(ArgAction::Append).conflicts_with("spawn").help(
-            "A node to pass requests on to, such as http://10.0.0.7:8080; several may be given. Without: the fleet",
+            "Node to forward requests to, for example http://10.0.0.7:8080; may be repeated [default: the instances of the fleet]",
         );
     let spawn =
         Arg::new("spawn").long("spawn").value_name("COUNT").value_parser(value_parser!(SpawnCount)).help(
-            "Run so many instances on this machine: 3, or 2..10 for as many as are needed. SIGHUP replaces them all",
+            "Number of instances to run on this machine: 3, or 2..10 to scale in this range. SIGHUP restarts them one by one",
         );
-    Command::new("gateway").about("Pass requests on to the instances of a fleet").arg(node).arg(spawn)
+    Command::new("gateway").about("Run a load balancer in front of the instances of a fleet").arg(node).arg(spawn)
 }
 
 /// Runs a gateway until SIGTERM or SIGINT.
@@ -50,25 +50,27 @@ fn source(matches: &ArgMatches) -> anyhow::Result<NodeSource> {
         return Ok(NodeSource::Spawn(*count, shared_arguments(matches)));
     }
     let Some(urls) = matches.get_many::<String>("node") else { return Ok(NodeSource::Fleet) };
-    let mut known = Vec::new();
+    let mut nodes = Vec::new();
     for url in urls {
         let url = if url.contains("://") { url.clone() } else { format!("http://{url}") };
         if crate::gateway::authority(&url).is_none() {
-            bail!(crate::config::ConfigError(vec![format!("--node: {url:?} must be such as http://10.0.0.7:8080")]));
+            bail!(crate::config::ConfigError(vec![format!(
+                "--node: {url:?} is not a node URL; write it as http://HOST:PORT"
+            )]));
         }
-        if known.contains(&url) {
-            bail!(crate::config::ConfigError(vec![format!("--node: {url} is there twice")]));
+        if nodes.contains(&url) {
+            bail!(crate::config::ConfigError(vec![format!("--node: {url} is given twice; remove one")]));
         }
-        known.push(url);
+        nodes.push(url);
     }
-    Ok(NodeSource::Addresses(known))
+    Ok(NodeSource::Addresses(nodes))
 }
 
-/// The settings that were given as flags, for the instances.
+/// Returns the settings given as flags, in the form that the instances take them.
 fn shared_arguments(matches: &ArgMatches) -> Vec<String> {
     let config = matches.get_one::<std::path::PathBuf>("config").map(|file| format!("--config={}", file.display()));
     let settings = super::given(matches)
-        .filter(|(name, _)| !OWN.contains(name))
+        .filter(|(name, _)| !GATEWAY_ONLY.contains(name))
         .map(|(name, value)| format!("--{}={value}", name.replace('_', "-")));
     config.into_iter().chain(settings).collect()
 }
@@ -80,10 +82,10 @@ async fn serve(settings: Settings, source: NodeSource) -> anyhow::Result<ExitCod
         server = GatewayServer::start(settings, source) => server?,
         () = stop.cancelled() => return Ok(ExitCode::SUCCESS),
     };
-    let (roll, mut hangup) = (server.roller(), signal(SignalKind::hangup())?);
+    let (restart_instances, mut hangup) = (server.instance_restarter(), signal(SignalKind::hangup())?);
     tokio::spawn(async move {
         while hangup.recv().await.is_some() {
-            roll();
+            restart_instances();
         }
     });
     let url = format!("http://{}", server.address()?);

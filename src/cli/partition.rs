@@ -1,4 +1,4 @@
-//! `symbolon partition`: where keys from standard input live, as NDJSON.
+//! `symbolon partition` prints the owner of each key from standard input, as NDJSON.
 
 use std::{
     collections::BTreeMap,
@@ -11,36 +11,35 @@ use clap::Args;
 use serde::Serialize;
 use symbolon_partitioner::{Node, Partition, PartitionId, Partitioner, PartitionerSpec, Strategy, plan};
 
-use super::read_on;
+use super::is_reader_open;
 
-/// What to place keys on.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// consistent_hash, hash, range or directory
+    /// Partitioning strategy: consistent_hash, hash, range or directory
     #[arg(long, value_name = "STRATEGY", default_value = "consistent_hash")]
     strategy: Strategy,
-    /// The nodes, separated by commas; node=weight gives one a weight other than 1
+    /// Nodes, separated by commas; node=weight sets a weight other than 1
     #[arg(long, value_name = "NODES")]
     nodes: String,
-    /// For strategy range: the keys at which the second and further nodes begin, separated by commas [default: numbers up to 1,000,000]
+    /// Split points of strategy range, separated by commas: the first key of the second and each further node [default: equal parts of 0 to 1,000,000]
     #[arg(long, value_name = "KEYS", default_value = "", hide_default_value = true)]
     split_points: String,
-    /// For strategy directory: key=node; may be repeated
+    /// Pin of strategy directory, KEY=NODE; may be repeated
     #[arg(long = "pin", value_name = "KEY=NODE")]
     pins: Vec<String>,
-    /// Also show where keys would live on these nodes, and which would move
+    /// Also show which of these nodes would own each key, and which keys would move
     #[arg(long, value_name = "NODES")]
     to: Option<String>,
-    /// The strategy with --to [default: the same]
+    /// Strategy with --to [default: the value of --strategy]
     #[arg(long, value_name = "STRATEGY", requires = "to")]
     to_strategy: Option<Strategy>,
-    /// The split points with --to
+    /// Split points with --to
     #[arg(long, value_name = "KEYS", requires = "to", default_value = "", hide_default_value = true)]
     to_split_points: String,
 }
 
 #[derive(Serialize)]
-struct Place<'a> {
+struct Owner<'a> {
     partition_id: PartitionId<'a>,
     node_id: &'a str,
 }
@@ -49,39 +48,40 @@ struct Place<'a> {
 struct Line<'a> {
     key: &'a str,
     #[serde(flatten)]
-    place: Place<'a>,
+    owner: Owner<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    to: Option<Place<'a>>,
+    to: Option<Owner<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     moves: Option<bool>,
 }
 
-impl<'a> From<Partition<'a>> for Place<'a> {
+impl<'a> From<Partition<'a>> for Owner<'a> {
     fn from(partition: Partition<'a>) -> Self {
         Self { partition_id: partition.partition_id, node_id: partition.node_id }
     }
 }
 
-/// Reads keys, one a line, and prints a JSON object for each; with `--to` a summary follows on standard error.
+/// Reads one key per line and prints a JSON object for each. With `--to`, a summary follows on standard error.
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let old = arguments.now()?;
-    let new = arguments.after()?;
+    let old = arguments.current_partitioner()?;
+    let new = arguments.target_partitioner()?;
     let mut out = BufWriter::new(io::stdout().lock());
     let mut counts = Counts::default();
     for (number, line) in io::stdin().lock().split(b'\n').enumerate() {
         let line = line.context("cannot read standard input")?;
-        let line = String::from_utf8(line).with_context(|| format!("line {}: the key is not UTF-8", number + 1))?;
+        let line =
+            String::from_utf8(line).with_context(|| format!("line {}: the key is not valid UTF-8", number + 1))?;
         let key = line.strip_suffix('\r').unwrap_or(&line);
         let from = old.partition(key);
         let to = new.as_ref().map(|new| new.partition(key));
         counts.add(from.node_id, to.map(|to| to.node_id));
         let moves = to.map(|to| to.node_id != from.node_id);
-        let line = Line { key, place: from.into(), to: to.map(Place::from), moves };
-        if !read_on(write_line(&mut out, &line))? {
+        let line = Line { key, owner: from.into(), to: to.map(Owner::from), moves };
+        if !is_reader_open(write_line(&mut out, &line))? {
             return Ok(ExitCode::SUCCESS);
         }
     }
-    read_on(out.flush())?;
+    is_reader_open(out.flush())?;
     if let Some(new) = &new {
         counts.summarize(&old, new);
     }
@@ -94,13 +94,11 @@ fn write_line(out: &mut impl Write, line: &Line<'_>) -> io::Result<()> {
 }
 
 impl Arguments {
-    /// The partitioner of `--nodes`.
-    fn now(&self) -> anyhow::Result<Partitioner> {
+    fn current_partitioner(&self) -> anyhow::Result<Partitioner> {
         self.build("--nodes", self.strategy, &self.nodes, &self.split_points)
     }
 
-    /// The partitioner of `--to`.
-    fn after(&self) -> anyhow::Result<Option<Partitioner>> {
+    fn target_partitioner(&self) -> anyhow::Result<Option<Partitioner>> {
         let strategy = self.to_strategy.unwrap_or(self.strategy);
         self.to.as_ref().map(|nodes| self.build("--to", strategy, nodes, &self.to_split_points)).transpose()
     }
@@ -125,7 +123,7 @@ fn parse_nodes(text: &str) -> anyhow::Result<Vec<Node>> {
         None => Ok(Node::new(item)),
         Some((id, weight)) => match weight.parse() {
             Ok(weight) => Ok(Node { id: id.to_owned(), weight }),
-            Err(_) => bail!("{weight:?} is no weight of node {id:?}"),
+            Err(_) => bail!("the weight {weight:?} of node {id:?} is not a whole number"),
         },
     };
     text.split(',').map(str::trim).map(node).collect()
@@ -134,12 +132,12 @@ fn parse_nodes(text: &str) -> anyhow::Result<Vec<Node>> {
 fn parse_pins(pins: &[String]) -> anyhow::Result<BTreeMap<String, String>> {
     let pin = |text: &String| match text.rsplit_once('=') {
         Some((key, node)) => Ok((key.to_owned(), node.to_owned())),
-        None => bail!("--pin: {text:?} is not KEY=NODE"),
+        None => bail!("--pin: {text:?} must have the form KEY=NODE"),
     };
     pins.iter().map(pin).collect()
 }
 
-/// How many keys go from where to where.
+/// Number of keys, and of those that move between each pair of nodes.
 #[derive(Default)]
 struct Counts {
     keys: u64,
@@ -154,7 +152,7 @@ impl Counts {
         }
     }
 
-    /// To standard error, so that standard output stays NDJSON.
+    /// Prints to standard error, so that standard output stays NDJSON.
     fn summarize(&self, old: &Partitioner, new: &Partitioner) {
         let moved: u64 = self.moved.values().sum();
         eprintln!("{moved} of {} keys move ({:.1} %)", self.keys, percent(moved, self.keys));

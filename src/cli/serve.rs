@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use super::stop;
 use crate::{config::Settings, server::Server};
 
-/// Runs an instance until SIGTERM or SIGINT; one that a gateway spawned, until the gateway ends at the latest.
+/// Runs an instance until SIGTERM or SIGINT. An instance spawned by a gateway also stops when the gateway ends.
 pub(super) fn run(settings: Settings, is_spawned: bool) -> anyhow::Result<ExitCode> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(serve(settings, is_spawned))
 }
@@ -16,8 +16,8 @@ async fn serve(mut settings: Settings, is_spawned: bool) -> anyhow::Result<ExitC
     let stop = CancellationToken::new();
     stop::on_signal(stop.clone())?;
     if is_spawned {
-        stop::with_standard_input(stop.clone());
-        // Operators ask at the gateway, which says who the clients are.
+        stop::on_stdin_closed(stop.clone());
+        // Operators use the gateway, and the gateway sets `X-Forwarded-For`.
         (settings.operator_listen, settings.advertise_url) = (None, None);
         settings.trusted_proxies.trust_this_machine();
     }
@@ -31,7 +31,7 @@ async fn serve(mut settings: Settings, is_spawned: bool) -> anyhow::Result<ExitC
     Ok(ExitCode::SUCCESS)
 }
 
-/// Tells a person where everything is. Nobody may be listening, which does not matter.
+/// Prints the address, the documentation and the token file for the person who started the instance.
 fn announce(server: &Server) -> anyhow::Result<()> {
     let url = format!("http://{}", server.address()?);
     let mut lines = format!("Symbolon {} listens on {url}\n", env!("CARGO_PKG_VERSION"));

@@ -1,4 +1,4 @@
-//! `symbolon simulate`: simulations without servers.
+//! `symbolon simulate` runs simulations without servers.
 
 mod scaling;
 
@@ -10,18 +10,17 @@ use symbolon_simulator::balancing::{self, Report, Scenario, Settings};
 
 use super::print;
 
-/// Arguments of `symbolon simulate`.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     #[command(subcommand)]
-    what: What,
+    simulation: Simulation,
 }
 
 #[derive(Debug, Subcommand)]
-enum What {
-    /// Load-balancing simulation: every algorithm over nodes that fail in typical ways
+enum Simulation {
+    /// Compare load-balancing algorithms on nodes that fail in typical ways
     Balancer(BalancerArguments),
-    /// Autoscaling simulation: policies and other autoscalers over a trace of requests, with their cost and violations
+    /// Compare autoscaling policies on a trace of requests, by cost and violations
     Scaling(Box<scaling::Arguments>),
 }
 
@@ -39,7 +38,7 @@ struct BalancerArguments {
     /// Number of nodes
     #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u16).range(2..=1000))]
     nodes: u16,
-    /// Virtual duration in seconds; faults begin in the tenth
+    /// Simulated time in seconds; faults begin after ten
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u16).range(11..=3600))]
     seconds: u16,
     /// Arrival rate, in percent of the capacity of all nodes
@@ -52,9 +51,9 @@ struct BalancerArguments {
 
 /// Runs the simulation and prints a table.
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    match &arguments.what {
-        What::Balancer(arguments) => run_balancer(arguments),
-        What::Scaling(arguments) => scaling::run(arguments),
+    match &arguments.simulation {
+        Simulation::Balancer(arguments) => run_balancer(arguments),
+        Simulation::Scaling(arguments) => scaling::run(arguments),
     }
 }
 

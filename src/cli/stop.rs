@@ -1,21 +1,21 @@
-//! Stop signals, and the end of whoever started this process.
+//! Stop on signals, and on the end of the parent process.
 
 use std::io::Read;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// The first signal asks the service to stop; a second one ends it at once.
+/// Cancels `stop` on the first SIGTERM or SIGINT, and exits the process with code 1 on the second.
 pub(super) fn on_signal(stop: CancellationToken) -> anyhow::Result<()> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     tokio::spawn(async move {
-        for again in [false, true] {
+        for is_second in [false, true] {
             tokio::select! {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
             }
-            if again {
-                tracing::warn!("a second signal ends the service at once");
+            if is_second {
+                tracing::warn!("second stop signal received; exiting without draining");
                 std::process::exit(1);
             }
             stop.cancel();
@@ -24,9 +24,9 @@ pub(super) fn on_signal(stop: CancellationToken) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Asks the service to stop when standard input ends: whoever held its other end has ended, however that was.
-pub(super) fn with_standard_input(stop: CancellationToken) {
-    // A thread of its own: a read of standard input can't be cancelled, and would hold up the runtime's end.
+/// Cancels `stop` when standard input ends. It is a pipe from the parent, so the parent has ended, even by SIGKILL.
+pub(super) fn on_stdin_closed(stop: CancellationToken) {
+    // A plain thread, because a read of standard input can't be cancelled and would delay the runtime's shutdown.
     std::thread::spawn(move || {
         let (mut input, mut buffer) = (std::io::stdin().lock(), [0; 64]);
         while let Ok(1..) = input.read(&mut buffer) {}

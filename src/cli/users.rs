@@ -1,4 +1,4 @@
-//! `symbolon users`: users in and out by the million, on the stores that the settings name; no instance need run.
+//! `symbolon users` imports and exports users in bulk. It opens the configured stores itself; no instance needs to run.
 
 mod export;
 mod import;
@@ -8,24 +8,22 @@ use std::process::ExitCode;
 
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 
-use super::{parsed, settings, with_settings};
+use super::{parse, settings, with_settings};
 use crate::server::CommandShards;
 
-/// The command line.
 pub(super) fn command() -> Command {
     Command::new("users")
-        .about("Bring users in and take them out by the million")
+        .about("Import and export users in bulk")
         .subcommand_required(true)
         .subcommand(with_settings(import::Arguments::augment_args(
             Command::new("import")
-                .about("Bring users in, one JSON object a line; what is there already stays as it is"),
+                .about("Import users from a file with one JSON object per line; existing users stay unchanged"),
         )))
         .subcommand(with_settings(export::Arguments::augment_args(
-            Command::new("export").about("Take all users out, as import takes them; password hashes included"),
+            Command::new("export").about("Export all users, with password hashes, in the format of import"),
         )))
 }
 
-/// Runs the command that was asked for.
 pub(super) fn run(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
     match matches.subcommand() {
         Some(("import", matches)) => with_shards(matches, import::run),
@@ -38,7 +36,7 @@ fn with_shards<A: FromArgMatches>(
     matches: &ArgMatches,
     command: impl AsyncFnOnce(A, &CommandShards) -> anyhow::Result<ExitCode>,
 ) -> anyhow::Result<ExitCode> {
-    let arguments = parsed(matches)?;
+    let arguments = parse(matches)?;
     let settings = settings(matches)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {

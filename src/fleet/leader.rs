@@ -1,9 +1,11 @@
-//! The one instance that decides for all of them, by a lock with a lease.
+//! Leader election: the instance that holds a leased lock in the shared store decides for the fleet.
 //!
-//! Who holds the lock knows it leads for less time than the lease lasts, counted from before it asked, so it stops by itself
-//! before another one may begin, whether it can reach the store or not. The lease ends by the store's clock, and
-//! [`MARGIN`] is for how much faster that may run. This holds as long as no process sleeps between looking and acting. Where it must hold in any case, what the leader does has to
-//! carry its fence, which rises with every change of leader, and be refused under a higher one.
+//! A leader counts its lease from before it sent the request, and stops [`SAFETY_MARGIN`] before the lease ends. So it stops
+//! before another instance can take the lock, even if it can't reach the store. The margin allows for a clock of the store
+//! that runs faster.
+//!
+//! A process that is suspended between the check and the action can still act too late. Writes of the leader therefore carry
+//! a fencing token, which rises with every change of leader; the store rejects a write with an older one.
 
 use std::{
     error::Error,
@@ -17,19 +19,18 @@ use tokio_util::sync::CancellationToken;
 use super::ProcessId;
 use crate::{shared_store::LockStore, ticks::Ticks};
 
-/// The lock's name in the shared store.
+/// Name of the lock in the shared store.
 pub const LOCK: &str = "leader";
 
-/// For how long the lock is taken.
 pub const LEASE: Duration = Duration::from_secs(3);
 
-/// How often it is extended, or tried for.
-pub const EXTEND_EVERY: Duration = Duration::from_secs(1);
+/// Interval of attempts to take or renew the lock.
+pub const RENEW_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long before the lease ends who has it stops leading.
-pub const MARGIN: Duration = Duration::from_millis(500);
+/// Time before the end of the lease at which a leader stops leading.
+pub const SAFETY_MARGIN: Duration = Duration::from_millis(500);
 
-/// Takes part in choosing the leader, and tells whether this instance is it; clones share that.
+/// Takes part in the election of the leader, and knows whether this instance leads. Clones share that state.
 #[derive(Debug, Clone)]
 pub struct Leader {
     store: Arc<dyn LockStore>,
@@ -38,7 +39,7 @@ pub struct Leader {
     leadership: watch::Sender<Option<Leadership>>,
 }
 
-/// That an instance leads, for a while.
+/// A held lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Leadership {
     fence: u64,
@@ -47,7 +48,7 @@ struct Leadership {
 
 impl Leadership {
     fn new(fence: u64, asked_at: Instant) -> Self {
-        Self { fence, until: asked_at + (LEASE - MARGIN) }
+        Self { fence, until: asked_at + (LEASE - SAFETY_MARGIN) }
     }
 
     fn fence_at(self, now: Instant) -> Option<u64> {
@@ -56,80 +57,80 @@ impl Leadership {
 }
 
 impl Leader {
-    /// `process` does not lead yet, and no longer when `draining` is cancelled.
+    /// `process` gives up leadership when `draining` is cancelled.
     pub fn new(store: Arc<dyn LockStore>, process: ProcessId, draining: CancellationToken) -> Self {
         Self { store, process, draining, leadership: watch::Sender::default() }
     }
 
-    /// The fence to act under if this instance leads at `now`, which must be the current time.
+    /// Returns the fencing token if this instance leads at `now`, which must be the current time.
     pub fn fence_now(&self, now: Instant) -> Option<u64> {
         self.leadership.borrow().and_then(|leadership| leadership.fence_at(now))
     }
 
-    /// Waits until this instance begins to lead, or leads under another fence; at once if that has happened since `seen`.
-    pub async fn begins(&self, seen: Option<u64>) -> u64 {
+    /// Waits until this instance leads under another fencing token than `seen`, and returns that token.
+    pub async fn wait_for_leadership(&self, seen: Option<u64>) -> u64 {
         let mut leaderships = self.leadership.subscribe();
         loop {
             let fence = leaderships.borrow_and_update().map(|leadership| leadership.fence);
             match fence {
                 Some(fence) if Some(fence) != seen => return fence,
-                // The sender is this value's own.
+                // The channel stays open: `self` owns the sender.
                 _ => drop(leaderships.changed().await),
             }
         }
     }
 
-    /// Takes or extends the lock until the instance drains or is stopped; then gives it up.
+    /// Takes or renews the lock until the instance drains or is stopped; then releases it.
     pub async fn run(self, stop: CancellationToken) {
-        let mut ticks = Ticks::every(EXTEND_EVERY);
+        let mut ticks = Ticks::every(RENEW_INTERVAL);
         let mut failing = false;
         loop {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
                 () = self.draining.cancelled() => break,
-                () = ticks.next() => self.stand(&mut failing).await,
+                () = ticks.next() => self.acquire_or_renew(&mut failing).await,
             }
         }
         self.step_down().await;
         stop.cancelled().await;
     }
 
-    async fn stand(&self, failing: &mut bool) {
+    async fn acquire_or_renew(&self, failing: &mut bool) {
         let asked_at = tokio::time::Instant::now().into_std();
         match self.store.acquire_lock(LOCK, &self.process.holder(), LEASE).await {
             Ok(Some(fence)) => {
                 *failing = false;
                 let before = self.leadership.send_replace(Some(Leadership::new(fence, asked_at)));
                 if before.is_none_or(|before| before.fence != fence) {
-                    tracing::info!(fence, "this instance leads the fleet");
+                    tracing::info!(fence, "became leader of the fleet");
                 }
             }
             Ok(None) => {
                 *failing = false;
                 if self.leadership.send_replace(None).is_some() {
-                    tracing::info!("another instance leads the fleet");
+                    tracing::info!("lost leadership; another instance leads the fleet");
                 }
             }
-            // Until it ends, the leadership stands: nobody else can have begun.
+            // The leadership stays valid until its lease ends.
             Err(error) if !*failing => {
                 *failing = true;
-                tracing::warn!(error = &error as &dyn Error, "who leads the fleet can't be told");
+                tracing::warn!(error = &error as &dyn Error, "leader lock unavailable; leadership ends with the lease");
             }
             Err(_) => {}
         }
     }
 
-    /// Stops leading and lets another one begin at once.
+    /// Stops leading, and releases the lock so that another instance can take it at once.
     async fn step_down(&self) {
         let led = self.leadership.send_replace(None).is_some();
-        // In any case: the lock may have been taken without an answer.
+        // Also if this instance does not lead: an attempt may have taken the lock although its answer was lost.
         match self.store.release_lock(LOCK, &self.process.holder()).await {
-            Ok(()) if led => tracing::info!("this instance no longer leads the fleet"),
+            Ok(()) if led => tracing::info!("released leadership of the fleet"),
             Err(error) if led => {
                 tracing::warn!(
                     error = &error as &dyn Error,
-                    "the leader's lock was not released; its lease ends by itself"
+                    "could not release the leader lock; its lease expires by itself"
                 )
             }
             _ => {}

@@ -1,4 +1,4 @@
-//! What the scaler sees of a fleet: its demand from what every instance is offered, and what holds it up.
+//! The scaler's input: the demand of the fleet from the load of its instances, and the store that limits it.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -10,28 +10,26 @@ use crate::{
     shared_store::InstanceRecord,
 };
 
-/// Why the demand of a fleet can't be said.
+/// Why the demand of a fleet is unknown.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DemandUnknown {
-    /// The fleet can't be seen.
     #[error("the fleet's registry does not answer")]
     Stale,
-    /// There is none.
     #[error("no instance is registered")]
     NoInstances,
-    /// An instance has not measured anything yet, or runs a version that does not.
-    #[error("instance {0} has not said what it is offered")]
+    /// An instance has not measured its load yet, or runs a version that does not report it.
+    #[error("instance {0} has not reported its load yet")]
     NoLoad(String),
-    /// No instance has seen enough requests of a kind that is offered.
-    #[error("what a request of class {0} costs is not known yet")]
+    /// No instance has measured enough requests of a class that arrives now.
+    #[error("the cost of a request of class {0} has not been measured yet")]
     NoCost(&'static str),
 }
 
 impl FleetView {
-    /// How many instances, each as busy as it is meant to be, the requests need that are offered to the fleet.
+    /// Returns the number of instances at target utilization that the offered load of the fleet needs.
     ///
     /// # Errors
-    /// [`DemandUnknown`] if anything that matters is not known: nothing is made up.
+    /// [`DemandUnknown`] if an input is missing. Nothing is estimated.
     pub fn demand(&self) -> Result<f64, DemandUnknown> {
         let loads = self
             .instances
@@ -52,8 +50,9 @@ impl FleetView {
         Ok(cores / usable)
     }
 
-    /// What a policy decides on; `wanted` is how many instances were asked for and may still be starting.
-    pub fn observation(&self, wanted: u32) -> Observation {
+    /// Returns the input of a scaling policy. `desired` is the number of instances last requested; those that are not ready
+    /// count as starting.
+    pub fn observation(&self, desired: u32) -> Observation {
         let nodes: Vec<_> =
             self.nodes().into_values().filter_map(|node| Some((node.takes_requests(), node.instance?))).collect();
         let records = |takes: bool| nodes.iter().filter(move |(is, _)| *is == takes).map(|(_, member)| &member.record);
@@ -64,7 +63,7 @@ impl FleetView {
             ready.iter().map(|record| record.average_response_time).filter(|time| *time > 0.0).collect();
         Observation {
             ready: count(ready.len()),
-            starting: wanted.saturating_sub(count(ready.len())),
+            starting: desired.saturating_sub(count(ready.len())),
             draining: count(records(false).count()),
             connections: ready
                 .iter()
@@ -88,26 +87,25 @@ fn sum(loads: &[&Load]) -> ByClass<f64> {
     loads.iter().fold(ByClass::default(), |sum, load| sum.zip(load.offered).map(|(a, b)| a + b))
 }
 
-/// What a request of each class costs where that is known, weighed by how many of them each instance is offered.
+/// Returns the mean cost per request of each class, weighted by each instance's offered load.
 fn mean_cost(loads: &[&Load]) -> ByClass<Option<f64>> {
-    let weighed = loads.iter().fold(ByClass::<(f64, f64)>::default(), |sums, load| {
+    let weighted = loads.iter().fold(ByClass::<(f64, f64)>::default(), |sums, load| {
         sums.zip(load.offered.zip(load.cost)).map(|((sum, weight), (offered, cost))| match cost {
-            // Whoever is offered none now may be the only one that knows.
+            // An instance without load now may be the only one with a measured cost.
             Some(cost) => (sum + (offered + f64::EPSILON) * cost, weight + offered + f64::EPSILON),
             None => (sum, weight),
         })
     });
-    weighed.map(|(sum, weight)| (weight > 0.0).then(|| sum / weight))
+    weighted.map(|(sum, weight)| (weight > 0.0).then(|| sum / weight))
 }
 
-/// The store that holds up at least half of the instances.
+/// Returns the store that is slow for the most instances, if that is at least half of them.
 fn bottleneck(loads: &[&Load]) -> Option<String> {
-    let mut held_up = BTreeMap::<&str, usize>::new();
+    let mut slow = BTreeMap::<&str, usize>::new();
     for store in loads.iter().flat_map(|load| &load.slow_stores) {
-        *held_up.entry(store).or_default() += 1;
+        *slow.entry(store).or_default() += 1;
     }
-    held_up
-        .into_iter()
+    slow.into_iter()
         .filter(|(_, count)| 2 * count >= loads.len())
         .max_by_key(|(_, count)| *count)
         .map(|(name, _)| name.to_owned())
@@ -153,34 +151,34 @@ mod tests {
     }
 
     #[test]
-    fn demand_is_what_is_offered_times_what_it_costs_over_what_an_instance_may_use() {
+    fn demand_is_offered_load_times_cost_over_usable_cores() {
         let view = view(vec![Some(load(6000.0, Some(100e-6))), Some(load(4000.0, Some(100e-6)))]);
         assert!((view.demand().expect("known") - 2.0).abs() < 1e-9);
     }
 
     #[test]
-    fn demand_does_not_depend_on_over_how_many_instances_it_is_spread() {
+    fn demand_does_not_depend_on_the_number_of_instances() {
         let one = view(vec![Some(load(9000.0, Some(1e-4)))]).demand().expect("known");
         let three = view(vec![Some(load(3000.0, Some(1e-4))); 3]).demand().expect("known");
         assert!((one - three).abs() < 1e-9);
     }
 
     #[test]
-    fn an_instance_that_has_not_learnt_costs_yet_takes_those_of_the_others() {
+    fn an_instance_without_measured_costs_uses_those_of_the_others() {
         let view = view(vec![Some(load(5000.0, Some(1e-4))), Some(load(5000.0, None))]);
         assert!((view.demand().expect("known") - 2.0).abs() < 1e-9);
     }
 
     #[test]
-    fn nothing_is_made_up() {
+    fn demand_is_unknown_if_an_input_is_missing() {
         assert_eq!(view(vec![]).demand(), Err(DemandUnknown::NoInstances));
         assert_eq!(view(vec![Some(load(1.0, Some(1.0))), None]).demand(), Err(DemandUnknown::NoLoad("i-1".into())));
         assert_eq!(view(vec![Some(load(1.0, None))]).demand(), Err(DemandUnknown::NoCost("read")));
-        assert_eq!(view(vec![Some(load(0.0, None))]).demand(), Ok(0.0), "nothing is offered for certain");
+        assert_eq!(view(vec![Some(load(0.0, None))]).demand(), Ok(0.0), "without load, costs do not matter");
     }
 
     #[test]
-    fn instances_that_were_asked_for_and_are_not_there_yet_are_starting() {
+    fn requested_instances_that_are_not_ready_count_as_starting() {
         let seen = view(vec![Some(load(1.0, Some(1.0)))]).observation(3);
         assert_eq!((seen.ready, seen.starting, seen.draining), (1, 2, 0));
         assert_eq!((seen.utilization(), seen.cpu_percent, seen.memory_percent), (Some(0.8), Some(20.0), None));
@@ -188,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_store_is_the_bottleneck_if_it_holds_up_half_of_the_fleet() {
+    fn a_store_is_the_bottleneck_if_it_is_slow_for_half_of_the_fleet() {
         let slow = |stores: &[&str]| {
             Some(Load { slow_stores: stores.iter().map(|&store| store.to_owned()).collect(), ..load(1.0, Some(1.0)) })
         };

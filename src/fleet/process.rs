@@ -1,8 +1,8 @@
-//! Which process an instance is: two that are given one id by mistake must not hold a lock together.
+//! Process identity. Two processes with the same instance id by mistake must not hold a lock together.
 
 use uuid::Uuid;
 
-/// An instance's id, and what tells its process from any other.
+/// An instance id, and a random nonce that distinguishes its process from others.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProcessId {
     instance_id: String,
@@ -10,27 +10,26 @@ pub struct ProcessId {
 }
 
 impl ProcessId {
-    /// A process that was not there before.
+    /// Returns the id of a new process, with a random nonce.
     pub fn new(instance_id: String) -> Self {
         Self { instance_id, nonce: Uuid::new_v4() }
     }
 
-    /// What tells it from other processes.
     pub fn nonce(&self) -> Uuid {
         self.nonce
     }
 
-    /// What it holds locks as.
+    /// Returns the name under which the process holds locks.
     pub fn holder(&self) -> String {
         format!("{}/{}", self.instance_id, self.nonce)
     }
 }
 
-/// The instance that a lock's holder is.
+/// Returns the instance id of a lock holder.
 pub fn instance_of(holder: &str) -> &str {
     match holder.rsplit_once('/') {
         Some((instance_id, nonce)) if nonce.parse::<Uuid>().is_ok() => instance_id,
-        // Older versions hold locks by their instance's id.
+        // Older versions hold locks under the instance id alone.
         _ => holder,
     }
 }
@@ -40,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_holder_names_its_instance() {
+    fn a_lock_holder_names_its_instance() {
         for id in ["a", "http://a/b", ""] {
             let process = ProcessId::new(id.to_owned());
             assert_eq!(instance_of(&process.holder()), id);

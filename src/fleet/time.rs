@@ -1,4 +1,4 @@
-//! Keeps the clock that instances share ([`SHARED`]) at the time of the shared store.
+//! Synchronizes the shared clock ([`SHARED`]) with the clock of the shared store.
 
 use std::{
     sync::Arc,
@@ -14,21 +14,21 @@ use crate::{
     store_error::StoreError,
 };
 
-/// How often the store's clock is read.
-const READ_EVERY: Duration = Duration::from_secs(1);
+/// Interval of readings of the store's clock.
+const READ_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How often until it was read once: before, nothing should be decided by this machine's.
-const FIRST_READ_EVERY: Duration = Duration::from_millis(100);
+/// Interval until the first reading. It is short because decisions before it would use this machine's clock.
+const FIRST_READ_INTERVAL: Duration = Duration::from_millis(100);
 
-/// How many readings a start takes; the most exact counts.
+/// Readings at start; the most accurate one is used.
 const READINGS_AT_START: usize = 3;
 
-/// How far the machine's clock may be off, in seconds, before the log says so, and how near it must come to be right again.
-const DIFFERS: f64 = 1.0;
-const AGREES: f64 = 0.5;
+/// Clock skew in seconds above which a warning is logged, and below which it is over.
+const SKEW_WARNING: f64 = 1.0;
+const SKEW_RECOVERY: f64 = 0.5;
 
-/// Reads the store's clock for the first time; a store that does not answer is read later, by [`follow`].
-pub async fn begin(store: &dyn SharedStore) {
+/// Reads the store's clock at start. If the store does not answer, [`follow`] does it later.
+pub async fn initialize(store: &dyn SharedStore) {
     for _ in 0..READINGS_AT_START {
         if read(store).await.is_err() {
             return;
@@ -36,53 +36,55 @@ pub async fn begin(store: &dyn SharedStore) {
     }
 }
 
-/// Reads it every second until stopped.
+/// Reads the store's clock every second until stopped.
 pub async fn follow(store: Arc<dyn SharedStore>, stop: CancellationToken) {
-    let mut difference = Difference::default();
+    let mut skew = SkewReporter::default();
     loop {
-        // Whether the store answers is said by others.
+        // Errors are ignored here: other tasks log that the store is unavailable.
         let read = stop.run_until_cancelled(read(store.as_ref())).await;
         if let Some(Ok(false)) = read {
-            // The machine's clock is the store's.
+            // An embedded store uses this machine's clock.
             return stop.cancelled().await;
         }
         if let Some(seconds) = SHARED.difference() {
-            difference.report(seconds);
+            skew.report(seconds);
         }
-        let pause = if SHARED.is_known() { READ_EVERY } else { FIRST_READ_EVERY };
+        let pause = if SHARED.is_known() { READ_INTERVAL } else { FIRST_READ_INTERVAL };
         if stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
             return;
         }
     }
 }
 
-/// Reads it once; false if the store has none but the machine's.
+/// Reads the store's clock once. Returns false if the store has no clock of its own.
 async fn read(store: &dyn SharedStore) -> Result<bool, StoreError> {
     let sent = Instant::now();
     let Some(time) = store.time().await? else { return Ok(false) };
     let jump = SHARED.adopt(Reading { time, sent, received: Instant::now() });
-    if let Some(seconds) = jump.filter(|seconds| seconds.abs() > DIFFERS) {
-        static JUMPS: Repeats = Repeats::new(|count| tracing::warn!(count, "the shared store's clock jumped again"));
-        JUMPS.record(|| tracing::warn!(seconds, "the shared store's clock jumped; sessions and limits go by it"));
+    if let Some(seconds) = jump.filter(|seconds| seconds.abs() > SKEW_WARNING) {
+        static JUMPS: Repeats = Repeats::new(|count| tracing::warn!(count, "shared store's clock jumped again"));
+        JUMPS.record(|| {
+            tracing::warn!(seconds, "shared store's clock jumped; session expiry and rate limits follow it")
+        });
     }
     Ok(true)
 }
 
-/// Says in the log when the machine's clock begins to differ, and when it agrees again.
+/// Logs when the machine's clock begins to differ from the store's, and when it agrees again.
 #[derive(Debug, Default)]
-struct Difference {
+struct SkewReporter {
     reported: bool,
 }
 
-impl Difference {
+impl SkewReporter {
     fn report(&mut self, seconds: f64) {
-        if !self.reported && seconds.abs() > DIFFERS {
+        if !self.reported && seconds.abs() > SKEW_WARNING {
             self.reported = true;
             tracing::warn!(
                 seconds_ahead = seconds,
                 "this machine's clock differs from the shared store's, which is used instead; synchronize both"
             );
-        } else if self.reported && seconds.abs() < AGREES {
+        } else if self.reported && seconds.abs() < SKEW_RECOVERY {
             self.reported = false;
             tracing::info!("this machine's clock agrees with the shared store's again");
         }

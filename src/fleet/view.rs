@@ -1,4 +1,4 @@
-//! The fleet as the shared store told it at one time: its instances, what operators say to its balancers, and its leader.
+//! A view of the fleet at one time, from the shared store: its instances, its leader, and the operators' choices.
 
 use std::collections::BTreeMap;
 
@@ -10,58 +10,54 @@ use crate::{
     shared_store::{Balancing, InstanceRecord},
 };
 
-/// All of it. One that was never told is empty.
+/// A view of the fleet. It is empty before the first read.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct FleetView {
-    /// The instances that were there, by id.
+    /// The live instances by id.
     pub instances: BTreeMap<String, Member>,
-    /// What operators chose.
+    /// The operators' choices for load balancing.
     pub balancing: Balancing,
-    /// Whether operators want tuning on or off; none where the setting holds.
+    /// Whether operators switched tuning on or off; `None` means the setting applies.
     pub tuning: Option<bool>,
-    /// The instance that led.
+    /// Instance id of the leader.
     pub leader: Option<String>,
-    /// When; none if it was never told.
+    /// Time of the read; `None` before the first one.
     pub as_of: Option<Timestamp>,
 }
 
-/// An instance and when it last said that it is there.
+/// An instance and the time of its last heartbeat.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Member {
-    /// What it said.
     pub record: InstanceRecord,
-    /// When.
     pub seen_at: Timestamp,
 }
 
-/// What balancers have to do with: an instance, or a node that an operator added.
+/// A node to balance over: an instance, or a node that an operator added.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FleetNode {
-    /// Where it is and what it takes.
     pub spec: NodeSpec,
-    /// The instance, if it is one.
+    /// `None` if the node is not an instance.
     pub instance: Option<Member>,
     /// Whether an operator added it.
     pub added: bool,
-    /// Whether an operator took it out.
+    /// Whether an operator removed it.
     pub removed: bool,
 }
 
 impl FleetNode {
-    /// Whether it is to get requests, as far as the registry and operators say.
+    /// Returns whether it may receive requests, by the registry and the operators' choices. Its health is not considered.
     pub fn takes_requests(&self) -> bool {
         !self.removed && !self.is_draining()
     }
 
-    /// Whether it is about to leave.
     pub fn is_draining(&self) -> bool {
         self.instance.as_ref().is_some_and(|instance| instance.record.draining)
     }
 }
 
 impl FleetView {
-    /// The instances and the added nodes, by id. An instance knows better than an operator where it is: of a node that was
-    /// added under its id only the fact remains.
+    /// Returns the instances and the added nodes by id. If an operator added a node under the id of an instance, the
+    /// instance's own address is used.
     pub fn nodes(&self) -> BTreeMap<String, FleetNode> {
         let added = self.balancing.added.values().cloned().map(|record| FleetNode {
             spec: record.into(),
@@ -130,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn instances_and_added_nodes_are_one_list() {
+    fn instances_and_added_nodes_are_merged_by_id() {
         let view = FleetView {
             instances: BTreeMap::from([instance("a", false), instance("b", true), instance("c", false)]),
             balancing: Balancing {
@@ -146,7 +142,7 @@ mod tests {
         assert_eq!(takes, [true, false, false, true]);
         assert!(nodes["a"].added && nodes["x"].added && !nodes["b"].added);
         assert_eq!((nodes["a"].spec.url.as_str(), nodes["a"].spec.max_connections), ("http://a", u32::MAX));
-        assert_eq!(nodes["a"].spec.weight, MAX_WEIGHT, "whatever the record says");
+        assert_eq!(nodes["a"].spec.weight, MAX_WEIGHT, "the weight is clamped");
         assert_eq!((nodes["x"].spec.url.as_str(), nodes["x"].instance.is_none()), ("http://elsewhere", true));
     }
 }

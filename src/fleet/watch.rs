@@ -1,5 +1,4 @@
-//! Keeps the last known fleet, so that whoever depends on it (operators, gateways) has one while the shared store does not
-//! answer. The view is replaced whole.
+//! The last known view of the fleet. Operators and gateways can use it while the shared store does not answer.
 
 use std::sync::Arc;
 
@@ -7,13 +6,13 @@ use futures_util::future::try_join4;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{FleetView, GONE_AFTER, HEARTBEAT, Member, instance_of, leader};
+use super::{FleetView, HEARTBEAT_INTERVAL, HEARTBEAT_TIMEOUT, Member, instance_of, leader};
 use crate::{clock::Timestamp, shared_store::SharedStore, store_error::StoreError, ticks::Ticks};
 
-/// The note of whether tuning is switched on: `true` or `false`.
+/// Name of the note that switches tuning on (`true`) or off (`false`).
 pub const TUNING: &str = "tuning";
 
-/// Looks at the fleet; clones share what they saw.
+/// Reads the fleet from the shared store and keeps the last view. Clones share it.
 #[derive(Debug, Clone)]
 pub struct FleetWatch {
     store: Arc<dyn SharedStore>,
@@ -21,28 +20,28 @@ pub struct FleetWatch {
 }
 
 impl FleetWatch {
-    /// Nothing is known yet.
+    /// Starts with an empty view.
     pub fn new(store: Arc<dyn SharedStore>) -> Self {
         Self { store, last: watch::Sender::default() }
     }
 
-    /// What was last known.
+    /// Returns the last known view.
     pub fn last(&self) -> Arc<FleetView> {
         Arc::clone(&self.last.borrow())
     }
 
-    /// Every view from now on, and the last one; it changes at least with each heartbeat's interval.
+    /// Returns a receiver of the last known view and every later one.
     pub fn subscribe(&self) -> watch::Receiver<Arc<FleetView>> {
         self.last.subscribe()
     }
 
-    /// Asks the store.
+    /// Reads the fleet from the store.
     ///
     /// # Errors
-    /// If the store does not answer, or not in full; then what was last known stays.
-    pub async fn look(&self) -> Result<Arc<FleetView>, StoreError> {
+    /// If one of the reads fails; then the last known view stays.
+    pub async fn refresh(&self) -> Result<Arc<FleetView>, StoreError> {
         let (instances, balancing, tuning, held) = try_join4(
-            self.store.instances(GONE_AFTER),
+            self.store.instances(HEARTBEAT_TIMEOUT),
             self.store.balancing(),
             self.store.note(TUNING),
             self.store.holder(leader::LOCK),
@@ -60,23 +59,23 @@ impl FleetWatch {
         Ok(view)
     }
 
-    /// Looks as often as instances say that they are there, until stopped.
+    /// Refreshes the view at the interval of heartbeats, until stopped.
     pub async fn run(self, stop: CancellationToken) {
-        let mut ticks = Ticks::every(HEARTBEAT);
+        let mut ticks = Ticks::every(HEARTBEAT_INTERVAL);
         let mut failing = false;
         while ticks.next_until(&stop).await {
-            let Some(seen) = stop.run_until_cancelled(self.look()).await else { break };
+            let Some(seen) = stop.run_until_cancelled(self.refresh()).await else { break };
             match seen {
                 Err(error) if !failing => {
                     failing = true;
                     tracing::warn!(
                         error = &error as &dyn std::error::Error,
-                        "the fleet can't be told: what was last known of it stays"
+                        "fleet registry unavailable; serving cached view"
                     );
                 }
                 Ok(_) if failing => {
                     failing = false;
-                    tracing::info!("the fleet can be told again");
+                    tracing::info!("fleet registry available again");
                 }
                 _ => {}
             }

@@ -1,10 +1,10 @@
-//! Bodies on their way through: `request` to a node, `response` back.
+//! Bodies of forwarded requests and responses.
 
 mod request;
 mod response;
 
-pub(super) use request::{ReadError, RequestBody, Upload};
-pub(super) use response::Forwarded;
+pub(super) use request::{ReadError, RequestBody, UploadProgress};
+pub(super) use response::ForwardedBody;
 pub use response::ResponseBody;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;

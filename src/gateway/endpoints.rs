@@ -1,14 +1,14 @@
-//! What the gateway answers itself: its health, its metrics, and what it knows of its nodes.
+//! The gateway's own endpoints: health, metrics, and operator endpoints.
 
 use std::net::{IpAddr, SocketAddr};
 
 use axum::{
     Extension, Json, Router,
     body::Body,
-    extract::{ConnectInfo, Request as OwnRequest, State},
+    extract::{ConnectInfo, Request as AxumRequest, State},
     http::{StatusCode, header},
     middleware::{Next, from_fn_with_state},
-    response::{IntoResponse, Response as OwnResponse},
+    response::{IntoResponse, Response as AxumResponse},
     routing::get,
 };
 use http::{Request, Response};
@@ -24,87 +24,87 @@ use crate::{
     web::{ClientBody, Problem, ProblemKind, address, auth, problem},
 };
 
-/// Whether the gateway answers at a path itself.
-pub(super) fn is_own(path: &str) -> bool {
-    path == "/metrics" || path.starts_with("/v1/health/") || is_at(path, "/v1/operator/gateway")
+/// Returns whether the gateway answers requests to this path itself.
+pub(super) fn is_own_path(path: &str) -> bool {
+    path == "/metrics" || path.starts_with("/v1/health/") || has_path_prefix(path, "/v1/operator/gateway")
 }
 
-/// Whether a path is for operators.
-pub(super) fn is_operators(path: &str) -> bool {
-    ["/metrics", "/v1/operator", "/console"].into_iter().any(|prefix| is_at(path, prefix))
+/// Returns whether the path is an operator endpoint, of the gateway or of an instance.
+pub(super) fn is_operator_path(path: &str) -> bool {
+    ["/metrics", "/v1/operator", "/console"].into_iter().any(|prefix| has_path_prefix(path, prefix))
 }
 
-fn is_at(path: &str, prefix: &str) -> bool {
+fn has_path_prefix(path: &str, prefix: &str) -> bool {
     path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// A gateway and its nodes.
+/// State of a gateway and its nodes.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = Gateway)]
 struct GatewayView {
     /// The load-balancing algorithm in force.
     #[schema(value_type = String, example = "peak_ewma")]
     algorithm: Algorithm,
-    /// Whether it can pass requests on.
+    /// Whether it accepts requests and at least one node is available.
     ready: bool,
-    /// Whether it is about to stop.
+    /// Whether it is shutting down.
     draining: bool,
-    /// Requests passed on so far.
+    /// Requests forwarded since its start.
     #[schema(example = 48211)]
     requests: u64,
-    /// Requests repeated on another node.
+    /// Requests sent again to another node.
     #[schema(example = 3)]
     retries: u64,
-    /// Requests not repeated because the retry budget was used up.
+    /// Requests not sent again because the retry budget was used up.
     #[schema(example = 0)]
     retries_refused: u64,
-    /// The nodes that it balances over.
+    /// Nodes behind the gateway.
     nodes: Vec<NodeView>,
-    /// The instances that it runs itself.
+    /// Instances that the gateway runs as child processes.
     spawned: Vec<InstanceView>,
 }
 
-/// A node as the gateway sees it.
+/// A node behind a gateway.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = GatewayNode)]
 struct NodeView {
-    /// The node's id.
+    /// Node id.
     #[schema(example = "instance-1")]
     id: String,
-    /// Its address.
+    /// Base URL of the node.
     #[schema(example = "http://10.0.0.7:8080")]
     url: String,
     /// Whether its health checks pass.
     is_healthy: bool,
-    /// Whether it is about to leave.
+    /// Whether it is shutting down.
     draining: bool,
-    /// Whether it gets no requests for a while, because several failed in a row.
+    /// Whether it temporarily receives no requests, because several failed in a row.
     ejected: bool,
-    /// Requests of this gateway in flight.
+    /// Requests in flight from this gateway.
     #[schema(example = 4)]
     current_connections: u64,
-    /// The most requests in flight.
+    /// Maximum number of requests in flight.
     #[schema(example = 1000)]
     max_connections: u32,
-    /// Requests that have ended.
+    /// Completed requests.
     #[schema(example = 16070)]
     requests: u64,
-    /// Requests that failed.
+    /// Failed requests.
     #[schema(example = 0)]
     errors: u64,
     /// Mean response time of the last ten requests, in seconds.
     #[schema(example = 0.0021)]
     average_response_time: f64,
-    /// Its share of the traffic, relative to other nodes.
+    /// Relative share of the traffic.
     #[schema(example = 1)]
     weight: u32,
-    /// Its region.
+    /// Region of the node.
     #[schema(example = "default")]
     region: String,
-    /// Its zone.
+    /// Zone of the node.
     #[schema(example = "default")]
     zone: String,
-    /// Connections kept for further requests.
+    /// Open connections without a request.
     #[schema(example = 8)]
     idle_connections: usize,
 }
@@ -113,18 +113,18 @@ struct NodeView {
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[schema(as = GatewayAlgorithm, example = json!({"algorithm": "least_connections"}))]
 #[serde(deny_unknown_fields)]
-struct Choice {
-    /// Its name.
+struct AlgorithmChoice {
+    /// Name of the algorithm.
     #[schema(value_type = String)]
     algorithm: Algorithm,
 }
 
-/// A number of instances.
+/// Number of instances that a gateway runs.
 #[derive(Debug, Deserialize, Serialize, utoipa::ToSchema)]
 #[schema(as = InstanceCount, example = json!({"count": 3}))]
 #[serde(deny_unknown_fields)]
-struct Count {
-    /// How many instances the gateway runs.
+struct InstanceCount {
+    /// Number of instances.
     count: u32,
 }
 
@@ -133,7 +133,7 @@ struct Health {
     status: &'static str,
 }
 
-/// The client address of an operator's request, for the audit log.
+/// Client address of an operator's request, for the audit log.
 #[derive(Debug, Clone, Copy)]
 struct OperatorAddress(Option<IpAddr>);
 
@@ -147,11 +147,10 @@ fn operator_routes() -> OpenApiRouter<Gateway> {
 }
 
 impl Gateway {
-    /// The gateway's own endpoints.
     pub(super) fn own_router(&self) -> Router {
         let operators = Router::from(operator_routes())
             .route("/metrics", get(metrics))
-            .layer(from_fn_with_state(self.clone(), authorise));
+            .layer(from_fn_with_state(self.clone(), authorize));
         Router::new()
             .route("/v1/health/live", get(async || Json(Health { status: "ok" })))
             .route("/v1/health/ready", get(ready))
@@ -161,9 +160,9 @@ impl Gateway {
             .with_state(self.clone())
     }
 
-    /// Answers at one of the gateway's own paths.
-    pub(super) async fn answer_itself(&self, request: Request<ClientBody>) -> Response<ResponseBody> {
-        let router = self.0.own.get_or_init(|| self.own_router()).clone();
+    /// Answers a request to one of the gateway's own paths.
+    pub(super) async fn handle_own(&self, request: Request<ClientBody>) -> Response<ResponseBody> {
+        let router = self.0.own_router.get_or_init(|| self.own_router()).clone();
         match router.oneshot(request.map(Body::new)).await {
             Ok(mut response) => {
                 response.headers_mut().insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-store"));
@@ -173,15 +172,15 @@ impl Gateway {
         }
     }
 
-    /// Whether it can pass requests on.
+    /// Returns whether it is not draining, has started its instances, and has an available node.
     pub(super) fn is_ready(&self) -> bool {
         let spawned = self.0.spawner.as_ref().is_none_or(|spawner| spawner.has_started());
-        !self.0.draining.is_cancelled() && spawned && self.0.nodes.any_is_well()
+        !self.0.draining.is_cancelled() && spawned && self.0.nodes.any_available()
     }
 }
 
-async fn authorise(State(gateway): State<Gateway>, mut request: OwnRequest, next: Next) -> OwnResponse {
-    if gateway.0.operators_apart && request.uri().path() == "/metrics" {
+async fn authorize(State(gateway): State<Gateway>, mut request: AxumRequest, next: Next) -> AxumResponse {
+    if gateway.0.has_operator_listener && request.uri().path() == "/metrics" {
         return next.run(request).await;
     }
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
@@ -189,7 +188,7 @@ async fn authorise(State(gateway): State<Gateway>, mut request: OwnRequest, next
     let address = peer.map(|ConnectInfo(peer)| address::of_client(peer.ip(), request.headers(), trusted)).transpose();
     let token = auth::bearer(request.headers());
     if token.is_some_and(|token| gateway.0.operator_tokens.accept(token)) {
-        // The right token is accepted whatever a proxy wrote.
+        // A valid token is accepted even if `X-Forwarded-For` is invalid.
         request.extensions_mut().insert(OperatorAddress(address.unwrap_or_default()));
         return next.run(request).await;
     }
@@ -213,15 +212,15 @@ async fn ready(State(gateway): State<Gateway>) -> (StatusCode, Json<Health>) {
     }
 }
 
-async fn metrics(State(gateway): State<Gateway>) -> OwnResponse {
+async fn metrics(State(gateway): State<Gateway>) -> AxumResponse {
     ([(header::CONTENT_TYPE, OPENMETRICS)], gateway.0.metrics.text()).into_response()
 }
 
-/// Shows the gateway that answers and its nodes.
+/// Returns the state of this gateway and its nodes.
 #[utoipa::path(
     get, path = "/v1/operator/gateway", tag = "gateway", operation_id = "gateway",
     security(("operator_token" = [])),
-    responses((status = 200, description = "The gateway.", body = GatewayView))
+    responses((status = 200, description = "State of the gateway.", body = GatewayView))
 )]
 async fn show(State(gateway): State<Gateway>) -> Json<GatewayView> {
     let (requests, retries, retries_refused) = gateway.0.metrics.totals();
@@ -233,12 +232,12 @@ async fn show(State(gateway): State<Gateway>) -> Json<GatewayView> {
         requests,
         retries,
         retries_refused,
-        nodes: nodes.iter().map(|node| view(&gateway, node)).collect(),
+        nodes: nodes.iter().map(|node| node_view(&gateway, node)).collect(),
         spawned: gateway.0.spawner.as_ref().map(|spawner| spawner.instances()).unwrap_or_default(),
     })
 }
 
-fn view(gateway: &Gateway, node: &Node) -> NodeView {
+fn node_view(gateway: &Gateway, node: &Node) -> NodeView {
     let (spec, stats) = (node.spec(), node.stats());
     NodeView {
         id: spec.id.clone(),
@@ -258,34 +257,38 @@ fn view(gateway: &Gateway, node: &Node) -> NodeView {
     }
 }
 
-/// Chooses this gateway's load-balancing algorithm, until it stops or an algorithm is chosen for the whole fleet.
+/// Sets the load-balancing algorithm of this gateway.
+///
+/// It applies until the gateway stops or an algorithm is set for the whole fleet.
 #[utoipa::path(
     put, path = "/v1/operator/gateway/algorithm", tag = "gateway", operation_id = "choose_gateway_algorithm",
     security(("operator_token" = [])),
-    request_body = Choice,
-    responses((status = 204, description = "Chosen."), (status = 422, description = "invalid-value"))
+    request_body = AlgorithmChoice,
+    responses((status = 204, description = "The algorithm is set."), (status = 422, description = "invalid-value"))
 )]
 async fn set_algorithm(
     State(gateway): State<Gateway>,
     Extension(OperatorAddress(address)): Extension<OperatorAddress>,
-    choice: Sent<Choice>,
-) -> OwnResponse {
-    let Ok(Json(Choice { algorithm })) = choice else {
+    choice: JsonBody<AlgorithmChoice>,
+) -> AxumResponse {
+    let Ok(Json(AlgorithmChoice { algorithm })) = choice else {
         let names = Algorithm::NAMES.join(", ");
-        return wrong("algorithm", &format!("must be one of {names}"));
+        return invalid("algorithm", &format!("must be one of {names}"));
     };
     gateway.0.nodes.balancer.set_algorithm(algorithm, std::time::Instant::now());
     audit::record_of_fleet(audit::Kind::AlgorithmChosen, algorithm.name(), Actor::Operator, address);
     StatusCode::NO_CONTENT.into_response()
 }
 
-/// Chooses how many instances this gateway runs, within the bounds that it was started with.
+/// Sets the number of instances that this gateway runs.
+///
+/// The number is clamped to the range given with `--spawn`. It applies until the next scaling decision that changes it.
 #[utoipa::path(
     put, path = "/v1/operator/gateway/instances", tag = "gateway", operation_id = "choose_gateway_instances",
     security(("operator_token" = [])),
-    request_body = Count,
+    request_body = InstanceCount,
     responses(
-        (status = 200, description = "The number of instances that will run.", body = Count),
+        (status = 200, description = "Number of instances that the gateway will run.", body = InstanceCount),
         (status = 404, description = "not-found"),
         (status = 422, description = "invalid-value"),
     )
@@ -293,19 +296,19 @@ async fn set_algorithm(
 async fn set_count(
     State(gateway): State<Gateway>,
     Extension(OperatorAddress(address)): Extension<OperatorAddress>,
-    count: Sent<Count>,
-) -> OwnResponse {
-    let Ok(Json(Count { count })) = count else { return wrong("count", "must be a number") };
+    count: JsonBody<InstanceCount>,
+) -> AxumResponse {
+    let Ok(Json(InstanceCount { count })) = count else { return invalid("count", "must be a number") };
     let Some(spawner) = &gateway.0.spawner else {
         return Problem::from(ProblemKind::NotFound).with_detail("This gateway runs no instances.").into_response();
     };
-    let count = spawner.choose(count);
+    let count = spawner.set_by_operator(count);
     audit::record_of_fleet(audit::Kind::InstancesChosen, &count.to_string(), Actor::Operator, address);
-    Json(Count { count }).into_response()
+    Json(InstanceCount { count }).into_response()
 }
 
-type Sent<T> = Result<Json<T>, axum::extract::rejection::JsonRejection>;
+type JsonBody<T> = Result<Json<T>, axum::extract::rejection::JsonRejection>;
 
-fn wrong(field: &str, detail: &str) -> OwnResponse {
+fn invalid(field: &str, detail: &str) -> AxumResponse {
     Problem::field(ProblemKind::Invalid, field, detail).into_response()
 }

@@ -1,7 +1,7 @@
-//! Keeps the gateway's nodes those of the fleet.
+//! Takes the gateway's nodes from the fleet registry.
 //!
-//! Nothing that the registry does not say takes a node away that answers its health checks: not a registry that is lost,
-//! nor one that has come back empty.
+//! A node that passes its health checks stays while it is missing from the registry. So neither an outage of the registry nor
+//! a registry that lost its data takes the service down.
 
 use std::{
     collections::BTreeSet,
@@ -18,45 +18,44 @@ use crate::{
     ticks::Ticks,
 };
 
-/// How often the registry is read: twice before an instance that drains stops to take requests.
-const POLL: Duration = Duration::from_millis(500);
+/// Interval of registry reads. A draining instance still accepts requests for at least two of them.
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Keeps up with the fleet.
+/// Applies changes of the fleet to the gateway.
 #[derive(Debug, Clone)]
 pub(super) struct Follower {
     gateway: Gateway,
     fleet: FleetWatch,
-    /// By what nodes are picked as long as no operator chose otherwise.
-    algorithm: Algorithm,
-    /// What operators chose when last seen.
-    chosen: Option<Algorithm>,
-    /// The nodes that operators had added when last seen.
-    added: BTreeSet<String>,
+    /// Algorithm from the settings, used while no operator has chosen one for the fleet.
+    default_algorithm: Algorithm,
+    /// Algorithm that an operator chose for the fleet, at the last read.
+    operator_algorithm: Option<Algorithm>,
+    /// Ids of the nodes that operators had added, at the last read.
+    operator_nodes: BTreeSet<String>,
 }
 
 impl Follower {
     pub(super) fn new(gateway: Gateway, fleet: FleetWatch) -> Self {
-        let algorithm = gateway.0.nodes.balancer.algorithm();
-        Self { gateway, fleet, algorithm, chosen: None, added: BTreeSet::new() }
+        let default_algorithm = gateway.0.nodes.balancer.algorithm();
+        Self { gateway, fleet, default_algorithm, operator_algorithm: None, operator_nodes: BTreeSet::new() }
     }
 
-    /// Follows until `stop`.
     pub(super) async fn run(mut self, stop: CancellationToken) {
-        let mut ticks = Ticks::every(POLL);
-        let mut lost = false;
+        let mut ticks = Ticks::every(POLL_INTERVAL);
+        let mut unavailable = false;
         while ticks.next_until(&stop).await {
-            match self.fleet.look().await {
+            match self.fleet.refresh().await {
                 Ok(view) => {
-                    if std::mem::take(&mut lost) {
-                        tracing::info!("the fleet's registry answers again");
+                    if std::mem::take(&mut unavailable) {
+                        tracing::info!("fleet registry available again");
                     }
                     self.apply(&view);
                 }
-                Err(error) if !lost => {
-                    lost = true;
+                Err(error) if !unavailable => {
+                    unavailable = true;
                     tracing::warn!(
                         error = &error as &dyn std::error::Error,
-                        "the fleet's registry does not answer: its last known nodes stay"
+                        "fleet registry unavailable; keeping the last known nodes"
                     );
                 }
                 Err(_) => {}
@@ -67,31 +66,31 @@ impl Follower {
     fn apply(&mut self, view: &FleetView) {
         let (nodes, now) = (&self.gateway.0.nodes, Instant::now());
         let known = nodes.balancer.nodes();
-        let specs = specs(&known, view, &self.added);
+        let specs = specs(&known, view, &self.operator_nodes);
         if !known.iter().map(|node| node.spec()).eq(&specs) {
             nodes.set(specs);
         }
         for (id, node) in view.nodes() {
             nodes.balancer.set_draining(&id, node.is_draining(), now);
         }
-        self.added = view.balancing.added.keys().cloned().collect();
-        if self.chosen != view.balancing.algorithm {
-            self.chosen = view.balancing.algorithm;
-            nodes.balancer.set_algorithm(self.chosen.unwrap_or(self.algorithm), now);
+        self.operator_nodes = view.balancing.added.keys().cloned().collect();
+        if self.operator_algorithm != view.balancing.algorithm {
+            self.operator_algorithm = view.balancing.algorithm;
+            nodes.balancer.set_algorithm(self.operator_algorithm.unwrap_or(self.default_algorithm), now);
         }
     }
 }
 
-/// The nodes from now on, by id: those of the fleet, and known ones that answer their checks, don't leave, and that no
-/// operator took out.
+/// Returns the new nodes, sorted by id: those of the fleet, and known nodes that are healthy, do not drain, and were not
+/// removed by an operator.
 fn specs(known: &[Arc<Node>], view: &FleetView, added_before: &BTreeSet<String>) -> Vec<NodeSpec> {
     let mut nodes = view.nodes();
     nodes.retain(|_, node| !node.removed);
-    let was_taken_out = |id: &String| view.balancing.removed.contains(id) || added_before.contains(id);
+    let was_removed = |id: &String| view.balancing.removed.contains(id) || added_before.contains(id);
     let stays = |node: &&Arc<Node>| {
         let (stats, id) = (node.stats(), &node.spec().id);
-        let is_well = stats.healthy && stats.checked_at.is_some() && !stats.draining;
-        is_well && !nodes.contains_key(id) && !was_taken_out(id)
+        let is_available = stats.healthy && stats.checked_at.is_some() && !stats.draining;
+        is_available && !nodes.contains_key(id) && !was_removed(id)
     };
     let unregistered: Vec<NodeSpec> = known.iter().filter(stays).map(|node| node.spec().clone()).collect();
     let mut specs: Vec<NodeSpec> = nodes.into_values().map(|node| node.spec).chain(unregistered).collect();
@@ -117,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_that_answers_stays_though_the_registry_forgets_it() {
+    fn a_healthy_node_stays_while_it_is_missing_from_the_registry() {
         let now = Instant::now();
         let balancer = Balancer::new(Algorithm::RoundRobin, Policy::default(), now);
         balancer.set_nodes(["added", "fails", "leaves", "new", "out", "stays"].map(spec), now);

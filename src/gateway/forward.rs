@@ -1,4 +1,4 @@
-//! A request's way through: a node is picked, the request goes there, and the response comes back.
+//! Forwarding of a request: validates it, picks a node, sends it, retries if allowed, and returns the response.
 
 use std::{
     borrow::Cow,
@@ -14,60 +14,61 @@ use symbolon_balancer::{Algorithm, Caller, Lease, Node, Outcome, PickError};
 
 use super::{
     Gateway,
-    body::{Forwarded, ReadError, RequestBody, ResponseBody, Upload},
+    body::{ForwardedBody, ReadError, RequestBody, ResponseBody, UploadProgress},
     headers::{
-        has_plain_length, has_plain_target, has_plain_values, is_plainly_coded, prepare_request, prepare_response,
+        has_supported_transfer_coding, has_trimmed_values, has_unambiguous_target, has_valid_content_length,
+        prepare_request, prepare_response,
     },
     upstream::{self, Reusable, SendError},
 };
-use crate::config::HashBy;
 use crate::{
+    config::HashBy,
     log::repeats::Repeats,
     web::{ClientBody, Problem, ProblemKind, address, auth},
 };
 
-/// Headers of a request that is passed on: nodes take 100, and up to eight are added.
+/// Maximum number of request headers. Nodes accept 100, and the gateway adds up to eight.
 const MAX_HEADERS: usize = 92;
 
-/// On how many nodes a request is tried at most.
-const ATTEMPTS: usize = 3;
+/// Maximum number of nodes that a request is sent to.
+const MAX_ATTEMPTS: usize = 3;
 
-/// An attempt that ended without a response.
-struct Failed {
+/// An attempt without a response.
+struct FailedAttempt {
     node: Arc<Node>,
-    /// Whether that may be the connection's fault, and not the node's.
-    was_kept: bool,
-    /// What failed; nothing, if the node did not begin its response in time.
+    /// Whether a reused connection failed, which is no evidence against the node.
+    was_reused: bool,
+    /// `None` if the node did not begin its response in time.
     error: Option<SendError>,
 }
 
-impl Failed {
-    /// Whether the request's body broke off or was none, and the node has nothing to do with it.
-    fn is_the_clients(&self) -> bool {
+impl FailedAttempt {
+    /// Returns whether the request body failed, which is not the node's fault.
+    fn is_client_error(&self) -> bool {
         matches!(&self.error, Some(SendError::Connection { source, .. }) if source.is_user())
     }
 
-    /// Whether it makes no sense to ask this node again.
-    fn was_final_for(&self, node: &Node) -> bool {
-        !self.was_kept && self.node.spec().id == node.spec().id
+    /// Returns whether `node` should not be tried again.
+    fn rules_out(&self, node: &Node) -> bool {
+        !self.was_reused && self.node.spec().id == node.spec().id
     }
 }
 
 impl Gateway {
-    /// Passes a request on.
+    /// Forwards a request to a node and returns the response.
     pub(super) async fn forward(&self, request: Request<ClientBody>, peer: SocketAddr) -> Response<ResponseBody> {
         if request.method() == Method::CONNECT {
             return problem(ProblemKind::MethodNotAllowed);
         }
         let (parts, body) = request.into_parts();
-        // What follows on such a connection may not be what it seems.
-        if !has_plain_target(&parts) {
+        // The connection is closed after each of these, because the next request on it may be smuggled.
+        if !has_unambiguous_target(&parts) {
             return closing(problem(ProblemKind::Malformed));
         }
-        if !is_plainly_coded(&parts.headers) {
+        if !has_supported_transfer_coding(&parts.headers) {
             return closing(problem(ProblemKind::UnknownCoding));
         }
-        if !has_plain_length(&parts.headers) || !has_plain_values(&parts.headers) {
+        if !has_valid_content_length(&parts.headers) || !has_trimmed_values(&parts.headers) {
             return closing(problem(ProblemKind::Malformed));
         }
         if parts.headers.len() > MAX_HEADERS {
@@ -77,96 +78,97 @@ impl Gateway {
             Ok(client) => client,
             Err(error) => return closing(problem(error)),
         };
-        let place = self.place(&parts.headers, client);
+        let hints = self.routing_hints(&parts.headers, client);
         let (body, upload) = match RequestBody::read_ahead(body, self.0.policy.body_timeout).await {
             Ok(read) => read,
-            Err(ReadError::TooSlow) => return closing(problem(ProblemKind::BodyTimeout)),
-            Err(ReadError::BrokenOff) => return closing(problem(ProblemKind::Malformed)),
+            Err(ReadError::TimedOut) => return closing(problem(ProblemKind::BodyTimeout)),
+            Err(ReadError::Aborted) => return closing(problem(ProblemKind::Malformed)),
         };
-        let may_repeat = body.is_empty() && [Method::GET, Method::HEAD].contains(&parts.method);
+        let is_repeatable = body.is_empty() && [Method::GET, Method::HEAD].contains(&parts.method);
         let inner = &self.0;
         inner.budget.deposit();
         let mut request = Request::from_parts(parts, body);
         let mut is_prepared = false;
-        let mut failed: Option<Failed> = None;
+        let mut failed: Option<FailedAttempt> = None;
         for attempt in 1.. {
             let caller = Caller {
-                key: &place.key,
-                region: &place.region,
-                zone: &place.zone,
+                key: &hints.key,
+                region: &hints.region,
+                zone: &hints.zone,
                 failed: failed.as_ref().map(|failed| failed.node.spec().id.as_str()),
             };
             let lease = match inner.nodes.balancer.pick(&caller, Instant::now()) {
                 Ok(lease) => lease,
-                Err(error) => return self.refuse(error),
+                Err(error) => return pick_failed(error),
             };
-            if let Some(failed) = failed.as_ref().filter(|failed| failed.was_final_for(lease.node())) {
+            if let Some(failed) = failed.as_ref().filter(|failed| failed.rules_out(lease.node())) {
                 lease.end(Outcome::Cancelled, Instant::now());
-                return self.fail(failed);
+                return self.attempt_failed(failed);
             }
             let Some(upstream) = inner.nodes.upstream(&lease.node().spec().id) else {
-                // It was taken out in between, which says nothing of it.
+                // The node was removed since it was picked.
                 continue;
             };
             if !is_prepared {
                 request = prepared(request, peer, &inner.policy.trusted_proxies, upstream.authority());
                 is_prepared = true;
             }
-            let copy = may_repeat.then(|| copy_of(&request));
+            let copy = is_repeatable.then(|| copy_without_body(&request));
             let sent = tokio::time::timeout(inner.policy.timeout, upstream.send(request)).await;
             let node = Arc::clone(lease.node());
-            let (failure, again) = match sent {
-                Ok(Ok((response, connection))) => return self.pass_back(response, lease, connection, upload),
-                Ok(Err(upstream::Failed { error, unsent, was_kept })) => {
-                    (Failed { node, was_kept, error: Some(error) }, unsent.map(|request| *request).or(copy))
+            let (failure, retry) = match sent {
+                Ok(Ok((response, connection))) => return self.forward_response(response, lease, connection, upload),
+                Ok(Err(upstream::SendFailure { error, unsent, was_reused })) => {
+                    (FailedAttempt { node, was_reused, error: Some(error) }, unsent.map(|request| *request).or(copy))
                 }
                 Err(_) if upload.waits_for_client() => return closing(problem(ProblemKind::BodyTimeout)),
-                Err(_) => (Failed { node, was_kept: false, error: None }, copy),
+                Err(_) => (FailedAttempt { node, was_reused: false, error: None }, copy),
             };
-            if upload.was_too_slow() {
+            if upload.has_timed_out() {
                 return closing(problem(ProblemKind::BodyTimeout));
             }
-            if failure.is_the_clients() {
-                tracing::debug!("a request's body broke off");
+            if failure.is_client_error() {
+                tracing::debug!("request body aborted");
                 return problem(ProblemKind::Malformed);
             }
-            // A node that answers before it has read all, and closes, breaks off what is still being sent to it.
-            let is_the_nodes = upload.has_ended() || !matches!(failure.error, Some(SendError::Connection { .. }));
-            lease.end(if is_the_nodes { Outcome::Failure } else { Outcome::Cancelled }, Instant::now());
-            match again {
-                Some(again) if attempt < ATTEMPTS => {
+            // A connection error during the upload may mean that the node has answered early and closed.
+            let is_node_error = upload.has_ended() || !matches!(failure.error, Some(SendError::Connection { .. }));
+            lease.end(if is_node_error { Outcome::Failure } else { Outcome::Cancelled }, Instant::now());
+            match retry {
+                Some(retry) if attempt < MAX_ATTEMPTS => {
                     if !inner.budget.withdraw(Instant::now()) {
                         inner.metrics.count_refused_retry();
-                        return self.fail(&failure);
+                        return self.attempt_failed(&failure);
                     }
                     inner.metrics.count_retry();
-                    tracing::debug!(node = failure.node.spec().id, attempt, "a request is made again");
-                    (request, failed) = (again, Some(failure));
+                    tracing::debug!(node = failure.node.spec().id, attempt, "retrying request on another node");
+                    (request, failed) = (retry, Some(failure));
                 }
-                _ => return self.fail(&failure),
+                _ => return self.attempt_failed(&failure),
             }
         }
         problem(ProblemKind::NoNode)
     }
 
-    fn pass_back(
+    fn forward_response(
         &self,
         mut response: Response<Incoming>,
         lease: Lease,
         connection: Option<Reusable>,
-        upload: Arc<Upload>,
+        upload: Arc<UploadProgress>,
     ) -> Response<ResponseBody> {
-        // Nobody asked for another protocol or coding, and nobody knows where a body of two lengths ends.
+        // The gateway does not request upgrades or other codings, and the end of a body with two lengths is ambiguous.
         let headers = response.headers();
-        let is_plain = is_plainly_coded(headers) && has_plain_length(headers);
-        if response.status() == StatusCode::SWITCHING_PROTOCOLS || !is_plain {
+        let is_well_framed = has_supported_transfer_coding(headers) && has_valid_content_length(headers);
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS || !is_well_framed {
             let (node, status) = (lease.node().spec().id.clone(), response.status().as_u16());
             lease.end(Outcome::Failure, Instant::now());
-            static FAILURES: Repeats = Repeats::new(|count| tracing::warn!(count, "more responses can't be passed on"));
-            FAILURES.record(|| tracing::warn!(node, status, "a node's response can't be passed on"));
+            static FAILURES: Repeats = Repeats::new(|count| tracing::warn!(count, "more invalid responses from nodes"));
+            FAILURES.record(|| tracing::warn!(node, status, "invalid response from node"));
             return problem(ProblemKind::BadGateway);
         }
-        // A length beside a coding is to be ignored, and was meant to deceive somebody (RFC 9112, section 6.3).
+        // `Transfer-Encoding` overrides `Content-Length`. Both together may be an attack, so the connection is not reused
+        // (RFC 9112, section 6.3).
         let has_both = response.headers().contains_key(header::TRANSFER_ENCODING)
             && response.headers_mut().remove(header::CONTENT_LENGTH).is_some();
         let connection = connection.filter(|_| !has_both);
@@ -176,69 +178,71 @@ impl Gateway {
         }
         *response.version_mut() = Version::HTTP_11;
         let outcome = outcome(response.status());
-        let stall = self.0.policy.timeout;
-        response.map(|body| ResponseBody::Forwarded(Forwarded::new(body, lease, outcome, connection, upload, stall)))
-    }
-
-    fn refuse(&self, error: PickError) -> Response<ResponseBody> {
-        problem(match error {
-            PickError::NoNodes => ProblemKind::NoNode,
-            PickError::AllAtLimit => ProblemKind::Overloaded,
+        let idle_timeout = self.0.policy.timeout;
+        response.map(|body| {
+            ResponseBody::Forwarded(ForwardedBody::new(body, lease, outcome, connection, upload, idle_timeout))
         })
     }
 
-    fn fail(&self, failed: &Failed) -> Response<ResponseBody> {
+    fn attempt_failed(&self, failed: &FailedAttempt) -> Response<ResponseBody> {
         let node = failed.node.spec().id.as_str();
         match &failed.error {
             None => {
                 static FAILURES: Repeats =
-                    Repeats::new(|count| tracing::warn!(count, "more requests were not answered in time"));
-                FAILURES.record(|| tracing::warn!(node, "a node did not answer in time"));
+                    Repeats::new(|count| tracing::warn!(count, "more requests timed out at nodes"));
+                FAILURES.record(|| tracing::warn!(node, "request timed out at node"));
                 problem(ProblemKind::GatewayTimeout)
             }
             Some(error) => {
-                static FAILURES: Repeats =
-                    Repeats::new(|count| tracing::warn!(count, "more requests were failed by nodes"));
+                static FAILURES: Repeats = Repeats::new(|count| tracing::warn!(count, "more requests failed at nodes"));
                 FAILURES.record(|| {
-                    tracing::warn!(node, error = error as &dyn std::error::Error, "a node failed a request");
+                    tracing::warn!(node, error = error as &dyn std::error::Error, "request failed at node");
                 });
                 problem(ProblemKind::BadGateway)
             }
         }
     }
 
-    /// What a pick goes by.
-    fn place(&self, headers: &HeaderMap, client: IpAddr) -> Place<'_> {
+    fn routing_hints(&self, headers: &HeaderMap, client: IpAddr) -> RoutingHints<'_> {
         let policy = &self.0.policy;
         let by_key = self.0.nodes.balancer.algorithm() == Algorithm::Hash;
-        Place {
-            key: if by_key { self.key(headers, client) } else { String::new() },
-            region: said(headers, policy.region_header.as_ref()).map_or(Cow::Borrowed(&policy.region), Cow::Owned),
-            zone: said(headers, policy.zone_header.as_ref()).map_or(Cow::Borrowed(&policy.zone), Cow::Owned),
+        RoutingHints {
+            key: if by_key { self.hash_key(headers, client) } else { String::new() },
+            region: header_text(headers, policy.region_header.as_ref())
+                .map_or(Cow::Borrowed(&policy.region), Cow::Owned),
+            zone: header_text(headers, policy.zone_header.as_ref()).map_or(Cow::Borrowed(&policy.zone), Cow::Owned),
         }
     }
 
-    fn key(&self, headers: &HeaderMap, client: IpAddr) -> String {
+    /// Returns the hash key of the request, or the client address if it has none.
+    fn hash_key(&self, headers: &HeaderMap, client: IpAddr) -> String {
         let key = match &self.0.policy.hash_by {
             HashBy::User => auth::claimed_token(headers).map(|token| token.user_id().to_string()),
-            HashBy::Header(name) => said(headers, Some(name)),
+            HashBy::Header(name) => header_text(headers, Some(name)),
         };
         key.unwrap_or_else(|| client.to_string())
     }
 }
 
-/// Where a caller is, and what its requests are held together by.
-struct Place<'a> {
+fn pick_failed(error: PickError) -> Response<ResponseBody> {
+    problem(match error {
+        PickError::NoNodes => ProblemKind::NoNode,
+        PickError::AllAtLimit => ProblemKind::Overloaded,
+    })
+}
+
+/// Input of the balancer: the hash key, and the location of the caller.
+struct RoutingHints<'a> {
     key: String,
     region: Cow<'a, str>,
     zone: Cow<'a, str>,
 }
 
-fn said(headers: &HeaderMap, name: Option<&HeaderName>) -> Option<String> {
+fn header_text(headers: &HeaderMap, name: Option<&HeaderName>) -> Option<String> {
     headers.get(name?)?.to_str().ok().map(str::to_owned)
 }
 
-/// What an answer says of its node. A dead store makes all nodes refuse some requests, and ejects none.
+/// Returns the outcome for the balancer. A 503 is no failure, because an unavailable store makes all nodes return it.
 fn outcome(status: StatusCode) -> Outcome {
     match status {
         StatusCode::INTERNAL_SERVER_ERROR | StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT => Outcome::Failure,
@@ -259,8 +263,7 @@ fn prepared(
     Request::from_parts(parts, body)
 }
 
-/// A request without a body, once more.
-fn copy_of(request: &Request<RequestBody>) -> Request<RequestBody> {
+fn copy_without_body(request: &Request<RequestBody>) -> Request<RequestBody> {
     let mut copy = Request::new(RequestBody::Empty);
     *copy.method_mut() = request.method().clone();
     *copy.uri_mut() = request.uri().clone();
@@ -268,13 +271,13 @@ fn copy_of(request: &Request<RequestBody>) -> Request<RequestBody> {
     copy
 }
 
-/// A response after which its connection ends.
+/// Closes the client's connection after the response.
 fn closing(mut response: Response<ResponseBody>) -> Response<ResponseBody> {
     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     response
 }
 
-/// The gateway's own refusal.
+/// Returns a problem response of the gateway itself.
 pub(super) fn problem(problem: impl Into<Problem>) -> Response<ResponseBody> {
     problem.into().into_response().map(ResponseBody::Own)
 }

@@ -1,4 +1,4 @@
-//! What the gateway counts, in Prometheus' names.
+//! Metrics of the gateway.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -16,11 +16,10 @@ use crate::{
     web::Connections,
 };
 
-/// Counters of the gateway.
 #[derive(Debug)]
 pub(super) struct Metrics {
     registry: Registry,
-    /// By the first digit of the status.
+    /// By the class of the status, `1xx` to `5xx`.
     requests: [Counter; 5],
     durations: Histogram,
     retries: Counter,
@@ -34,23 +33,23 @@ impl Metrics {
         let by_class =
             std::array::from_fn(|class| requests.get_or_create(&[("status", format!("{}xx", class + 1))]).clone());
         let (durations, retries, refused_retries) = (Histogram::new(SECONDS), Counter::default(), Counter::default());
-        registry.register("requests", "Requests passed on, by the first digit of their status", requests);
+        registry.register("requests", "Forwarded requests, by the class of their status", requests);
         registry.register(
             "request_duration_seconds",
             "Time from a request's head to its response's head",
             durations.clone(),
         );
-        registry.register("retries", "Requests made again on another node", retries.clone());
-        registry.register("retries_refused", "Requests not made again for want of budget", refused_retries.clone());
-        registry.register_collector(Box::new(Nodes(balancer)));
-        registry.register_collector(Box::new(Clients(connections)));
+        registry.register("retries", "Requests sent again to another node", retries.clone());
+        registry.register("retries_refused", "Requests not sent again for lack of budget", refused_retries.clone());
+        registry.register_collector(Box::new(NodeCollector(balancer)));
+        registry.register_collector(Box::new(ClientCollector(connections)));
         Self { registry, requests: by_class, durations, retries, refused_retries }
     }
 
-    pub(super) fn count(&self, status: StatusCode, took: Duration) {
+    pub(super) fn count(&self, status: StatusCode, elapsed: Duration) {
         let class = usize::from(status.as_u16() / 100).clamp(1, 5);
         self.requests[class - 1].inc();
-        self.durations.observe(took.as_secs_f64());
+        self.durations.observe(elapsed.as_secs_f64());
     }
 
     pub(super) fn count_retry(&self) {
@@ -61,44 +60,42 @@ impl Metrics {
         self.refused_retries.inc();
     }
 
-    /// How many requests were passed on, made again, and not made again for want of budget.
+    /// Returns the numbers of forwarded requests, of retries, and of retries refused for lack of budget.
     pub(super) fn totals(&self) -> (u64, u64, u64) {
         (self.requests.iter().map(Counter::get).sum(), self.retries.get(), self.refused_retries.get())
     }
 
-    /// All of it as OpenMetrics text.
+    /// Returns all metrics as OpenMetrics text.
     pub(super) fn text(&self) -> String {
         metrics::text(&self.registry)
     }
 }
 
-/// The connections with clients at the time.
 #[derive(Debug)]
-struct Clients(Connections);
+struct ClientCollector(Connections);
 
-impl Collector for Clients {
+impl Collector for ClientCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         metrics::encode(&self.0.samples(), &mut encoder)
     }
 }
 
-/// What the balancer knows of its nodes at the time.
 #[derive(Debug)]
-struct Nodes(Arc<Balancer>);
+struct NodeCollector(Arc<Balancer>);
 
-impl Collector for Nodes {
+impl Collector for NodeCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         type Reading = fn(&NodeStats) -> f64;
         let samples: [(Sample, Reading); 5] = [
-            (Sample::gauge("node_in_flight", "Requests on a node"), |stats| stats.in_flight as f64),
-            (Sample::gauge("node_healthy", "Whether health checks find a node well"), |stats| {
+            (Sample::gauge("node_in_flight", "Requests in flight on a node"), |stats| stats.in_flight as f64),
+            (Sample::gauge("node_healthy", "1 if health checks of the node succeed"), |stats| {
                 f64::from(u8::from(stats.healthy))
             }),
-            (Sample::gauge("node_draining", "Whether a node is about to leave"), |stats| {
+            (Sample::gauge("node_draining", "1 if the node is about to leave"), |stats| {
                 f64::from(u8::from(stats.draining))
             }),
-            (Sample::counter("node_requests", "Requests that a node has ended"), |stats| stats.requests as f64),
-            (Sample::counter("node_errors", "Requests that a node has failed"), |stats| stats.errors as f64),
+            (Sample::counter("node_requests", "Requests that ended on a node"), |stats| stats.requests as f64),
+            (Sample::counter("node_errors", "Requests that failed on a node"), |stats| stats.errors as f64),
         ];
         let nodes = self.0.nodes();
         let samples = samples.map(|(sample, reading)| {

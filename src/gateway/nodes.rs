@@ -1,4 +1,4 @@
-//! The nodes: what the balancer knows of them, and the connections with each.
+//! The nodes behind the gateway, with the connections to each.
 
 use std::{
     collections::HashMap,
@@ -13,10 +13,10 @@ use symbolon_balancer::{Balancer, NodeSpec};
 use super::upstream::{Upstream, UpstreamPolicy};
 use crate::ticks::Ticks;
 
-/// How often idle connections are looked through.
-const REAP_EVERY: Duration = Duration::from_secs(1);
+/// Interval of closing expired idle connections.
+const REAP_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Nodes and connections with them. Whoever is in the balancer has an upstream.
+/// The nodes and their connections. Every node in the balancer has an upstream.
 #[derive(Debug)]
 pub(super) struct Nodes {
     pub(super) balancer: Arc<Balancer>,
@@ -29,18 +29,14 @@ impl Nodes {
         Self { balancer: Arc::new(balancer), policy, upstreams: ArcSwap::default() }
     }
 
-    /// Makes these the nodes. Connections with a node that stays where it was are kept.
+    /// Replaces the nodes. Connections to a node whose address stays the same are kept.
     pub(super) fn set(&self, specs: Vec<NodeSpec>) {
         let before = self.upstreams.load();
         let mut upstreams = HashMap::new();
         let mut usable = Vec::new();
         for spec in specs {
             let Some(authority) = authority(&spec.url) else {
-                tracing::warn!(
-                    node = spec.id,
-                    url = spec.url,
-                    "a node's URL is not http://host:port, and it is left out"
-                );
+                tracing::warn!(node = spec.id, url = spec.url, "node ignored; its URL is not http://host:port");
                 continue;
             };
             let kept = before.get(&spec.id).filter(|upstream| *upstream.authority() == authority).map(Arc::clone);
@@ -48,27 +44,27 @@ impl Nodes {
             upstreams.insert(spec.id.clone(), upstream);
             usable.push(spec);
         }
-        // In this order on the way in, so that no node is picked that has no upstream; a lease on one that is gone is retried.
+        // The upstreams are stored first, so that a picked node always has one. If a node was removed meanwhile, `forward`
+        // picks again.
         self.upstreams.store(Arc::new(upstreams));
         self.balancer.set_nodes(usable, Instant::now());
     }
 
-    /// The connections with a node.
     pub(super) fn upstream(&self, id: &str) -> Option<Arc<Upstream>> {
         self.upstreams.load().get(id).map(Arc::clone)
     }
 
-    /// Whether a node takes requests: it is well as far as is known, and stays.
-    pub(super) fn any_is_well(&self) -> bool {
+    /// Returns whether at least one node has passed its health checks and does not drain.
+    pub(super) fn any_available(&self) -> bool {
         self.balancer.nodes().iter().any(|node| {
             let stats = node.stats();
             stats.healthy && stats.checked_at.is_some() && !stats.draining
         })
     }
 
-    /// Closes idle connections for as long as it is polled.
+    /// Closes expired idle connections until it is dropped.
     pub(super) async fn reap(&self) {
-        let mut ticks = Ticks::every(REAP_EVERY);
+        let mut ticks = Ticks::every(REAP_INTERVAL);
         loop {
             ticks.next().await;
             let now = Instant::now();
@@ -77,7 +73,7 @@ impl Nodes {
     }
 }
 
-/// Host and port of `http://host:port`, which may end in a slash.
+/// Returns `host:port` of a URL of the form `http://host:port` or `http://host:port/`.
 pub(crate) fn authority(url: &str) -> Option<Authority> {
     let parts = url.parse::<Uri>().ok()?.into_parts();
     let is_plain = parts.scheme? == http::uri::Scheme::HTTP && parts.path_and_query.is_none_or(|path| path == "/");
@@ -89,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_node_is_at_a_host_and_a_port() {
+    fn a_node_url_has_only_a_host_and_a_port() {
         for (url, expected) in [
             ("http://127.0.0.1:8080", Some("127.0.0.1:8080")),
             ("http://[::1]:8080/", Some("[::1]:8080")),

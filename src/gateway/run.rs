@@ -1,4 +1,4 @@
-//! From settings to a gateway that listens, and from a stop signal to its end.
+//! Start, run and shutdown of the gateway.
 
 use std::{
     io,
@@ -18,14 +18,14 @@ use super::{
     follow::Follower,
     metrics::Metrics,
     nodes::{Nodes, authority},
-    spawn::{Launch, Spawner, scale},
+    spawn::{LaunchOptions, Spawner, scale},
     upstream::UpstreamPolicy,
 };
 use crate::{
     config::Settings,
     descriptors::Needs,
     fleet::{self, FleetWatch},
-    health_check::{self, Cadence, http::HttpCheck},
+    health_check::{self, CheckPolicy, http::HttpCheck},
     server::{
         Shared, StartError, open_shared,
         process::{BoundAddresses, Serving, client_connections},
@@ -36,17 +36,17 @@ use crate::{
     web::ClientBody,
 };
 
-/// How many second attempts there are each second however few the requests.
+/// Minimum number of retries per second.
 const RETRY_RESERVE: u32 = 10;
 
-/// Where a gateway's nodes come from.
+/// Source of a gateway's nodes.
 #[derive(Debug, Clone)]
 pub enum NodeSource {
-    /// The fleet that the settings lead to.
+    /// The fleet registry in the configured shared store.
     Fleet,
-    /// These addresses, such as `http://10.0.0.7:8080`.
+    /// Fixed addresses, for example `http://10.0.0.7:8080`.
     Addresses(Vec<String>),
-    /// A fleet of the gateway's own. Its instances get these arguments.
+    /// Instances that the gateway runs itself, with these arguments.
     Spawn(SpawnCount, Vec<String>),
 }
 
@@ -60,13 +60,13 @@ pub struct GatewayServer {
 }
 
 impl GatewayServer {
-    /// Binds the addresses and opens what leads to the nodes.
+    /// Binds the addresses and opens the shared store.
     ///
     /// # Errors
-    /// [`StartError`] names the setting at fault where there is one.
+    /// [`StartError`] if an address can't be bound, the store can't be opened, or a setting is wrong.
     pub async fn start(settings: Settings, source: NodeSource) -> Result<Self, StartError> {
         let bound = BoundAddresses::bind(&settings).await?;
-        // Each may need a connection with a node, and there are as many streams of HTTP/2 besides that may.
+        // A client connection may need a connection to a node, and its HTTP/2 streams may need as many more.
         let connections = client_connections(&settings, Needs { stores: 64, per_connection: 3 })?;
         let (store, operator_tokens, token_file) = match &source {
             NodeSource::Addresses(_) => (None, settings.operator_token.clone(), None),
@@ -88,7 +88,9 @@ impl GatewayServer {
                 nodes.set(urls.iter().map(|url| spec(&settings, url)).collect());
                 None
             }
-            NodeSource::Spawn(count, arguments) => Some(Spawner::new(count, launch(&settings, count, arguments)?)),
+            NodeSource::Spawn(count, arguments) => {
+                Some(Spawner::new(count, launch_options(&settings, count, arguments)?))
+            }
         };
         let gateway = Gateway(Arc::new(Inner {
             policy: gateway_policy(&settings),
@@ -97,35 +99,35 @@ impl GatewayServer {
             nodes,
             operator_tokens,
             guesses: Guesses::new(settings.throttle.then_some(settings.throttle_operator)),
-            operators_apart: bound.operator.is_some(),
+            has_operator_listener: bound.operator.is_some(),
             connections,
             draining: CancellationToken::new(),
             spawner,
-            own: OnceLock::new(),
+            own_router: OnceLock::new(),
         }));
         Ok(Self { gateway, settings, store, bound, token_file })
     }
 
-    /// The address that it got.
+    /// Returns the bound public address.
     pub fn address(&self) -> io::Result<SocketAddr> {
         self.bound.public.local_addr()
     }
 
-    /// The file that holds the operator token, if one was made.
+    /// Returns the file with the operator token, if one was generated.
     pub fn token_file(&self) -> Option<&PathBuf> {
         self.token_file.as_ref()
     }
 
-    /// What has all instances that it runs replaced, one after the other.
-    pub fn roller(&self) -> impl Fn() + Send + 'static {
+    /// Returns a function that starts a rolling restart of the spawned instances.
+    pub fn instance_restarter(&self) -> impl Fn() + Send + 'static {
         let gateway = self.gateway.clone();
         move || match &gateway.0.spawner {
-            Some(spawner) => spawner.roll(),
-            None => tracing::warn!("there are no instances of this gateway's own to replace"),
+            Some(spawner) => spawner.restart_all(),
+            None => tracing::warn!("rolling restart ignored; this gateway does not run instances"),
         }
     }
 
-    /// Passes requests on until `stop`; then lets those under way end, and the instances that it runs.
+    /// Forwards requests until `stop`, then drains them and stops the spawned instances.
     pub async fn run(self, stop: CancellationToken) {
         let Self { gateway, settings, store, bound, .. } = self;
         let (background, instances) = (Background::default(), Background::default());
@@ -137,7 +139,7 @@ impl GatewayServer {
         serving.start_background(&background);
         start_background(&gateway, &settings, store.clone(), &background);
         if let Some((spawner, store)) = gateway.0.spawner.clone().zip(store.clone()) {
-            if spawner.is_elastic() {
+            if spawner.is_scalable() {
                 let (spawner, store) = (spawner.clone(), Arc::clone(&store));
                 background.supervise("scale", move |stop| scale::follow(spawner.clone(), Arc::clone(&store), stop));
             }
@@ -147,8 +149,8 @@ impl GatewayServer {
                 async move { spawner.run(&gateway.0.nodes, store, stop).await }
             });
         }
-        let public = Entrance { gateway: gateway.clone(), is_operators: bound.operator.is_none() };
-        let operator = Entrance { gateway, is_operators: true };
+        let public = ListenerService { gateway: gateway.clone(), serves_operators: bound.operator.is_none() };
+        let operator = ListenerService { gateway, serves_operators: true };
         let _ = serving.run(bound.listeners(public, || Some(operator)), &settings, stop).await;
         instances.stop().await;
         background.stop().await;
@@ -159,15 +161,14 @@ impl GatewayServer {
     }
 }
 
-/// What a listener shows.
+/// The service of one listener.
 #[derive(Debug, Clone)]
-struct Entrance {
+struct ListenerService {
     gateway: Gateway,
-    /// Whether operators' endpoints are there.
-    is_operators: bool,
+    serves_operators: bool,
 }
 
-impl tower::Service<Request<ClientBody>> for Entrance {
+impl tower::Service<Request<ClientBody>> for ListenerService {
     type Response = Response<ResponseBody>;
     type Error = std::convert::Infallible;
     type Future = std::pin::Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
@@ -177,12 +178,12 @@ impl tower::Service<Request<ClientBody>> for Entrance {
     }
 
     fn call(&mut self, request: Request<ClientBody>) -> Self::Future {
-        let Self { gateway, is_operators } = self.clone();
-        Box::pin(async move { Ok(gateway.answer(request, is_operators).await) })
+        let Self { gateway, serves_operators } = self.clone();
+        Box::pin(async move { Ok(gateway.handle(request, serves_operators).await) })
     }
 }
 
-/// How long an instance on this machine takes until it takes requests, with time to spare.
+/// Default start-up time of a spawned instance: longer than it takes.
 const SPAWNED_STARTUP: Duration = Duration::from_secs(5);
 
 fn start_background(
@@ -191,7 +192,7 @@ fn start_background(
     store: Option<Arc<dyn SharedStore>>,
     background: &Background,
 ) {
-    let cadence = Cadence {
+    let policy = CheckPolicy {
         interval: settings.health_check_interval,
         timeout: settings.health_check_timeout,
         fall: settings.health_check_fall,
@@ -202,9 +203,9 @@ fn start_background(
         let (check, path) = (HttpCheck::new(), path.clone());
         let probe = move |node: Arc<symbolon_balancer::Node>| {
             let (check, url) = (check.clone(), format!("{}{path}", node.spec().url.trim_end_matches('/')));
-            async move { check.ready(&url).await }
+            async move { check.check_ready(&url).await }
         };
-        health_check::run(Arc::clone(&checked.0.nodes.balancer), cadence, probe, stop)
+        health_check::run(Arc::clone(&checked.0.nodes.balancer), policy, probe, stop)
     });
     let reaped = gateway.clone();
     background.supervise("idle connections", move |stop| {
@@ -234,7 +235,7 @@ fn gateway_policy(settings: &Settings) -> GatewayPolicy {
     }
 }
 
-/// A node that is known by its address only.
+/// Returns the node of a fixed address. Its id is `host:port`.
 fn spec(settings: &Settings, url: &str) -> NodeSpec {
     NodeSpec {
         id: authority(url).map_or_else(|| url.to_owned(), |authority| authority.to_string()),
@@ -246,23 +247,27 @@ fn spec(settings: &Settings, url: &str) -> NodeSpec {
     }
 }
 
-/// How instances are started. They share the machine's cores, start fast, and are as many as the gateway runs.
-fn launch(settings: &Settings, count: SpawnCount, mut arguments: Vec<String>) -> Result<Launch, StartError> {
+/// Returns how instances are started: with the scaling bounds of the gateway, and an equal share of this machine's cores.
+fn launch_options(
+    settings: &Settings,
+    count: SpawnCount,
+    mut arguments: Vec<String>,
+) -> Result<LaunchOptions, StartError> {
     let cores = std::thread::available_parallelism().map_or(1.0, |cores| cores.get() as f64);
-    let share = settings.scaling_cores.map_or(cores / f64::from(count.most), |cores| cores.0);
+    let share = settings.scaling_cores.map_or(cores / f64::from(count.max), |cores| cores.0);
     let startup = settings.scaling_startup.unwrap_or(SPAWNED_STARTUP);
     arguments.extend([
-        format!("--scaling-min={}", count.least),
-        format!("--scaling-max={}", count.most),
+        format!("--scaling-min={}", count.min),
+        format!("--scaling-max={}", count.max),
         format!("--scaling-cores={share:.2}"),
         format!("--scaling-startup={}", humantime::format_duration(startup)),
     ]);
     let program = std::env::current_exe().map_err(|source| StartError::Data { path: "symbolon".into(), source })?;
-    Ok(Launch {
+    Ok(LaunchOptions {
         program,
         arguments,
-        prefix: format!("gateway-{:08x}", fastrand::u32(..)),
-        marks_lines: settings.log_format == crate::log::LogFormat::Text,
-        drain: settings.drain_delay + settings.drain_timeout + Duration::from_secs(5),
+        id_prefix: format!("gateway-{:08x}", fastrand::u32(..)),
+        prefix_log_lines: settings.log_format == crate::log::LogFormat::Text,
+        drain_timeout: settings.drain_delay + settings.drain_timeout + Duration::from_secs(5),
     })
 }

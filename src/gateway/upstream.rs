@@ -1,8 +1,8 @@
-//! Connections with one node.
+//! Connection pool of one node.
 //!
-//! hyper-util's client keeps a request that it could not send, body and all; here it comes back, so that what was never
-//! sent can go to another node. A connection is dialled before a request is handed to it, kept after the response has come
-//! to its end, and closed when it has been idle for longer than the node would keep it.
+//! Unlike hyper-util's client, it returns a request that could not be sent, with its body, so that it can go to another node.
+//! A connection is opened before a request is handed to it, becomes idle after the end of the response, and is closed before
+//! the node would close it.
 
 use std::{
     io,
@@ -18,66 +18,60 @@ use hyper::{
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 
-use super::{body::RequestBody, headers::prepare_http2};
+use super::{body::RequestBody, headers::convert_to_http2};
 use crate::sync::MutexExt;
 
-/// Requests on a connection of HTTP/2 with a node; with more, another one is made. Nodes take twice as many.
+/// Maximum number of requests on an HTTP/2 connection. Nodes accept twice as many.
 const REQUESTS_PER_CONNECTION: usize = 100;
 
-/// Bytes of a response that a node may send ahead of what its client takes. The connection's window has room for as many on
-/// each stream, so that clients who take nothing hold up nobody else.
+/// HTTP/2 flow-control window of a response in bytes. The window of the connection is large enough for all its streams, so
+/// a client that does not read delays no other.
 const STREAM_WINDOW: u32 = 64 * 1024;
 
-/// Headers of a response that is passed on.
+/// Maximum number of response headers.
 const MAX_RESPONSE_HEADERS: usize = 256;
 
-/// How connections with nodes are made and kept.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct UpstreamPolicy {
-    /// How long it may take to connect.
     pub(super) connect_timeout: Duration,
-    /// How long an unused connection is kept; shorter than the node keeps it.
+    /// Time after which an idle connection is closed; shorter than the node's own timeout.
     pub(super) idle_timeout: Duration,
-    /// Whether to speak HTTP/2 without TLS, by prior knowledge.
+    /// Whether to use HTTP/2 without TLS, with prior knowledge.
     pub(super) http2: bool,
 }
 
-/// A node's address, and the connections with it.
+/// The connections to a node.
 #[derive(Debug)]
 pub(super) struct Upstream {
     authority: Authority,
     policy: UpstreamPolicy,
-    idle: Mutex<Vec<Idle>>,
-    /// The connections of HTTP/2.
-    shared: tokio::sync::Mutex<Vec<Shared>>,
+    /// HTTP/1.1 connections; the last one was used last.
+    idle: Mutex<Vec<IdleConnection>>,
+    http2: tokio::sync::Mutex<Vec<Http2Connection>>,
 }
 
-/// A connection of HTTP/2, and who is on it.
 #[derive(Debug)]
-struct Shared {
+struct Http2Connection {
     sender: http2::SendRequest<RequestBody>,
-    /// Every request on it has a clone.
+    /// Counts the requests: each holds a clone.
     requests: Arc<()>,
 }
 
 #[derive(Debug)]
-struct Idle {
+struct IdleConnection {
     sender: http1::SendRequest<RequestBody>,
     since: Instant,
 }
 
-/// What failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SendError {
-    /// No connection could be made.
-    #[error("no connection with {authority}")]
+    #[error("could not connect to {authority}")]
     Connect {
         authority: Authority,
         #[source]
         source: io::Error,
     },
-    /// The connection failed.
-    #[error("the connection with {authority} failed")]
+    #[error("the connection to {authority} failed")]
     Connection {
         authority: Authority,
         #[source]
@@ -85,115 +79,114 @@ pub(super) enum SendError {
     },
 }
 
-/// A request that got no response.
-pub(super) struct Failed {
+/// A request without a response.
+pub(super) struct SendFailure {
     pub(super) error: SendError,
-    /// The request, if nothing of it was sent.
+    /// The request, if no byte of it was sent.
     pub(super) unsent: Option<Box<Request<RequestBody>>>,
-    /// Whether it went out on a connection that was kept, which the node may just have closed.
-    pub(super) was_kept: bool,
+    /// Whether the connection was reused. The node may have closed it at the same time.
+    pub(super) was_reused: bool,
 }
 
-/// A connection that takes another request once its response has come to its end.
+/// A connection that can take another request after the end of the response.
 pub(super) enum Reusable {
-    /// It takes one at a time.
     Http1(http1::SendRequest<RequestBody>, Arc<Upstream>),
-    /// It takes several, of which this is one until it is dropped.
-    Http2(#[expect(dead_code, reason = "it is counted")] Arc<()>),
+    /// The request counts on the connection until this is dropped.
+    Http2(#[expect(dead_code, reason = "the clones are counted")] Arc<()>),
 }
 
 impl Reusable {
-    /// Keeps the connection for the next request.
-    pub(super) fn keep(self) {
+    /// Returns the connection to the pool.
+    pub(super) fn release(self) {
         if let Self::Http1(sender, upstream) = self
             && !sender.is_closed()
         {
-            upstream.idle().push(Idle { sender, since: Instant::now() });
+            upstream.idle().push(IdleConnection { sender, since: Instant::now() });
         }
     }
 }
 
 impl Upstream {
-    /// For the node at `authority`, a host and a port.
     pub(super) fn new(authority: Authority, policy: UpstreamPolicy) -> Self {
-        Self { authority, policy, idle: Mutex::default(), shared: tokio::sync::Mutex::default() }
+        Self { authority, policy, idle: Mutex::default(), http2: tokio::sync::Mutex::default() }
     }
 
-    /// Where the node is.
     pub(super) fn authority(&self) -> &Authority {
         &self.authority
     }
 
-    /// How many connections are kept unused.
     pub(super) fn idle_connections(&self) -> usize {
         self.idle().len()
     }
 
-    /// Closes connections that were unused for too long.
+    /// Closes expired idle connections.
     pub(super) fn reap(&self, now: Instant) {
-        self.idle().retain(|idle| !self.is_stale(idle, now));
+        self.idle().retain(|idle| !self.is_expired(idle, now));
     }
 
-    /// Sends a request; with the response comes its connection, to keep once the body has come to its end.
+    /// Sends a request. Returns the response, and its connection to release after the end of the body.
     pub(super) async fn send(
         self: &Arc<Self>,
         mut request: Request<RequestBody>,
-    ) -> Result<(Response<Incoming>, Option<Reusable>), Failed> {
+    ) -> Result<(Response<Incoming>, Option<Reusable>), SendFailure> {
         if self.policy.http2 {
-            return self.send_http2(request).await.map(|(response, held)| (response, Some(Reusable::Http2(held))));
+            return self.send_http2(request).await.map(|(response, slot)| (response, Some(Reusable::Http2(slot))));
         }
         loop {
-            let kept = self.take_idle();
-            let is_kept = kept.is_some();
-            let mut sender = match kept {
+            let idle = self.take_idle();
+            let is_reused = idle.is_some();
+            let mut sender = match idle {
                 Some(sender) => sender,
                 None => match self.connect().await {
                     Ok(sender) => sender,
-                    Err(error) => return Err(Failed { error, unsent: Some(Box::new(request)), was_kept: false }),
+                    Err(error) => {
+                        return Err(SendFailure { error, unsent: Some(Box::new(request)), was_reused: false });
+                    }
                 },
             };
             match sender.try_send_request(request).await {
                 Ok(response) => {
-                    // hyper would send what comes next as HTTP/1.0, and a body without a length not at all.
+                    // After an HTTP/1.0 response, hyper would send HTTP/1.0 requests, without chunked bodies.
                     let is_reusable = response.version() == Version::HTTP_11;
                     let connection = is_reusable.then(|| Reusable::Http1(sender, Arc::clone(self)));
                     return Ok((response, connection));
                 }
                 Err(mut error) => match error.take_message() {
-                    // The node had closed a connection that was kept: nothing is known of the node itself.
-                    Some(unsent) if is_kept => request = unsent,
+                    // The node had closed the idle connection: try another one.
+                    Some(unsent) if is_reused => request = unsent,
                     unsent => {
                         let error = self.connection_error(error.into_error());
-                        return Err(Failed { error, unsent: unsent.map(Box::new), was_kept: is_kept });
+                        return Err(SendFailure { error, unsent: unsent.map(Box::new), was_reused: is_reused });
                     }
                 },
             }
         }
     }
 
-    async fn send_http2(&self, request: Request<RequestBody>) -> Result<(Response<Incoming>, Arc<()>), Failed> {
-        let (mut sender, held) = match self.shared_sender().await {
-            Ok(shared) => shared,
-            Err(error) => return Err(Failed { error, unsent: Some(Box::new(request)), was_kept: false }),
+    async fn send_http2(&self, request: Request<RequestBody>) -> Result<(Response<Incoming>, Arc<()>), SendFailure> {
+        let (mut sender, slot) = match self.http2_sender().await {
+            Ok(sender) => sender,
+            Err(error) => return Err(SendFailure { error, unsent: Some(Box::new(request)), was_reused: false }),
         };
         let (mut parts, body) = request.into_parts();
-        prepare_http2(&mut parts, &self.authority);
+        convert_to_http2(&mut parts, &self.authority);
         let request = Request::from_parts(parts, body);
         match sender.try_send_request(request).await {
-            Ok(response) => Ok((response, held)),
+            Ok(response) => Ok((response, slot)),
             Err(mut error) => {
                 let unsent = error.take_message().map(Box::new);
-                Err(Failed { error: self.connection_error(error.into_error()), unsent, was_kept: true })
+                Err(SendFailure { error: self.connection_error(error.into_error()), unsent, was_reused: true })
             }
         }
     }
 
-    /// A connection with room for a request, and what holds its place on it.
-    async fn shared_sender(&self) -> Result<(http2::SendRequest<RequestBody>, Arc<()>), SendError> {
-        let mut shared = self.shared.lock().await;
-        shared.retain(|shared| !shared.sender.is_closed());
-        let has_room = |shared: &&Shared| Arc::strong_count(&shared.requests) <= REQUESTS_PER_CONNECTION;
-        if let Some(Shared { sender, requests }) = shared.iter().find(has_room) {
+    /// Returns a connection with capacity for a request, and the slot of the request on it.
+    async fn http2_sender(&self) -> Result<(http2::SendRequest<RequestBody>, Arc<()>), SendError> {
+        let mut connections = self.http2.lock().await;
+        connections.retain(|connection| !connection.sender.is_closed());
+        let has_capacity =
+            |connection: &&Http2Connection| Arc::strong_count(&connection.requests) <= REQUESTS_PER_CONNECTION;
+        if let Some(Http2Connection { sender, requests }) = connections.iter().find(has_capacity) {
             return Ok((sender.clone(), Arc::clone(requests)));
         }
         let (sender, connection) = http2::Builder::new(TokioExecutor::new())
@@ -206,7 +199,7 @@ impl Upstream {
             .map_err(|source| self.connection_error(source))?;
         tokio::spawn(connection);
         let requests = Arc::new(());
-        shared.push(Shared { sender: sender.clone(), requests: Arc::clone(&requests) });
+        connections.push(Http2Connection { sender: sender.clone(), requests: Arc::clone(&requests) });
         Ok((sender, requests))
     }
 
@@ -216,28 +209,28 @@ impl Upstream {
             .handshake(TokioIo::new(self.dial().await?))
             .await
             .map_err(|source| self.connection_error(source))?;
-        // What goes wrong on it reaches the request that is on it.
+        // Errors of the connection are returned to its request.
         tokio::spawn(connection);
         Ok(sender)
     }
 
     async fn dial(&self) -> Result<TcpStream, SendError> {
         let host = self.authority.host().trim_start_matches('[').trim_end_matches(']');
-        let dialled = TcpStream::connect((host, self.authority.port_u16().unwrap_or(80)));
-        let stream = match tokio::time::timeout(self.policy.connect_timeout, dialled).await {
-            Ok(dialled) => dialled.and_then(|stream| stream.set_nodelay(true).map(|()| stream)),
+        let connecting = TcpStream::connect((host, self.authority.port_u16().unwrap_or(80)));
+        let stream = match tokio::time::timeout(self.policy.connect_timeout, connecting).await {
+            Ok(connected) => connected.and_then(|stream| stream.set_nodelay(true).map(|()| stream)),
             Err(_) => Err(io::ErrorKind::TimedOut.into()),
         };
         stream.map_err(|source| SendError::Connect { authority: self.authority.clone(), source })
     }
 
-    /// The connection that was used last: the others get to be idle for long enough to be closed.
+    /// Takes the connection that was used last, so that the others expire.
     fn take_idle(&self) -> Option<http1::SendRequest<RequestBody>> {
         let now = Instant::now();
         let mut idle = self.idle();
         while let Some(last) = idle.pop() {
-            if self.is_stale(&last, now) {
-                // So are all before it.
+            if self.is_expired(&last, now) {
+                // The others were used earlier, so they have expired too.
                 idle.clear();
             } else if last.sender.is_ready() {
                 return Some(last.sender);
@@ -246,7 +239,7 @@ impl Upstream {
         None
     }
 
-    fn is_stale(&self, idle: &Idle, now: Instant) -> bool {
+    fn is_expired(&self, idle: &IdleConnection, now: Instant) -> bool {
         now.saturating_duration_since(idle.since) >= self.policy.idle_timeout || idle.sender.is_closed()
     }
 
@@ -254,7 +247,7 @@ impl Upstream {
         SendError::Connection { authority: self.authority.clone(), source }
     }
 
-    fn idle(&self) -> MutexGuard<'_, Vec<Idle>> {
+    fn idle(&self) -> MutexGuard<'_, Vec<IdleConnection>> {
         self.idle.locked()
     }
 }

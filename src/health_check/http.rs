@@ -8,52 +8,49 @@ use hyper_util::{
     rt::TokioExecutor,
 };
 
-/// How much of an answer is read at most, in bytes.
-const LONGEST_ANSWER: usize = 64 * 1024;
+/// Maximum size of a response in bytes.
+const MAX_RESPONSE_SIZE: usize = 64 * 1024;
 
-/// Why a node is not well.
+/// Why an HTTP health check failed.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpCheckError {
-    /// Its address makes no URL.
-    #[error("the URL is wrong: {0}")]
+    #[error("the URL is invalid: {0}")]
     Url(#[from] http::Error),
-    /// It can't be reached.
-    #[error("can't be reached: {0}")]
+    #[error("the request failed: {0}")]
     Unreachable(#[from] hyper_util::client::legacy::Error),
-    /// Its answer broke off.
-    #[error("the answer broke off: {0}")]
-    BrokenOff(Box<dyn std::error::Error + Send + Sync>),
-    /// It answers that it is not ready.
-    #[error("answers {0}")]
+    /// The response is incomplete or too large.
+    #[error("the response could not be read: {0}")]
+    Response(Box<dyn std::error::Error + Send + Sync>),
+    #[error("the status is {0}")]
     NotReady(StatusCode),
 }
 
-/// Asks servers whether they are ready.
+/// HTTP client for health checks.
 #[derive(Debug, Clone)]
 pub struct HttpCheck(Client<HttpConnector, Empty<Bytes>>);
 
 impl HttpCheck {
-    /// Each check gets a connection of its own: a server that takes no new ones is not well.
+    /// Uses a new connection for each check, because a server that accepts no connections is not healthy.
     pub fn new() -> Self {
         Self(Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build_http())
     }
 
-    /// The answer of `url`, whatever its status.
+    /// Requests `url` and returns the status and the body.
     ///
     /// # Errors
-    /// [`HttpCheckError`] if there is none.
+    /// [`HttpCheckError`] if there is no complete response.
     pub async fn get(&self, url: &str) -> Result<(StatusCode, Bytes), HttpCheckError> {
         let response = self.0.request(Request::get(url).body(Empty::new())?).await?;
         let status = response.status();
-        let body = Limited::new(response.into_body(), LONGEST_ANSWER).collect().await;
-        Ok((status, body.map_err(HttpCheckError::BrokenOff)?.to_bytes()))
+        let body = Limited::new(response.into_body(), MAX_RESPONSE_SIZE).collect().await;
+        Ok((status, body.map_err(HttpCheckError::Response)?.to_bytes()))
     }
 
-    /// Whether `url` answers with success.
+    /// Requests `url` and checks that the status is 2xx.
     ///
     /// # Errors
-    /// [`HttpCheckError`] if it doesn't.
-    pub async fn ready(&self, url: &str) -> Result<(), HttpCheckError> {
+    /// [`HttpCheckError`] otherwise.
+    pub async fn check_ready(&self, url: &str) -> Result<(), HttpCheckError> {
         match self.get(url).await? {
             (status, _) if status.is_success() => Ok(()),
             (status, _) => Err(HttpCheckError::NotReady(status)),

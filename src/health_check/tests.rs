@@ -29,8 +29,8 @@ fn healthy(balancer: &Balancer) -> Vec<bool> {
 }
 
 #[test]
-fn the_first_answer_counts_at_once_and_later_ones_in_a_row() {
-    let cadence = Cadence { fall: 3, rise: 2, ..Cadence::default() };
+fn the_first_result_counts_at_once_and_later_ones_only_in_a_row() {
+    let policy = CheckPolicy { fall: 3, rise: 2, ..CheckPolicy::default() };
     for (answers, expected) in [
         ("-", "-"),
         ("+", "+"),
@@ -42,23 +42,23 @@ fn the_first_answer_counts_at_once_and_later_ones_in_a_row() {
         ("-++-", "--++"),
         ("+---++", "+++--+"),
     ] {
-        let mut verdict = None;
-        let verdicts: String = answers
+        let mut current = None;
+        let health: String = answers
             .chars()
             .map(|answer| {
-                let after = Verdict::after(verdict, answer == '+', &cadence);
-                verdict = Some(after);
+                let after = Health::after(current, answer == '+', &policy);
+                current = Some(after);
                 if after.healthy { '+' } else { '-' }
             })
             .collect();
-        assert_eq!(verdicts, expected, "after {answers}");
+        assert_eq!(health, expected, "after {answers}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_node_that_hangs_is_unhealthy_and_delays_nobody() {
+async fn a_node_that_hangs_is_unhealthy_and_does_not_delay_other_checks() {
     let balancer = balancer(&["well", "hangs"]);
-    let cadence = Cadence { timeout: Duration::from_millis(300), ..Cadence::default() };
+    let policy = CheckPolicy { timeout: Duration::from_millis(300), ..CheckPolicy::default() };
     let asked = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&asked);
     let probe = move |node: Arc<Node>| {
@@ -71,14 +71,14 @@ async fn a_node_that_hangs_is_unhealthy_and_delays_nobody() {
             Ok::<(), String>(())
         }
     };
-    let checks = run(Arc::clone(&balancer), cadence, probe, CancellationToken::new());
+    let checks = run(Arc::clone(&balancer), policy, probe, CancellationToken::new());
     assert!(tokio::time::timeout(Duration::from_millis(3100), checks).await.is_err());
     assert_eq!(healthy(&balancer), [true, false]);
     assert_eq!(asked.load(Ordering::Relaxed), 4, "at 0, 1, 2 and 3 seconds");
 }
 
 #[tokio::test(start_paused = true)]
-async fn nodes_that_come_are_asked_and_nodes_that_come_back_are_new() {
+async fn added_nodes_are_checked_and_readded_nodes_start_anew() {
     let balancer = balancer(&["a"]);
     let failing = Arc::new(Mutex::new(vec!["b"]));
     let fails = Arc::clone(&failing);
@@ -88,12 +88,12 @@ async fn nodes_that_come_are_asked_and_nodes_that_come_back_are_new() {
         async move { result }
     };
     let stop = CancellationToken::new();
-    let checks = tokio::spawn(run(Arc::clone(&balancer), Cadence::default(), probe, stop.clone()));
+    let checks = tokio::spawn(run(Arc::clone(&balancer), CheckPolicy::default(), probe, stop.clone()));
     let second = || tokio::time::sleep(Duration::from_millis(1100));
     second().await;
     balancer.set_nodes([spec("a"), spec("b")], Instant::now());
     second().await;
-    assert_eq!(healthy(&balancer), [true, false], "its first answer counts");
+    assert_eq!(healthy(&balancer), [true, false], "its first result counts");
     balancer.set_nodes([spec("a")], Instant::now());
     second().await;
     failing.lock().expect("no panic").clear();
@@ -106,7 +106,7 @@ async fn nodes_that_come_are_asked_and_nodes_that_come_back_are_new() {
 }
 
 #[tokio::test]
-async fn a_server_is_asked_over_http() {
+async fn http_checks_distinguish_ready_not_ready_and_unreachable() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let url = format!("http://{}/ready", listener.local_addr().expect("an address"));
@@ -121,18 +121,18 @@ async fn a_server_is_asked_over_http() {
         }
     });
     let check = http::HttpCheck::new();
-    check.ready(&url).await.expect("ready");
-    assert!(matches!(check.ready(&url).await, Err(http::HttpCheckError::NotReady(status)) if status == 503));
+    check.check_ready(&url).await.expect("ready");
+    assert!(matches!(check.check_ready(&url).await, Err(http::HttpCheckError::NotReady(status)) if status == 503));
     server.await.expect("no panic");
-    assert!(matches!(check.ready(&url).await, Err(http::HttpCheckError::Unreachable(_))));
-    assert!(matches!(check.ready("no URL").await, Err(http::HttpCheckError::Url(_))));
+    assert!(matches!(check.check_ready(&url).await, Err(http::HttpCheckError::Unreachable(_))));
+    assert!(matches!(check.check_ready("no URL").await, Err(http::HttpCheckError::Url(_))));
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_unhealthy_node_gets_no_requests() {
     let balancer = balancer(&["a", "b", "c"]);
     let probe = |node: Arc<Node>| async move { if node.spec().id == "b" { Err("down") } else { Ok(()) } };
-    let checks = run(Arc::clone(&balancer), Cadence::default(), probe, CancellationToken::new());
+    let checks = run(Arc::clone(&balancer), CheckPolicy::default(), probe, CancellationToken::new());
     assert!(tokio::time::timeout(Duration::from_millis(100), checks).await.is_err());
     for _ in 0..9 {
         let lease = balancer.pick(&Caller::default(), Instant::now()).expect("a node");

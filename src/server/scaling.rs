@@ -10,7 +10,7 @@ use crate::{
     app::App,
     breaker::Circuit,
     config::{ConfigError, Settings},
-    fleet::DECIDE_EVERY,
+    fleet::DECISION_INTERVAL,
     model::Load,
     ticks::Ticks,
 };
@@ -26,7 +26,8 @@ pub(super) fn policy(settings: &Settings) -> Result<Policy, ConfigError> {
     let mut policy = Policy::new(settings.scaling_policy, bounds);
     match &mut policy {
         Policy::Demand(demand) => {
-            demand.look_ahead = settings.scaling_startup.unwrap_or(demand.look_ahead) + MAX_REPORT_AGE + DECIDE_EVERY
+            demand.look_ahead =
+                settings.scaling_startup.unwrap_or(demand.look_ahead) + MAX_REPORT_AGE + DECISION_INTERVAL
         }
         Policy::Threshold(threshold) => {
             threshold.cooldown = settings.scaling_cooldown;

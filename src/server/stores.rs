@@ -82,7 +82,7 @@ pub enum StartError {
     Shared(#[from] OpenError),
     #[error(transparent)]
     Settings(#[from] crate::config::ConfigError),
-    #[error("hash_memory_kib, hash_passes, hash_lanes: {0}")]
+    #[error("argon2_memory_kib, argon2_iterations, argon2_parallelism: {0}")]
     Hashing(#[from] crate::passwords::InvalidPolicy),
     #[error("{setting}: cannot listen on {address}")]
     Listen { setting: &'static str, address: std::net::SocketAddr, source: io::Error },
@@ -151,7 +151,7 @@ pub(crate) async fn open_shared(settings: &Settings) -> Result<Shared, StartErro
                 },
             )?;
             if redis.answers_within(REDIS_START_TIMEOUT).await {
-                fleet::time::begin(&redis).await;
+                fleet::time::initialize(&redis).await;
             } else {
                 tracing::warn!("Redis does not answer; retrying in the background");
             }
@@ -293,7 +293,7 @@ fn operator_tokens(settings: &Settings) -> Result<(OperatorTokens, Option<PathBu
         }
         return Ok((settings.operator_token.clone(), None));
     }
-    let path = settings.data.join(TOKEN_FILE);
+    let path = settings.data_dir.join(TOKEN_FILE);
     let token = read_or_generate_token(&path).map_err(|source| StartError::Data { path: path.clone(), source })?;
     let invalid =
         |detail| StartError::Data { path: path.clone(), source: io::Error::new(io::ErrorKind::InvalidData, detail) };

@@ -96,8 +96,8 @@ class Symbolon(Proxy):
             "SYMBOLON_DRAIN_DELAY": "0s",
             "SYMBOLON_DRAIN_TIMEOUT": "1s",
         }
-        arguments = ["--listen", "127.0.0.1:0", "--node", f"http://127.0.0.1:{upstream}", "--check-path", "/check"]
-        arguments += ["--data", f"{root}/data", "--header-timeout", HEAD, "--gateway-timeout", STALL]
+        arguments = ["--listen", "127.0.0.1:0", "--node", f"http://127.0.0.1:{upstream}", "--health-check-path", "/check"]
+        arguments += ["--data-dir", f"{root}/data", "--header-timeout", HEAD, "--gateway-timeout", STALL]
         command = [Symbolon.binary, "gateway", *arguments]
         with open(f"{root}/log", "a") as log:
             self.process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=log, text=True)

@@ -128,7 +128,7 @@ async fn the_gateway_keeps_its_nodes_while_the_registry_is_down() {
     redis.kill();
     // Twice the time after which an instance without heartbeats leaves a registry that answers.
     let keeps_node = async || nodes(&gateway).await.len() == 1;
-    holds_for(symbolon::fleet::GONE_AFTER * 2, "the gateway keeps its node", keeps_node).await;
+    holds_for(symbolon::fleet::HEARTBEAT_TIMEOUT * 2, "the gateway keeps its node", keeps_node).await;
     assert_eq!(gateway.get("/v1/health/live").send().await.status, 200);
     assert_eq!(gateway.get("/openapi.json").send().await.status, 200, "requests that need no Redis are served");
 }

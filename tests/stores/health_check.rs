@@ -7,7 +7,7 @@ use std::{
 };
 
 use sqlx::{Connection, PgConnection};
-use symbolon::health_check::{self, Cadence};
+use symbolon::health_check::{self, CheckPolicy};
 use symbolon_balancer::{Algorithm, Balancer, Caller, Node, NodeSpec, Policy};
 use tokio_util::sync::CancellationToken;
 
@@ -28,14 +28,14 @@ async fn a_hanging_database_is_not_picked_until_it_recovers() {
         zone: String::new(),
     };
     balancer.set_nodes(["healthy", "paused"].into_iter().zip(&urls).map(spec), Instant::now());
-    let cadence =
-        Cadence { interval: Duration::from_millis(50), timeout: Duration::from_millis(300), fall: 2, rise: 2 };
+    let policy =
+        CheckPolicy { interval: Duration::from_millis(50), timeout: Duration::from_millis(300), fall: 2, rise: 2 };
     let ping = |node: Arc<Node>| async move {
         let mut connection = PgConnection::connect(&node.spec().url).await?;
         connection.ping().await
     };
     let stop = CancellationToken::new();
-    let checks = tokio::spawn(health_check::run(Arc::clone(&balancer), cadence, ping, stop.clone()));
+    let checks = tokio::spawn(health_check::run(Arc::clone(&balancer), policy, ping, stop.clone()));
     let is_healthy = |id: &str| {
         let stats = balancer.nodes().iter().find(|node| node.spec().id == id).expect("a node").stats();
         stats.checked_at.is_some() && stats.healthy

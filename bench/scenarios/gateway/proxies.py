@@ -115,8 +115,8 @@ def haproxy_command(_, directory, port, nodes, algorithm, is_large):
 
 
 def symbolon_command(binary, directory, port, nodes, algorithm, _):
-    command = [binary, "gateway", "--listen", f"127.0.0.1:{port}", "--data", f"{directory}/data", "--log", "warn"]
-    command += ["--check-path", "/small", "--max-connections", "100000", "--gateway-algorithm", algorithm]
+    command = [binary, "gateway", "--listen", f"127.0.0.1:{port}", "--data-dir", f"{directory}/data", "--log", "warn"]
+    command += ["--health-check-path", "/small", "--max-connections", "100000", "--gateway-algorithm", algorithm]
     return command + [argument for node in nodes for argument in ("--node", f"http://{node}")]
 
 

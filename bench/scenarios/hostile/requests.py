@@ -163,7 +163,7 @@ def start_with_weight(testbed):
         settings = {
             "SYMBOLON_WEIGHT": str(HEAVY),
             "SYMBOLON_LISTEN": "127.0.0.1:0",
-            "SYMBOLON_DATA": f"{directory}/data",
+            "SYMBOLON_DATA_DIR": f"{directory}/data",
         }
         process = subprocess.Popen(
             [*testbed.prefix(), str(testbed.binary)],

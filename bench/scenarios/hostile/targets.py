@@ -96,7 +96,7 @@ class Testbed:
         """A gateway and its instances: those of the fleet, or ones whose addresses it is given. Instances trust it."""
         settings = settings or self.settings()
         with running(self.binary, settings, nodes, prefix=self.prefix()) as instances:
-            data = {"SYMBOLON_DATA": str(instances[0].log.parent / "data")} if fleet else {}
+            data = {"SYMBOLON_DATA_DIR": str(instances[0].log.parent / "data")} if fleet else {}
             addresses = (
                 [] if fleet else [word for node in instances for word in ("--node", f"http://127.0.0.1:{node.port}")]
             )

@@ -85,7 +85,7 @@ def add_options(parser):
         help="what has a core to itself: the service and its stores, or the stores, and then the service runs beside "
         "the load [default: %(default)s]",
     )
-    parser.add_argument("--least", type=int, metavar="LIMIT", help="admission_min [default: the setting's own]")
+    parser.add_argument("--least", type=int, metavar="LIMIT", help="concurrency_min [default: the setting's own]")
     parser.add_argument("--only", choices=["overload", "shard"], help="measure this part only")
     parser.add_argument(
         "--stop", action="append", choices=list(STALLS), help="how the shard's server stalls [default: each in turn]"

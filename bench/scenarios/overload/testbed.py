@@ -126,7 +126,7 @@ def prepared(shards, names, kind, admission, options):
     settings = ({} if kind in HASHING else CHEAP_HASHES) | NO_THROTTLE
     settings |= {"SYMBOLON_ADMISSION": admission, "SYMBOLON_SHARDS": shards_setting(shards)}
     if options.least:
-        settings["SYMBOLON_ADMISSION_MIN"] = str(options.least)
+        settings["SYMBOLON_CONCURRENCY_MIN"] = str(options.least)
     os.sched_setaffinity(0, {options.cores[0]})
     with running(options.binary, settings, redis=True) as (instance,), tempfile.TemporaryDirectory() as directory:
         register_users(instance.client(), names)

@@ -1,4 +1,4 @@
-//! `symbolon simulate scaling`: runs the scaler's policies and other autoscalers over a trace of requests.
+//! `symbolon simulate scaling` runs the scaler's policies and other autoscalers over a trace of requests.
 
 mod table;
 
@@ -15,15 +15,14 @@ use symbolon_simulator::scaling::{
 
 use crate::cli::print;
 
-/// The targets of a sweep.
+/// Target utilizations of a sweep.
 const SWEEP: [f64; 14] = [0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0];
-/// The threshold policy scales in below this part of the utilization above which it scales out: 0.3 to 0.8.
-const SCALE_IN_PART: f64 = 0.3 / 0.8;
+/// Ratio of the thresholds for scaling in and out in the threshold policy, which by default are 0.3 and 0.8.
+const SCALE_IN_RATIO: f64 = 0.3 / 0.8;
 
-/// What to simulate.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// Trace: lines of timestamp,value with the number of requests in each bucket of time
+    /// Trace file: CSV lines of timestamp,value with the number of requests in each time bucket
     #[arg(long, value_name = "FILE")]
     trace: PathBuf,
     /// Run only this policy: demand, threshold, hpa (Kubernetes) or kpa (Knative); may be repeated
@@ -32,13 +31,13 @@ pub(super) struct Arguments {
     /// Start-up time of an instance
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = humantime::parse_duration)]
     startup_delay: Duration,
-    /// Age of the measurements that policies see
+    /// Age of the measurements that policies receive
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = humantime::parse_duration)]
     metric_lag: Duration,
-    /// Maximum number of requests that an instance serves in a second
+    /// Requests per second that one instance can serve
     #[arg(long, value_name = "NUMBER", default_value_t = 100.0, value_parser = positive)]
     capacity: f64,
-    /// Scale the trace so that its mean fully uses this number of instances
+    /// Scale the trace so that its mean load equals the capacity of this number of instances
     #[arg(long, value_name = "NUMBER", default_value_t = 5.0, value_parser = positive, conflicts_with = "scale")]
     mean_instances: f64,
     /// Scale the trace by this factor
@@ -53,22 +52,22 @@ pub(super) struct Arguments {
     /// Upper bound of the number of instances
     #[arg(long, value_name = "COUNT", default_value_t = 100)]
     max: u32,
-    /// Cooldown of threshold after a scaling change
+    /// Cooldown of policy threshold after a scaling change
     #[arg(long, value_name = "TIME", default_value = "300s", value_parser = humantime::parse_duration)]
     cooldown: Duration,
-    /// Share of time in which the demand may exceed the forecast and headroom of demand
+    /// Share of time in which the load may exceed what policy demand provides
     #[arg(long, value_name = "PART", default_value_t = 0.01, value_parser = positive)]
     risk: f64,
-    /// Relative deviation from the target that hpa tolerates
+    /// Relative deviation from the target that policy hpa tolerates
     #[arg(long, value_name = "PART", default_value_t = 0.1)]
     hpa_tolerance: f64,
-    /// Stabilization window of hpa for scaling in
+    /// Scale-in stabilization window of policy hpa
     #[arg(long, value_name = "TIME", default_value = "300s", value_parser = humantime::parse_duration)]
     hpa_stabilization: Duration,
-    /// Stable window of kpa; its panic window is a tenth of it
+    /// Stable window of policy kpa; its panic window is a tenth of it
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = humantime::parse_duration)]
     kpa_window: Duration,
-    /// Multiple of the ready instances that kpa must need to panic
+    /// Panic threshold of policy kpa: ratio of needed to ready instances
     #[arg(long, value_name = "FACTOR", default_value_t = 2.0, value_parser = positive)]
     kpa_panic_threshold: f64,
     /// Price of an instance per hour
@@ -77,25 +76,26 @@ pub(super) struct Arguments {
     /// Seed of the random numbers
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Run each policy at many targets, and compare them at equal cost
+    /// Run each policy at many targets and compare the policies at equal cost
     #[arg(long)]
     sweep: bool,
     /// Print one JSON object per line
     #[arg(long)]
     json: bool,
-    /// Write a chart to this file: instances over time, or with --sweep violations over cost
+    /// Write an SVG chart to this file: instances over time, or with --sweep violations over cost
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
 }
 
-/// A line of JSON.
+/// A line of JSON output.
 #[derive(Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 enum Line<'a> {
     Run {
         #[serde(flatten)]
         report: &'a Report,
-        over_least: f64,
+        #[serde(rename = "over_least")]
+        over_minimum: f64,
         cost: f64,
     },
     Comparison(&'a Comparison),
@@ -110,7 +110,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         None if trace.mean() > 0.0 => {
             arguments.mean_instances * arguments.capacity * trace.bucket.as_secs_f64() / trace.mean()
         }
-        None => bail!("{}: no requests at all", arguments.trace.display()),
+        None => bail!("{}: the trace contains no requests", arguments.trace.display()),
     };
     let arrivals = Arrivals::new(&trace, scale, arguments.seed);
     let policies = if arguments.policies.is_empty() { ContenderName::ALL } else { &arguments.policies };
@@ -140,10 +140,10 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 impl Arguments {
     fn settings(&self) -> anyhow::Result<Settings> {
         if [self.startup_delay, self.metric_lag].iter().any(|time| time.subsec_nanos() != 0) {
-            bail!("the start-up delay and the metric lag are whole seconds");
+            bail!("--startup-delay and --metric-lag must be whole seconds");
         }
         if !(0.0..1.0).contains(&self.risk) {
-            bail!("the risk is a share of time, less than 1");
+            bail!("--risk must be at least 0 and less than 1");
         }
         Ok(Settings {
             capacity: self.capacity,
@@ -153,21 +153,21 @@ impl Arguments {
         })
     }
 
-    /// Returns a policy at each of its targets.
+    /// Returns the policy once for each of its targets.
     fn contenders(&self, policy: ContenderName) -> Vec<Contender> {
-        let usual = if policy == ContenderName::Kpa { 0.7 } else { 0.8 };
+        let default = if policy == ContenderName::Kpa { 0.7 } else { 0.8 };
         let targets = match &self.targets[..] {
             [] if self.sweep => &SWEEP[..],
-            [] => &[usual][..],
+            [] => &[default][..],
             targets => targets,
         };
-        // Utilization never exceeds 1, so at 1 threshold would never scale out.
-        let possible = targets.iter().filter(|target| policy != ContenderName::Threshold || **target < 1.0);
-        possible.map(|target| self.contender(policy, *target)).collect()
+        // Utilization never exceeds 1, so the threshold policy would never scale out at a target of 1.
+        let usable = targets.iter().filter(|target| policy != ContenderName::Threshold || **target < 1.0);
+        usable.map(|target| self.contender(policy, *target)).collect()
     }
 
     fn contender(&self, policy: ContenderName, target: f64) -> Contender {
-        // settings() has checked them.
+        // `settings` has already validated the bounds.
         let bounds = Bounds::new(self.min, self.max).unwrap_or_default();
         match policy {
             ContenderName::Demand => {
@@ -175,7 +175,7 @@ impl Arguments {
                 Contender::ours(Policy::Demand(Demand { look_ahead, risk: self.risk, ..Demand::new(bounds) }), target)
             }
             ContenderName::Threshold => {
-                let (scale_up_above, scale_down_below, cooldown) = (target, target * SCALE_IN_PART, self.cooldown);
+                let (scale_up_above, scale_down_below, cooldown) = (target, target * SCALE_IN_RATIO, self.cooldown);
                 let threshold = Threshold { cooldown, scale_up_above, scale_down_below, ..Threshold::new(bounds) };
                 Contender::ours(Policy::Threshold(threshold), target)
             }
@@ -205,8 +205,8 @@ impl Arguments {
             .collect();
         if self.json {
             for report in reports {
-                let (over_least, cost) = (report.over_minimum(), self.cost(report.node_seconds));
-                print(&(serde_json::to_string(&Line::Run { report, over_least, cost })? + "\n"))?;
+                let (over_minimum, cost) = (report.over_minimum(), self.cost(report.node_seconds));
+                print(&(serde_json::to_string(&Line::Run { report, over_minimum, cost })? + "\n"))?;
             }
             for comparison in comparisons.iter().flatten() {
                 print(&(serde_json::to_string(&Line::Comparison(comparison))? + "\n"))?;
@@ -226,12 +226,15 @@ impl Arguments {
 }
 
 fn positive(text: &str) -> Result<f64, String> {
-    text.parse().ok().filter(|value: &f64| value.is_finite() && *value > 0.0).ok_or("not a number above 0".to_owned())
+    text.parse()
+        .ok()
+        .filter(|value: &f64| value.is_finite() && *value > 0.0)
+        .ok_or("must be a number greater than 0".to_owned())
 }
 
-/// Returns a progress bar on standard error; it shows nothing if that is not a terminal.
+/// Returns a progress bar on standard error. It is hidden if standard error is not a terminal.
 fn progress(runs: usize) -> ProgressBar {
-    // The template is a constant; a wrong one would show the default bar.
+    // The template is constant and valid.
     let style = ProgressStyle::with_template("{elapsed_precise} [{bar:32}] {pos} of {len} runs  {msg}  {eta} left");
     ProgressBar::new(runs as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }

@@ -1,4 +1,4 @@
-//! `symbolon users import`: a thread reads and checks lines, and batches of them go to the shards, two at a time.
+//! `symbolon users import`. A thread reads and checks lines; batches of them go to the shards, two at a time.
 
 use std::{
     fs::File,
@@ -24,29 +24,27 @@ use crate::{
     users::transfer::{Candidate, Import, Outcome, Rejection},
 };
 
-/// The exit code of an import of which lines were rejected.
-const SOME_REJECTED: u8 = 3;
-/// The longest line, in bytes.
+/// Exit code if lines were rejected.
+const EXIT_REJECTED: u8 = 3;
+/// Maximum length of a line in bytes.
 const MAX_LINE: u64 = 1024 * 1024;
-/// How many batches are under way at a time: one claims names while the other inserts users.
-const AT_A_TIME: usize = 2;
-/// How many lines a batch has at first, at least and at most.
-const BATCH: usize = 1000;
-const BATCHES: std::ops::RangeInclusive<usize> = 50..=8000;
-/// How long a batch should take at most. It makes two transactions, and each must be shorter than a second.
-const BATCH_TIME: Duration = Duration::from_millis(600);
+/// Batches in progress at a time. One claims names while the other inserts users.
+const CONCURRENT_BATCHES: usize = 2;
+/// Lines in the first batch, and the bounds that later batches are adapted within.
+const INITIAL_BATCH_SIZE: usize = 1000;
+const BATCH_SIZES: std::ops::RangeInclusive<usize> = 50..=8000;
+/// Target upper bound of the time per batch. A batch makes two transactions, and each must take less than a second.
+const MAX_BATCH_TIME: Duration = Duration::from_millis(600);
 
-/// What to import.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// The file of users, one JSON object a line; - for standard input
+    /// File with one JSON object per line; - for standard input
     file: PathBuf,
-    /// Print the result as JSON
+    /// Print the summary as JSON
     #[arg(long)]
     json: bool,
 }
 
-/// What came of an import.
 #[derive(Debug, Default, Serialize)]
 struct Summary {
     lines: u64,
@@ -57,7 +55,7 @@ struct Summary {
     imported_per_second: f64,
 }
 
-/// Lines that were read, checked.
+/// Lines read from the input, parsed and checked.
 #[derive(Default)]
 struct Batch {
     candidates: Vec<Candidate>,
@@ -66,25 +64,25 @@ struct Batch {
     bytes: u64,
 }
 
-/// Imports a file; exit code 3 if lines were rejected.
+/// Imports a file. The exit code is 3 if lines were rejected.
 pub(super) async fn run(arguments: Arguments, stores: &CommandShards) -> anyhow::Result<ExitCode> {
     let (input, bytes) = open(&arguments.file)?;
     let bar = progress::bar(bytes);
-    let size = Arc::new(AtomicUsize::new(BATCH));
+    let size = Arc::new(AtomicUsize::new(INITIAL_BATCH_SIZE));
     let batches = read(input, Arc::clone(&size));
     let import = Import::new(stores.shards.clone());
     let outcomes = batches.map(async |batch| {
-        let batch = batch.context("cannot read the file")?;
-        let begun = Instant::now();
+        let batch = batch.context("cannot read the input")?;
+        let started = Instant::now();
         let outcome =
-            import.add(&batch.candidates).await.context("the stores failed: import again to go on from here")?;
-        adapt(&size, begun.elapsed());
+            import.add(&batch.candidates).await.context("the stores failed; run the import again to continue")?;
+        adapt_batch_size(&size, started.elapsed());
         anyhow::Ok((batch, outcome))
     });
-    let mut outcomes = std::pin::pin!(outcomes.buffer_unordered(AT_A_TIME));
+    let mut outcomes = std::pin::pin!(outcomes.buffer_unordered(CONCURRENT_BATCHES));
     let mut summary = Summary::default();
-    while let Some(done) = outcomes.next().await {
-        let (batch, outcome) = done?;
+    while let Some(result) = outcomes.next().await {
+        let (batch, outcome) = result?;
         bar.suspend(|| report(&batch.rejected, &outcome.rejected));
         bar.inc(batch.bytes);
         summary.add(&batch, &outcome);
@@ -93,7 +91,7 @@ pub(super) async fn run(arguments: Arguments, stores: &CommandShards) -> anyhow:
     summary.finish(bar.elapsed());
     bar.finish_and_clear();
     super::super::print(&if arguments.json { serde_json::to_string(&summary)? + "\n" } else { summary.table() })?;
-    Ok(if summary.rejected == 0 { ExitCode::SUCCESS } else { ExitCode::from(SOME_REJECTED) })
+    Ok(if summary.rejected == 0 { ExitCode::SUCCESS } else { ExitCode::from(EXIT_REJECTED) })
 }
 
 fn open(path: &Path) -> anyhow::Result<(Box<dyn BufRead + Send>, Option<u64>)> {
@@ -105,15 +103,15 @@ fn open(path: &Path) -> anyhow::Result<(Box<dyn BufRead + Send>, Option<u64>)> {
     Ok((Box::new(BufReader::with_capacity(1 << 20, file)), bytes))
 }
 
-/// Reads and checks lines in a thread of its own, in batches of `size`.
+/// Reads and checks lines in a separate thread, in batches of `size`.
 fn read(mut input: Box<dyn BufRead + Send>, size: Arc<AtomicUsize>) -> impl stream::Stream<Item = io::Result<Batch>> {
-    let (sender, receiver) = mpsc::channel(AT_A_TIME);
+    let (sender, receiver) = mpsc::channel(CONCURRENT_BATCHES);
     std::thread::spawn(move || {
         let mut number = 0;
         loop {
             let batch = read_batch(&mut input, &mut number, size.load(Ordering::Relaxed));
             let is_last = batch.as_ref().map_or(true, |batch| batch.lines == 0);
-            // An import that failed takes no more.
+            // The receiver is gone if the import failed.
             if sender.blocking_send(batch).is_err() || is_last {
                 return;
             }
@@ -149,7 +147,7 @@ fn read_batch(input: &mut dyn BufRead, number: &mut u64, size: usize) -> io::Res
     Ok(batch)
 }
 
-/// Passes over the rest of a line, whatever its length.
+/// Skips the rest of a line and returns its length in bytes.
 fn skip_line(input: &mut dyn BufRead) -> io::Result<u64> {
     let mut skipped = 0;
     loop {
@@ -166,21 +164,21 @@ fn skip_line(input: &mut dyn BufRead) -> io::Result<u64> {
     }
 }
 
-/// Batches as large as their time allows: large ones cost less a row, and transactions must end within a second.
-fn adapt(size: &AtomicUsize, took: Duration) {
-    let now = size.load(Ordering::Relaxed);
-    let next = if took > BATCH_TIME {
-        now / 2
-    } else if took < BATCH_TIME / 3 {
-        now * 2
+/// Doubles or halves the batch size to stay below [`MAX_BATCH_TIME`]. Large batches cost less per row.
+fn adapt_batch_size(size: &AtomicUsize, elapsed: Duration) {
+    let current = size.load(Ordering::Relaxed);
+    let next = if elapsed > MAX_BATCH_TIME {
+        current / 2
+    } else if elapsed < MAX_BATCH_TIME / 3 {
+        current * 2
     } else {
-        now
+        current
     };
-    size.store(next.clamp(*BATCHES.start(), *BATCHES.end()), Ordering::Relaxed);
+    size.store(next.clamp(*BATCH_SIZES.start(), *BATCH_SIZES.end()), Ordering::Relaxed);
 }
 
-fn report(of_reading: &[Rejection], of_stores: &[Rejection]) {
-    let mut all: Vec<&Rejection> = of_reading.iter().chain(of_stores).collect();
+fn report(from_parser: &[Rejection], from_stores: &[Rejection]) {
+    let mut all: Vec<&Rejection> = from_parser.iter().chain(from_stores).collect();
     all.sort_by_key(|rejection| rejection.line);
     for rejection in all {
         eprintln!("{rejection}");
@@ -195,8 +193,8 @@ impl Summary {
         self.rejected += (batch.rejected.len() + outcome.rejected.len()) as u64;
     }
 
-    fn finish(&mut self, took: Duration) {
-        self.seconds = took.as_secs_f64();
+    fn finish(&mut self, elapsed: Duration) {
+        self.seconds = elapsed.as_secs_f64();
         self.imported_per_second = self.imported as f64 / self.seconds.max(0.001);
     }
 
@@ -204,10 +202,10 @@ impl Summary {
         let rows = [
             ("lines", self.lines.to_string()),
             ("imported", self.imported.to_string()),
-            ("already there", self.already_there.to_string()),
+            ("already present", self.already_there.to_string()),
             ("rejected", self.rejected.to_string()),
             ("seconds", format!("{:.1}", self.seconds)),
-            ("imported a second", format!("{:.0}", self.imported_per_second)),
+            ("imported/s", format!("{:.0}", self.imported_per_second)),
         ];
         rows.iter().map(|(name, value)| format!("{name:<18}{value:>12}\n")).collect()
     }

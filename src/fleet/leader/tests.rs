@@ -1,4 +1,4 @@
-//! The leader in paused time, on a lock that answers late, or not at all.
+//! Leader election in paused time, with a lock that answers late or not at all.
 
 use std::sync::Mutex;
 
@@ -8,21 +8,21 @@ use tokio::time::sleep;
 use super::*;
 use crate::{store_error::StoreError, sync::MutexExt};
 
-/// A lock whose clock is the paused one.
+/// A lock that uses the paused clock.
 #[derive(Debug, Default)]
-struct Lock(Mutex<Held>);
+struct FakeLock(Mutex<Held>);
 
 #[derive(Debug, Default)]
 struct Held {
     holder: String,
     fence: u64,
     until: Option<tokio::time::Instant>,
-    /// How long an answer takes after the lock was taken.
-    answers_after: Duration,
+    /// Delay of the answer after the lock was taken.
+    answer_delay: Duration,
     is_down: bool,
 }
 
-impl Lock {
+impl FakeLock {
     fn set(&self, set: impl FnOnce(&mut Held)) {
         set(&mut self.0.locked());
     }
@@ -32,12 +32,12 @@ fn down() -> StoreError {
     StoreError::Unavailable {
         store: "shared".to_owned(),
         outcome: crate::store_error::Outcome::Unknown,
-        source: "it is down".into(),
+        source: "the store is down".into(),
     }
 }
 
 #[async_trait]
-impl LockStore for Lock {
+impl LockStore for FakeLock {
     async fn acquire_lock(&self, _: &str, holder: &str, lease: Duration) -> Result<Option<u64>, StoreError> {
         let (mut answer, mut delay) = (Err(down()), Duration::ZERO);
         self.set(|held| {
@@ -53,7 +53,7 @@ impl LockStore for Lock {
                 held.until = Some(now + lease);
             }
             answer = Ok((lapsed || own).then_some(held.fence));
-            delay = held.answers_after;
+            delay = held.answer_delay;
         });
         sleep(delay).await;
         answer
@@ -73,7 +73,6 @@ impl LockStore for Lock {
     }
 }
 
-/// An instance that takes part.
 struct Instance {
     leader: Leader,
     draining: CancellationToken,
@@ -82,7 +81,7 @@ struct Instance {
 }
 
 impl Instance {
-    fn start(lock: &Arc<Lock>, id: &str) -> Self {
+    fn start(lock: &Arc<FakeLock>, id: &str) -> Self {
         let (draining, stop) = (CancellationToken::new(), CancellationToken::new());
         let store: Arc<dyn LockStore> = lock.clone();
         let leader = Leader::new(store, ProcessId::new(id.to_owned()), draining.clone());
@@ -95,76 +94,76 @@ impl Instance {
     }
 }
 
-const A_MOMENT: Duration = Duration::from_millis(1);
+const TICK: Duration = Duration::from_millis(1);
 
 #[test]
 fn a_leadership_ends_before_its_lease() {
     let asked_at = Instant::now();
     let leadership = Leadership::new(7, asked_at);
     assert_eq!(leadership.fence_at(asked_at), Some(7));
-    assert_eq!(leadership.fence_at(asked_at + LEASE - MARGIN - A_MOMENT), Some(7));
-    assert_eq!(leadership.fence_at(asked_at + LEASE - MARGIN), None);
+    assert_eq!(leadership.fence_at(asked_at + LEASE - SAFETY_MARGIN - TICK), Some(7));
+    assert_eq!(leadership.fence_at(asked_at + LEASE - SAFETY_MARGIN), None);
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_lease_counts_from_before_the_question() {
-    let lock = Arc::new(Lock::default());
-    lock.set(|held| held.answers_after = Duration::from_secs(2));
+async fn the_lease_is_counted_from_the_time_of_the_request() {
+    let lock = Arc::new(FakeLock::default());
+    lock.set(|held| held.answer_delay = Duration::from_secs(2));
     let first = Instance::start(&lock, "first");
-    sleep(Duration::from_secs(2) - A_MOMENT).await;
-    assert_eq!(first.fence(), None, "before the answer");
-    sleep(2 * A_MOMENT).await;
+    sleep(Duration::from_secs(2) - TICK).await;
+    assert_eq!(first.fence(), None, "no answer yet");
+    sleep(2 * TICK).await;
     assert_eq!(first.fence(), Some(1));
-    sleep(LEASE - MARGIN - Duration::from_secs(2)).await;
-    assert_eq!(first.fence(), None, "the next answer is not there yet, and the lease nearly over");
+    sleep(LEASE - SAFETY_MARGIN - Duration::from_secs(2)).await;
+    assert_eq!(first.fence(), None, "the renewal is not answered yet, and the lease is about to end");
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_can_not_extend_stops_by_itself_before_another_begins() {
-    let lock = Arc::new(Lock::default());
+async fn a_leader_that_cannot_renew_stops_before_its_lease_ends() {
+    let lock = Arc::new(FakeLock::default());
     let first = Instance::start(&lock, "first");
-    sleep(A_MOMENT).await;
+    sleep(TICK).await;
     assert_eq!(first.fence(), Some(1));
     lock.set(|held| held.is_down = true);
-    sleep(LEASE - MARGIN - 2 * A_MOMENT).await;
-    assert_eq!(first.fence(), Some(1), "a store that is away for less does no harm");
-    sleep(2 * A_MOMENT).await;
+    sleep(LEASE - SAFETY_MARGIN - 2 * TICK).await;
+    assert_eq!(first.fence(), Some(1), "a shorter outage of the store changes nothing");
+    sleep(2 * TICK).await;
     assert_eq!(first.fence(), None);
 }
 
 #[tokio::test(start_paused = true)]
-async fn never_do_two_lead_and_a_killed_leader_is_replaced_with_a_higher_fence() {
-    let lock = Arc::new(Lock::default());
+async fn at_most_one_leads_and_a_killed_leader_is_replaced_under_a_higher_fence() {
+    let lock = Arc::new(FakeLock::default());
     let first = Instance::start(&lock, "first");
-    sleep(A_MOMENT).await;
+    sleep(TICK).await;
     let second = Instance::start(&lock, "second");
     sleep(10 * LEASE).await;
     assert_eq!((first.fence(), second.fence()), (Some(1), None));
     first.task.abort();
     let killed_at = tokio::time::Instant::now();
     while second.fence().is_none() {
-        sleep(A_MOMENT).await;
+        sleep(TICK).await;
         assert!(first.fence().is_none() || second.fence().is_none(), "both lead");
     }
-    assert!(killed_at.elapsed() <= LEASE + EXTEND_EVERY, "{:?}", killed_at.elapsed());
+    assert!(killed_at.elapsed() <= LEASE + RENEW_INTERVAL, "{:?}", killed_at.elapsed());
     assert_eq!(second.fence(), Some(2));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_leader_that_drains_or_stops_gives_way_at_once_and_for_good() {
-    for ends in [|it: &Instance| it.draining.cancel(), |it: &Instance| it.stop.cancel()] {
-        let lock = Arc::new(Lock::default());
+async fn a_leader_that_drains_or_stops_hands_over_at_once_and_does_not_return() {
+    for end in [|it: &Instance| it.draining.cancel(), |it: &Instance| it.stop.cancel()] {
+        let lock = Arc::new(FakeLock::default());
         let first = Instance::start(&lock, "first");
-        sleep(A_MOMENT).await;
+        sleep(TICK).await;
         let second = Instance::start(&lock, "second");
-        sleep(A_MOMENT).await;
-        ends(&first);
-        sleep(A_MOMENT).await;
+        sleep(TICK).await;
+        end(&first);
+        sleep(TICK).await;
         assert_eq!(first.fence(), None);
-        sleep(EXTEND_EVERY).await;
+        sleep(RENEW_INTERVAL).await;
         assert_eq!(second.fence(), Some(2));
         second.task.abort();
         sleep(2 * LEASE).await;
-        assert_eq!(first.fence(), None, "it does not come back");
+        assert_eq!(first.fence(), None, "it does not lead again");
     }
 }

@@ -1,4 +1,5 @@
-//! A request's body: read ahead, so that a node is asked only once there is something to send, and then passed on as it comes.
+//! Request bodies. The gateway reads the beginning before it picks a node, so that a slow client does not occupy a node, and
+//! streams the rest.
 
 use std::{
     future::poll_fn,
@@ -17,141 +18,139 @@ use tokio_util::bytes::BytesMut;
 use super::BoxError;
 use crate::{sync::MutexExt, web::ClientBody};
 
-/// So much of a body is read before a node is picked, and each further so much must come within `body_timeout`.
+/// Bytes of a body that are read before a node is picked. Each further part of this size must arrive within `body_timeout`.
 const READ_AHEAD: usize = 16 * 1024;
 
-/// A request's body on its way to a node.
+/// Body of a request to a node.
 #[derive(Debug)]
 pub(in crate::gateway) enum RequestBody {
-    /// There is none: such a request can be made again.
+    /// No body: the request can be repeated.
     Empty,
-    /// What was read ahead, and the rest as it comes from the client.
     Streamed(Box<Streamed>),
 }
 
-/// A body of which the beginning, or all, has been read.
+/// A body whose beginning, or all of it, was read ahead.
 #[derive(Debug)]
 pub(in crate::gateway) struct Streamed {
-    /// Copied together: a client may send it byte by byte, and each frame would take far more than its data.
-    ahead: BytesMut,
-    /// What came after the data.
+    /// The part read ahead. It is copied into one buffer, because a client may send single bytes, and a frame takes far
+    /// more memory than that.
+    buffered: BytesMut,
     trailers: Option<HeaderMap>,
-    /// None once it has come to its end.
+    /// `None` after its end.
     rest: Option<ClientBody>,
-    pace: Pace,
-    upload: Arc<Upload>,
+    timer: PartTimer,
+    upload: Arc<UploadProgress>,
 }
 
-/// How long a client has kept others waiting for a part of its body.
+/// Limits the time that the gateway waits for each part of a body.
 #[derive(Debug)]
-struct Pace {
+struct PartTimer {
     timeout: Duration,
+    /// Time waited for the current part.
     waited: Duration,
-    /// What is left of the part, in bytes.
-    left: usize,
-    waits: Option<(Instant, Pin<Box<Sleep>>)>,
+    /// Bytes missing of the current part.
+    remaining: usize,
+    waiting: Option<(Instant, Pin<Box<Sleep>>)>,
 }
 
 /// Why a body could not be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::gateway) enum ReadError {
-    /// The client took too long.
-    TooSlow,
-    /// It broke off.
-    BrokenOff,
+    TimedOut,
+    Aborted,
 }
 
-impl Pace {
+impl PartTimer {
     fn new(timeout: Duration) -> Self {
-        Self { timeout, waited: Duration::ZERO, left: READ_AHEAD, waits: None }
+        Self { timeout, waited: Duration::ZERO, remaining: READ_AHEAD, waiting: None }
     }
 
-    /// The client sent so many bytes.
+    /// Records bytes received from the client.
     fn advance(&mut self, bytes: usize) {
-        if let Some((since, _)) = self.waits.take() {
+        if let Some((since, _)) = self.waiting.take() {
             self.waited += since.elapsed();
         }
-        match self.left.checked_sub(bytes) {
-            Some(left) if left > 0 => self.left = left,
-            _ => (self.left, self.waited) = (READ_AHEAD, Duration::ZERO),
+        match self.remaining.checked_sub(bytes) {
+            Some(remaining) if remaining > 0 => self.remaining = remaining,
+            _ => (self.remaining, self.waited) = (READ_AHEAD, Duration::ZERO),
         }
     }
 
-    /// Waits for the client; ready once it is too slow.
-    fn poll_too_slow(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Becomes ready when the client has taken too long for the current part.
+    fn poll_timeout(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let left = self.timeout.saturating_sub(self.waited);
-        let (_, timer) = self.waits.get_or_insert_with(|| (Instant::now(), Box::pin(tokio::time::sleep(left))));
+        let (_, timer) = self.waiting.get_or_insert_with(|| (Instant::now(), Box::pin(tokio::time::sleep(left))));
         timer.as_mut().poll(cx)
     }
 }
 
 impl Streamed {
-    /// The next frame from the client.
+    /// Polls the next frame from the client.
     fn poll_client(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ReadError>>> {
         let Some(body) = &mut self.rest else { return Poll::Ready(None) };
         match Pin::new(&mut *body).poll_frame(cx) {
             Poll::Pending => {
-                std::task::ready!(self.pace.poll_too_slow(cx));
-                Poll::Ready(Some(Err(ReadError::TooSlow)))
+                std::task::ready!(self.timer.poll_timeout(cx));
+                Poll::Ready(Some(Err(ReadError::TimedOut)))
             }
             Poll::Ready(frame) => {
                 if frame.is_none() || body.is_end_stream() {
                     self.rest = None;
                 }
-                let frame = frame.map(|frame| frame.map_err(|_| ReadError::BrokenOff));
+                let frame = frame.map(|frame| frame.map_err(|_| ReadError::Aborted));
                 let length = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref()).map_or(0, Bytes::len);
-                self.pace.advance(length);
+                self.timer.advance(length);
                 Poll::Ready(frame)
             }
         }
     }
 
-    /// Whether nothing more comes.
+    /// Returns whether all of it was passed on.
     fn has_ended(&self) -> bool {
-        self.ahead.is_empty() && self.trailers.is_none() && self.rest.is_none()
+        self.buffered.is_empty() && self.trailers.is_none() && self.rest.is_none()
     }
 }
 
-/// How far a request's body has come.
+/// Progress of a request body, shared with the handler of the response.
 #[derive(Debug, Default)]
-pub(in crate::gateway) struct Upload {
+pub(in crate::gateway) struct UploadProgress {
     state: Mutex<UploadState>,
 }
 
 #[derive(Debug, Default)]
 struct UploadState {
-    /// Whether all of it has been passed on, or there was none.
+    /// Whether all of it was passed on, or there was none.
     ended: bool,
-    /// Whether the client has to send more before there is anything to pass on.
-    waits: bool,
-    /// Whether nobody wants the rest.
-    unwanted: bool,
+    /// Whether it waits for data from the client.
+    waiting: bool,
+    /// Whether the rest is not needed.
+    cancelled: bool,
     /// Whether the client took too long.
-    too_slow: bool,
+    timed_out: bool,
     waker: Option<Waker>,
 }
 
-impl Upload {
-    /// Whether all of it has been passed on, or there was none.
+impl UploadProgress {
+    /// Returns whether all of it was passed on, or there was none.
     pub(in crate::gateway) fn has_ended(&self) -> bool {
         self.state().ended
     }
 
-    /// Whether the client has to send more before there is anything to pass on.
+    /// Returns whether it waits for data from the client.
     pub(in crate::gateway) fn waits_for_client(&self) -> bool {
         let state = self.state();
-        state.waits && !state.ended
+        state.waiting && !state.ended
     }
 
-    /// Whether it was given up because the client took too long.
-    pub(in crate::gateway) fn was_too_slow(&self) -> bool {
-        self.state().too_slow
+    /// Returns whether it failed because the client took too long.
+    pub(in crate::gateway) fn has_timed_out(&self) -> bool {
+        self.state().timed_out
     }
 
-    /// Gives up what has not come, as the response has: a client that stops would hold two connections for ever.
-    pub(super) fn give_up_rest(&self) {
+    /// Cancels the rest after the end of the response. Otherwise a client that stops sending would hold two connections.
+    pub(super) fn cancel_rest(&self) {
         let mut state = self.state();
-        state.unwanted = true;
+        state.cancelled = true;
         if let Some(waker) = state.waker.take() {
             waker.wake();
         }
@@ -163,29 +162,28 @@ impl Upload {
 }
 
 impl RequestBody {
-    /// Reads the beginning of a body, all of it if it is small: a node is asked only once there is something to send. Each
-    /// part of it may take `timeout`. What comes with it tells how far it has come.
+    /// Reads the beginning of a body, or all of a small one. Each part must arrive within `timeout`.
     pub(in crate::gateway) async fn read_ahead(
         body: ClientBody,
         timeout: Duration,
-    ) -> Result<(Self, Arc<Upload>), ReadError> {
-        let upload = Arc::new(Upload::default());
+    ) -> Result<(Self, Arc<UploadProgress>), ReadError> {
+        let upload = Arc::new(UploadProgress::default());
         if body.is_end_stream() {
             upload.state().ended = true;
             return Ok((Self::Empty, upload));
         }
         let mut streamed = Streamed {
-            ahead: BytesMut::new(),
+            buffered: BytesMut::new(),
             trailers: None,
             rest: Some(body),
-            pace: Pace::new(timeout),
+            timer: PartTimer::new(timeout),
             upload: Arc::clone(&upload),
         };
-        while streamed.ahead.len() < READ_AHEAD
+        while streamed.buffered.len() < READ_AHEAD
             && let Some(frame) = poll_fn(|cx| streamed.poll_client(cx)).await
         {
             match frame?.into_data() {
-                Ok(data) => streamed.ahead.extend_from_slice(&data),
+                Ok(data) => streamed.buffered.extend_from_slice(&data),
                 Err(frame) => streamed.trailers = frame.into_trailers().ok(),
             }
         }
@@ -204,22 +202,22 @@ impl Body for RequestBody {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let Self::Streamed(body) = self.get_mut() else { return Poll::Ready(None) };
-        let frame = if !body.ahead.is_empty() {
-            Poll::Ready(Some(Ok(Frame::data(body.ahead.split().freeze()))))
+        let frame = if !body.buffered.is_empty() {
+            Poll::Ready(Some(Ok(Frame::data(body.buffered.split().freeze()))))
         } else if let Some(trailers) = body.trailers.take() {
             Poll::Ready(Some(Ok(Frame::trailers(trailers))))
         } else {
             body.poll_client(cx)
         };
         let mut state = body.upload.state();
-        state.waits = frame.is_pending();
+        state.waiting = frame.is_pending();
         state.ended = body.has_ended();
-        state.too_slow = matches!(frame, Poll::Ready(Some(Err(ReadError::TooSlow))));
-        if frame.is_pending() && state.unwanted {
-            return Poll::Ready(Some(Err("nobody wants the rest of the body".into())));
+        state.timed_out = matches!(frame, Poll::Ready(Some(Err(ReadError::TimedOut))));
+        if frame.is_pending() && state.cancelled {
+            return Poll::Ready(Some(Err("the response ended before the request body".into())));
         }
         state.waker = frame.is_pending().then(|| cx.waker().clone());
-        frame.map_err(|error| format!("the body was not read: {error:?}").into())
+        frame.map_err(|error| format!("the request body could not be read: {error:?}").into())
     }
 
     fn is_end_stream(&self) -> bool {
@@ -231,12 +229,12 @@ impl Body for RequestBody {
 
     fn size_hint(&self) -> SizeHint {
         let Self::Streamed(body) = self else { return SizeHint::with_exact(0) };
-        let ahead = body.ahead.len();
+        let buffered = body.buffered.len();
         let mut hint = body.rest.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint);
         if let Some(upper) = hint.upper() {
-            hint.set_upper(upper + ahead as u64);
+            hint.set_upper(upper + buffered as u64);
         }
-        hint.set_lower(hint.lower() + ahead as u64);
+        hint.set_lower(hint.lower() + buffered as u64);
         hint
     }
 }

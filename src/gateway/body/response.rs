@@ -1,4 +1,4 @@
-//! A node's response body. It holds a place on the node only while the node is waited for.
+//! Response bodies.
 
 use std::{
     pin::Pin,
@@ -13,15 +13,15 @@ use hyper::body::{Bytes, Incoming};
 use symbolon_balancer::{Lease, Outcome};
 use tokio::time::Sleep;
 
-use super::{BoxError, Upload};
+use super::{BoxError, UploadProgress};
 use crate::gateway::upstream::Reusable;
 
-/// A response's body on its way to the client.
+/// Body of a response to a client.
 pub enum ResponseBody {
-    /// The gateway's own answer.
+    /// From the gateway itself.
     Own(OwnBody),
-    /// A node's.
-    Forwarded(Forwarded),
+    /// From a node.
+    Forwarded(ForwardedBody),
 }
 
 impl From<OwnBody> for ResponseBody {
@@ -30,46 +30,47 @@ impl From<OwnBody> for ResponseBody {
     }
 }
 
-/// A node's response body. It holds the request's place on the node while the node is waited for, and keeps the connection
-/// after its end.
-pub struct Forwarded {
+/// Body of a node's response. The request counts as in flight only while the gateway waits for the node, not for the client.
+/// At the end of the body, the connection becomes idle.
+pub struct ForwardedBody {
     body: Incoming,
     lease: Option<Lease>,
     outcome: Outcome,
     connection: Option<Reusable>,
-    upload: Arc<Upload>,
-    /// How long the node may send nothing.
-    stall: Duration,
-    stalled: Option<Pin<Box<Sleep>>>,
+    upload: Arc<UploadProgress>,
+    /// Longest pause of the node.
+    idle_timeout: Duration,
+    idle_timer: Option<Pin<Box<Sleep>>>,
 }
 
-impl Forwarded {
-    /// `outcome` is how the request went if the body comes to its end.
+impl ForwardedBody {
+    /// `outcome` is the outcome of the request if the body ends without an error.
     pub(in crate::gateway) fn new(
         body: Incoming,
         lease: Lease,
         outcome: Outcome,
         connection: Option<Reusable>,
-        upload: Arc<Upload>,
-        stall: Duration,
+        upload: Arc<UploadProgress>,
+        idle_timeout: Duration,
     ) -> Self {
-        let mut forwarded = Self { body, lease: Some(lease), outcome, connection, upload, stall, stalled: None };
+        let mut forwarded =
+            Self { body, lease: Some(lease), outcome, connection, upload, idle_timeout, idle_timer: None };
         if forwarded.body.is_end_stream() {
-            forwarded.end(outcome);
+            forwarded.finish(outcome);
         }
         forwarded
     }
 
-    fn end(&mut self, outcome: Outcome) {
+    fn finish(&mut self, outcome: Outcome) {
         if let Some(mut lease) = self.lease.take() {
             lease.finish(outcome);
         }
         if !self.upload.has_ended() {
             self.connection = None;
-            self.upload.give_up_rest();
+            self.upload.cancel_rest();
         }
         if let Some(connection) = self.connection.take().filter(|_| outcome == self.outcome) {
-            connection.keep();
+            connection.release();
         }
     }
 
@@ -78,7 +79,7 @@ impl Forwarded {
             lease.resume(Instant::now());
         }
         let frame = self.poll_node(cx);
-        // Until it is asked for more, the client is waited for.
+        // Until the next poll, the gateway waits for the client.
         if let Some(lease) = self.lease.as_mut().filter(|_| frame.is_ready()) {
             lease.pause(Instant::now());
         }
@@ -88,32 +89,32 @@ impl Forwarded {
     fn poll_node(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match Pin::new(&mut self.body).poll_frame(cx) {
             Poll::Ready(frame) => {
-                self.stalled = None;
+                self.idle_timer = None;
                 match frame {
                     Some(Ok(frame)) => {
                         if self.body.is_end_stream() {
-                            self.end(self.outcome);
+                            self.finish(self.outcome);
                         }
                         Poll::Ready(Some(Ok(frame)))
                     }
                     Some(Err(error)) => {
                         self.connection = None;
-                        self.end(Outcome::Failure);
+                        self.finish(Outcome::Failure);
                         Poll::Ready(Some(Err(error.into())))
                     }
                     None => {
-                        self.end(self.outcome);
+                        self.finish(self.outcome);
                         Poll::Ready(None)
                     }
                 }
             }
             Poll::Pending => {
-                let stall = self.stall;
-                let stalled = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(stall)));
-                std::task::ready!(stalled.as_mut().poll(cx));
+                let timeout = self.idle_timeout;
+                let timer = self.idle_timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
+                std::task::ready!(timer.as_mut().poll(cx));
                 self.connection = None;
-                self.end(Outcome::Failure);
-                Poll::Ready(Some(Err("the node sends nothing more".into())))
+                self.finish(Outcome::Failure);
+                Poll::Ready(Some(Err("timeout while reading the response body from the node".into())))
             }
         }
     }

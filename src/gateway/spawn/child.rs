@@ -1,4 +1,4 @@
-//! One instance as a child process.
+//! An instance as a child process.
 
 use std::{
     io::{self, Write},
@@ -13,51 +13,51 @@ use tokio::{
     process::{ChildStdin, Command},
 };
 
-/// How instances are started.
+/// How instances are started and stopped.
 #[derive(Debug, Clone)]
-pub(in crate::gateway) struct Launch {
-    /// This program.
+pub(in crate::gateway) struct LaunchOptions {
+    /// The `symbolon` executable.
     pub(in crate::gateway) program: PathBuf,
-    /// The settings given as flags, which instances get too.
+    /// Command-line arguments of the instances.
     pub(in crate::gateway) arguments: Vec<String>,
-    /// What ids begin with: unique among the gateways of a fleet.
-    pub(in crate::gateway) prefix: String,
-    /// Whether each line of the log is marked with the instance; not where lines are JSON.
-    pub(in crate::gateway) marks_lines: bool,
-    /// How long an instance is given to drain before it is killed.
-    pub(in crate::gateway) drain: Duration,
+    /// Prefix of the instance ids, unique among the gateways of a fleet.
+    pub(in crate::gateway) id_prefix: String,
+    /// Whether to prefix each log line with the slot number. JSON lines must stay as they are.
+    pub(in crate::gateway) prefix_log_lines: bool,
+    /// Time to drain before an instance is killed.
+    pub(in crate::gateway) drain_timeout: Duration,
 }
 
-/// A running instance. It ends when its standard input does, which is when this process ends, however it does.
+/// A running instance. It stops when its standard input ends, so it does not outlive the gateway, even after SIGKILL.
 pub(super) struct Child {
     id: String,
     process: tokio::process::Child,
     pid: u32,
-    _leash: Option<ChildStdin>,
+    _stdin: Option<ChildStdin>,
 }
 
 impl Child {
-    /// Starts one; `restarts` makes its id differ from the one before in its slot.
-    pub(super) fn start(launch: &Launch, slot: u32, restarts: u32) -> io::Result<Self> {
-        let id = format!("{}-{slot}.{restarts}", launch.prefix);
-        let mut process = Command::new(&launch.program)
+    /// Starts an instance. `restarts` is part of its id, so that each process of a slot has its own id.
+    pub(super) fn start(options: &LaunchOptions, slot: u32, restarts: u32) -> io::Result<Self> {
+        let id = format!("{}-{slot}.{restarts}", options.id_prefix);
+        let mut process = Command::new(&options.program)
             .arg("serve")
-            .args(&launch.arguments)
+            .args(&options.arguments)
             .args(["--spawned", "--listen", "127.0.0.1:0", "--instance-id", &id])
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
-            // A terminal's Ctrl-C is for the gateway, which lets instances drain when it has.
+            // Ctrl-C in a terminal must reach the gateway only. It drains itself first, then the instances.
             .process_group(0)
             .kill_on_drop(true)
             .spawn()?;
         if let Some(stderr) = process.stderr.take() {
-            tokio::spawn(relay(stderr, launch.marks_lines.then(|| format!("[{slot}] "))));
+            tokio::spawn(relay(stderr, options.prefix_log_lines.then(|| format!("[{slot}] "))));
         }
-        // A child that was just spawned has an id.
+        // A process that was not waited for has an id.
         let pid = process.id().unwrap_or_default();
-        let leash = process.stdin.take();
-        Ok(Self { id, process, pid, _leash: leash })
+        let stdin = process.stdin.take();
+        Ok(Self { id, process, pid, _stdin: stdin })
     }
 
     pub(super) fn id(&self) -> &str {
@@ -68,7 +68,7 @@ impl Child {
         self.pid
     }
 
-    /// Waits for its end; how it ended, in words.
+    /// Waits for the end of the process and returns its exit status as text.
     pub(super) async fn wait(&mut self) -> String {
         match self.process.wait().await {
             Ok(status) => status.to_string(),
@@ -76,28 +76,28 @@ impl Child {
         }
     }
 
-    /// Has it finish what it has, and kills it if that takes longer than `patience`.
-    pub(super) async fn drain(&mut self, patience: Duration) {
+    /// Asks the instance to drain, and kills it after `timeout`.
+    pub(super) async fn drain(&mut self, timeout: Duration) {
         let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw);
         if let Some(Err(error)) = pid.map(|pid| kill_process(pid, Signal::TERM)) {
-            tracing::debug!(%error, instance = self.id, "an instance has already ended");
+            tracing::debug!(%error, instance = self.id, "instance has already ended");
         }
-        if tokio::time::timeout(patience, self.process.wait()).await.is_err() {
-            tracing::warn!(instance = self.id, "an instance did not drain in time, and is killed");
+        if tokio::time::timeout(timeout, self.process.wait()).await.is_err() {
+            tracing::warn!(instance = self.id, "instance did not drain in time; killing it");
             if let Err(error) = self.process.kill().await {
-                tracing::error!(%error, instance = self.id, "an instance could not be killed");
+                tracing::error!(%error, instance = self.id, "could not kill instance");
             }
         }
     }
 }
 
-/// Passes its log on, line by line.
-async fn relay(log: tokio::process::ChildStderr, mark: Option<String>) {
+/// Copies the log of an instance to standard error, line by line.
+async fn relay(log: tokio::process::ChildStderr, prefix: Option<String>) {
     let mut lines = BufReader::new(log);
-    let mut line = mark.clone().unwrap_or_default().into_bytes();
+    let mut line = prefix.clone().unwrap_or_default().into_bytes();
     let start = line.len();
     while let Ok(1..) = lines.read_until(b'\n', &mut line).await {
-        // Whoever reads the log may have gone, and the instance must be read from all the same.
+        // Errors are ignored: an instance whose pipe is not read would block.
         let _ = io::stderr().write_all(&line);
         line.truncate(start);
     }

@@ -11,7 +11,7 @@ use symbolon_balancer::Algorithm;
 use crate::{
     app::App,
     clock::Timestamp,
-    fleet::{FleetNode, Sighting},
+    fleet::{FleetNode, FleetSnapshot},
     http::json::Json,
     web::problem::Problem,
 };
@@ -118,7 +118,7 @@ impl From<FleetNode> for NodeView {
     responses((status = 200, description = "The fleet.", body = BalancerStats))
 )]
 pub(in crate::http) async fn balancer(State(app): State<App>) -> Result<Json<BalancerStats>, Problem> {
-    let Sighting { view, stale } = app.fleet().look().await?;
+    let FleetSnapshot { view, stale } = app.fleet().refresh().await?;
     let nodes: Vec<NodeView> = view.nodes().into_values().map(NodeView::from).collect();
     Ok(Json(BalancerStats {
         total_nodes: nodes.len(),

@@ -11,7 +11,7 @@ use symbolon_scaler::{Bounds, Policy, PolicyName};
 use crate::{
     app::App,
     clock::Timestamp,
-    fleet::{Decided, STANDS},
+    fleet::{DECISION_TTL, ScalingDecision},
     http::json::Json,
     web::problem::Problem,
 };
@@ -46,7 +46,7 @@ pub struct ScalingStatus {
     /// Whether the registry does not answer, so that all this is as it was last known.
     stale: bool,
     /// The last decision; null before the first.
-    last: Option<Decided>,
+    last: Option<ScalingDecision>,
 }
 
 /// Shows how many instances there are and should be, and why.
@@ -57,10 +57,10 @@ pub struct ScalingStatus {
 )]
 pub(in crate::http) async fn scaling(State(app): State<App>) -> Result<Json<ScalingStatus>, Problem> {
     let last = app.scaling().last().await?;
-    let sighting = app.fleet().look().await?;
-    let demand = sighting.demand();
-    let stands = last.as_ref().filter(|last| Timestamp::now().since(last.at) <= STANDS);
-    let (desired, seen) = (stands.map(|last| last.decision.to), sighting.view.observation(0));
+    let snapshot = app.fleet().refresh().await?;
+    let demand = snapshot.demand();
+    let stands = last.as_ref().filter(|last| Timestamp::now().since(last.at) <= DECISION_TTL);
+    let (desired, seen) = (stands.map(|last| last.decision.to), snapshot.view.observation(0));
     let policy = app.scaling().policy();
     Ok(Json(ScalingStatus {
         policy: policy.name(),
@@ -74,8 +74,8 @@ pub(in crate::http) async fn scaling(State(app): State<App>) -> Result<Json<Scal
         demand_unknown: demand.as_ref().err().map(ToString::to_string),
         demand: demand.ok(),
         bottleneck: seen.bottleneck,
-        decided_by: sighting.view.leader,
-        stale: sighting.stale,
+        decided_by: snapshot.view.leader,
+        stale: snapshot.stale,
         last,
     }))
 }

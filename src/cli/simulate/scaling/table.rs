@@ -2,7 +2,7 @@
 
 use symbolon_simulator::scaling::{Comparison, Report};
 
-/// A row a run, and what perfect foresight would cost.
+/// Returns a table with one row per run, and the cost with full knowledge of the future.
 pub(super) fn of_runs(reports: &[Report], cost: impl Fn(u64) -> f64) -> String {
     let mut table = format!(
         "{:<11}{:>7}{:>12}{:>10}{:>14}{:>11}{:>12}{:>9}{:>11}{:>10}\n",
@@ -41,7 +41,8 @@ pub(super) fn of_runs(reports: &[Report], cost: impl Fn(u64) -> f64) -> String {
     table
 }
 
-/// Violations of our runs, and what others would have for as much; a list of comparisons for each of the others.
+/// Returns a table of the violations in our runs, and of each other policy at equal cost. `comparisons` has one list per
+/// other policy.
 pub(super) fn of_comparisons(ours: &[Report], comparisons: &[Vec<Comparison>]) -> String {
     let mut table =
         format!("\nViolation seconds at equal node-seconds\n{:>7}{:>14}{:>12}", "target", "node-seconds", "demand");

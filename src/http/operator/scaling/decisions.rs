@@ -3,13 +3,13 @@
 use axum::extract::State;
 use serde::Serialize;
 
-use crate::{app::App, fleet::Decided, http::json::Json, web::problem::Problem};
+use crate::{app::App, fleet::ScalingDecision, http::json::Json, web::problem::Problem};
 
 /// Decisions of late.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct ScalingDecisions {
     /// The last fifty that differ from the one before in outcome or number, newest first.
-    decisions: Vec<Decided>,
+    decisions: Vec<ScalingDecision>,
 }
 
 /// Shows what was decided, why, and from which numbers.

@@ -7,7 +7,7 @@ use symbolon_scaler::Outcome;
 use crate::{
     app::App,
     clock::Timestamp,
-    fleet::{Decided, STANDS},
+    fleet::{DECISION_TTL, ScalingDecision},
     http::json::Json,
     web::problem::{Problem, ProblemKind},
 };
@@ -33,10 +33,10 @@ pub struct FleetDemand {
 )]
 pub(in crate::http) async fn demand(State(app): State<App>) -> Result<Json<FleetDemand>, Problem> {
     let unsure = |reason: String| Problem::from(ProblemKind::Unavailable).with_detail(reason).unlogged();
-    let demand_replicas = app.fleet().look().await?.demand().map_err(|error| unsure(format!("{error}.")))?;
-    let last = app.scaling().last().await?.filter(|last| Timestamp::now().since(last.at) <= STANDS);
+    let demand_replicas = app.fleet().refresh().await?.demand().map_err(|error| unsure(format!("{error}.")))?;
+    let last = app.scaling().last().await?.filter(|last| Timestamp::now().since(last.at) <= DECISION_TTL);
     // While a store is the bottleneck more instances would press it harder: whoever follows this number does not grow.
-    let wanted_replicas = last.and_then(|Decided { decision, .. }| {
+    let wanted_replicas = last.and_then(|ScalingDecision { decision, .. }| {
         let most = if decision.outcome == Outcome::StoreBound { f64::from(decision.to) } else { f64::INFINITY };
         decision.numbers.wanted.map(|wanted| wanted.min(most))
     });
