@@ -16,11 +16,11 @@ pub struct Timestamp(i64);
 impl Timestamp {
     /// The current moment by the clock that instances share ([`SHARED`]); by the machine's where none was read.
     pub fn now() -> Self {
-        SHARED.at(Instant::now()).unwrap_or_else(Self::by_machine)
+        SHARED.at(Instant::now()).unwrap_or_else(Self::system_now)
     }
 
     /// The current moment by this machine's clock, which may be wrong.
-    pub fn by_machine() -> Self {
+    pub fn system_now() -> Self {
         OffsetDateTime::now_utc().into()
     }
 

@@ -34,7 +34,7 @@ pub struct Shards(Arc<Inner>);
 struct Inner {
     stores: BTreeMap<String, Arc<dyn ShardStore>>,
     current: watch::Sender<Option<Arc<Placement>>>,
-    outdated: Notify,
+    refresh: Notify,
 }
 
 /// One topology, ready for use.
@@ -50,13 +50,13 @@ pub struct Placement {
 
 /// The store of a key, and the epoch that inserts into it must name.
 #[derive(Debug, Clone)]
-pub struct Home {
+pub struct ShardHandle {
     /// The epoch of the topology by which the store was found.
     pub epoch: i64,
     store: Arc<dyn ShardStore>,
 }
 
-impl std::ops::Deref for Home {
+impl std::ops::Deref for ShardHandle {
     type Target = dyn ShardStore;
 
     fn deref(&self) -> &Self::Target {
@@ -66,12 +66,12 @@ impl std::ops::Deref for Home {
 
 /// Where a key lives by one topology.
 #[derive(Debug, Clone)]
-pub struct Placed {
+pub struct ShardLocation {
     placement: Arc<Placement>,
     located: Location,
 }
 
-impl Placed {
+impl ShardLocation {
     /// The store that has it.
     pub fn store(&self) -> &dyn ShardStore {
         &*self.placement.stores[self.located.owner]
@@ -106,11 +106,11 @@ impl Placement {
     }
 
     /// Items by the home of their keys.
-    pub fn group<T>(&self, items: Vec<T>, key: impl Fn(&T) -> String) -> Vec<(Home, Vec<T>)> {
-        let mut groups: Vec<(Home, Vec<T>)> = self
+    pub fn group<T>(&self, items: Vec<T>, key: impl Fn(&T) -> String) -> Vec<(ShardHandle, Vec<T>)> {
+        let mut groups: Vec<(ShardHandle, Vec<T>)> = self
             .stores
             .iter()
-            .map(|store| (Home { epoch: self.epoch, store: Arc::clone(store) }, Vec::new()))
+            .map(|store| (ShardHandle { epoch: self.epoch, store: Arc::clone(store) }, Vec::new()))
             .collect();
         for item in items {
             groups[self.partitioner.owner_index(&key(&item))].1.push(item);
@@ -119,8 +119,8 @@ impl Placement {
         groups
     }
 
-    fn home(&self, key: &str) -> Home {
-        Home { epoch: self.epoch, store: Arc::clone(&self.stores[self.partitioner.owner_index(key)]) }
+    fn home(&self, key: &str) -> ShardHandle {
+        ShardHandle { epoch: self.epoch, store: Arc::clone(&self.stores[self.partitioner.owner_index(key)]) }
     }
 }
 
@@ -128,7 +128,7 @@ impl Shards {
     /// Shards by their ids. Until a topology is adopted no key has a home.
     pub fn new(stores: impl IntoIterator<Item = (String, Arc<dyn ShardStore>)>) -> Self {
         let stores = stores.into_iter().collect();
-        Self(Arc::new(Inner { stores, current: watch::Sender::new(None), outdated: Notify::new() }))
+        Self(Arc::new(Inner { stores, current: watch::Sender::new(None), refresh: Notify::new() }))
     }
 
     /// Puts a topology in force; false if one of its epoch or a later one is.
@@ -163,19 +163,19 @@ impl Shards {
     }
 
     /// The store that holds a user.
-    pub fn of_user(&self, user_id: UserId) -> Result<Home, StoreError> {
+    pub fn shard_for_user(&self, user_id: UserId) -> Result<ShardHandle, StoreError> {
         Ok(self.current()?.home(&user_id.to_string()))
     }
 
     /// Where a user lives: the store, and what it is called.
-    pub fn place_user(&self, user_id: UserId) -> Result<Placed, StoreError> {
+    pub fn locate_user(&self, user_id: UserId) -> Result<ShardLocation, StoreError> {
         let placement = self.current()?;
         let located = placement.partitioner.locate(&user_id.to_string());
-        Ok(Placed { placement, located })
+        Ok(ShardLocation { placement, located })
     }
 
     /// The store that holds a login name's claim.
-    pub fn of_name(&self, login_name: &LoginName) -> Result<Home, StoreError> {
+    pub fn shard_for_name(&self, login_name: &LoginName) -> Result<ShardHandle, StoreError> {
         Ok(self.current()?.home(login_name.as_str()))
     }
 
@@ -196,24 +196,24 @@ impl Shards {
     /// Whether a topology later than `epoch` comes into force soon.
     async fn follows(&self, epoch: Option<i64>) -> bool {
         let Some(epoch) = epoch else { return false };
-        self.0.outdated.notify_one();
+        self.0.refresh.notify_one();
         let mut changes = self.0.current.subscribe();
         let later = changes.wait_for(|current| current.as_ref().is_some_and(|current| current.epoch > epoch));
         matches!(tokio::time::timeout(NEXT_EPOCH_WITHIN, later).await, Ok(Ok(_)))
     }
 
     /// Asks whoever follows the catalog to look at once: there may be a later topology.
-    pub fn look_again(&self) {
-        self.0.outdated.notify_one();
+    pub fn request_refresh(&self) {
+        self.0.refresh.notify_one();
     }
 
     /// Waits until someone has reason to think that there is a later topology.
-    pub async fn outdated(&self) {
-        self.0.outdated.notified().await;
+    pub async fn refresh_requested(&self) {
+        self.0.refresh.notified().await;
     }
 
     /// Waits until there is a topology.
-    pub async fn adopted(&self) -> Arc<Placement> {
+    pub async fn wait_for_topology(&self) -> Arc<Placement> {
         let mut changes = self.0.current.subscribe();
         match changes.wait_for(Option::is_some).await.ok().and_then(|current| current.clone()) {
             Some(placement) => placement,

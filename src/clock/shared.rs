@@ -78,7 +78,7 @@ impl SharedClock {
     /// How far the machine's clock is ahead of this one, in seconds; none before the first reading.
     pub fn difference(&self) -> Option<f64> {
         let shared = self.at(Instant::now())?;
-        Some((Timestamp::by_machine().millis().saturating_sub(shared.millis())) as f64 / 1000.0)
+        Some((Timestamp::system_now().millis().saturating_sub(shared.millis())) as f64 / 1000.0)
     }
 
     /// Takes a reading in. Returns by how many seconds the time has jumped, if it can't have drifted so far.

@@ -18,7 +18,7 @@ use crate::{
     fleet, secret,
     shards::{
         ShardStore, Shards,
-        catalog::{self, Catalog, RefreshError, UnfitTopology},
+        catalog::{self, Catalog, RefreshError, UnusableTopology},
         postgres::{PgShard, PrepareError, ShardLimits},
         sqlite::{OpenShardError, SqliteShard},
     },
@@ -67,7 +67,7 @@ pub enum StartError {
     },
     /// The stored topology does not go with the settings.
     #[error(transparent)]
-    Topology(#[from] UnfitTopology),
+    Topology(#[from] UnusableTopology),
     /// The topology can't be read.
     #[error(transparent)]
     Refresh(#[from] RefreshError),
@@ -173,12 +173,12 @@ pub(crate) async fn open_shared(settings: &Settings) -> Result<Shared, StartErro
                     max_keys: settings.session_batch_size as usize,
                 },
             )?;
-            if redis.answers_within(REDIS_PATIENCE).await {
+            if redis.wait_until_available(REDIS_PATIENCE).await {
                 fleet::time::begin(&redis).await;
             } else {
                 tracing::warn!("Redis does not answer yet; it is tried again");
             }
-            redis.warn_of_risks().await;
+            redis.warn_about_data_loss().await;
             hints = Some(redis.hints());
             Arc::new(redis)
         }

@@ -31,7 +31,7 @@ pub(crate) struct Catalog {
 
 /// Why a stored topology can't be put in force.
 #[derive(Debug, thiserror::Error)]
-pub enum UnfitTopology {
+pub enum UnusableTopology {
     /// The settings place keys otherwise than the data does.
     #[error(
         "shards, strategy, split_points, pins: the storage was made with strategy {stored} on {nodes} and keeps its \
@@ -59,7 +59,7 @@ pub enum RefreshError {
     Unavailable(#[from] CatalogUnavailable),
     /// What it says does not go with the settings.
     #[error(transparent)]
-    Unfit(#[from] UnfitTopology),
+    Unfit(#[from] UnusableTopology),
 }
 
 impl Catalog {
@@ -100,7 +100,7 @@ impl Catalog {
             let pause = if self.is_needed() { FIRST_POLL } else { self.poll };
             tokio::select! {
                 () = stop.cancelled() => break,
-                () = self.shards.outdated() => {}
+                () = self.shards.refresh_requested() => {}
                 () = tokio::time::sleep(pause) => {}
             }
             let Some(refreshed) = stop.run_until_cancelled(self.refresh()).await else { break };
@@ -124,13 +124,17 @@ impl Catalog {
 
 /// Puts the stored topology in force. The first one must be the one that the settings speak of; what it became since then
 /// is the catalog's to know.
-pub(crate) fn adopt(shards: &Shards, topology: &Topology, configured: &PartitionerSpec) -> Result<bool, UnfitTopology> {
+pub(crate) fn adopt(
+    shards: &Shards,
+    topology: &Topology,
+    configured: &PartitionerSpec,
+) -> Result<bool, UnusableTopology> {
     if topology.epoch == FIRST_EPOCH && topology.placement != *configured {
         let nodes = topology.placement.nodes.iter().map(|node| node.id.as_str()).collect::<Vec<_>>().join(", ");
-        return Err(UnfitTopology::Placement { stored: topology.placement.strategy, nodes });
+        return Err(UnusableTopology::Placement { stored: topology.placement.strategy, nodes });
     }
     shards.adopt(topology).map_err(|error| match error {
-        AdoptError::Spec(source) => UnfitTopology::Damaged(source),
-        AdoptError::NoEndpoint(_) => UnfitTopology::Endpoint(error),
+        AdoptError::Spec(source) => UnusableTopology::Damaged(source),
+        AdoptError::NoEndpoint(_) => UnusableTopology::Endpoint(error),
     })
 }

@@ -26,7 +26,7 @@ fn stale(epoch: i64) -> StoreError {
 async fn nothing_has_a_home_before_a_topology_is_adopted() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let shards = shards(&directory, &["a"]).await;
-    let error = shards.of_user(UserId::generate()).expect_err("no home");
+    let error = shards.shard_for_user(UserId::generate()).expect_err("no home");
     assert!(matches!(&error, StoreError::Unavailable { store, .. } if store == "catalog"), "{error:?}");
 }
 
@@ -54,7 +54,7 @@ async fn an_insert_that_named_a_passed_epoch_is_made_again_under_the_next_topolo
     let shards = shards(&directory, &["a"]).await;
     shards.adopt(&topology(1, &["a"])).expect("a topology");
     let catalog = async {
-        shards.outdated().await;
+        shards.refresh_requested().await;
         shards.adopt(&topology(2, &["a"])).expect("a topology");
     };
     let insert = shards.insert(async || match shards.current()?.epoch {

@@ -130,7 +130,7 @@ impl RedisSharedStore {
     }
 
     /// Waits until Redis answers, but not longer than `patience`; false if it does not.
-    pub async fn answers_within(&self, patience: Duration) -> bool {
+    pub async fn wait_until_available(&self, patience: Duration) -> bool {
         let answers = async {
             while self.ping().await.is_err() {
                 tokio::time::sleep(RECONNECT_EVERY).await;
@@ -140,13 +140,13 @@ impl RedisSharedStore {
     }
 
     /// Says in the log what Redis is set up to lose; if it does not answer now, as soon as it does.
-    pub async fn warn_of_risks(&self) {
-        if durability::warn_of_risks(&self.nodes, self.replicas).await.is_ok() {
+    pub async fn warn_about_data_loss(&self) {
+        if durability::warn_about_data_loss(&self.nodes, self.replicas).await.is_ok() {
             return;
         }
         let (nodes, replicas, closed) = (Arc::clone(&self.nodes), self.replicas, self.closed.clone());
         tokio::spawn(closed.run_until_cancelled_owned(async move {
-            while durability::warn_of_risks(&nodes, replicas).await.is_err() {
+            while durability::warn_about_data_loss(&nodes, replicas).await.is_err() {
                 tokio::time::sleep(ASK_AGAIN_EVERY).await;
             }
         }));

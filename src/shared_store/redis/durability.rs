@@ -15,7 +15,7 @@ use super::{
 ///
 /// # Errors
 /// If one of them does not answer; then nothing is said.
-pub(super) async fn warn_of_risks(nodes: &Nodes, waited_for: u32) -> Result<(), Error> {
+pub(super) async fn warn_about_data_loss(nodes: &Nodes, waited_for: u32) -> Result<(), Error> {
     match risks(nodes, waited_for).await {
         Ok(risks) => risks.into_iter().for_each(|risk| tracing::warn!("Redis: {risk}")),
         Err(error) if is_down(&error) => return Err(error),
