@@ -241,7 +241,7 @@ async fn embedded_shards(settings: &Settings) -> Result<(Shards, Vec<Arc<Databas
         stores.push((id.to_owned(), Arc::new(shard)));
     }
     if names.iter().any(|name| !noted.contains(name)) {
-        topology::sqlite::note_files(&catalog, &names).await?;
+        topology::sqlite::record_files(&catalog, &names).await?;
     }
     let shards = Shards::new(stores);
     catalog::adopt(&shards, &topology, &configured)?;
@@ -257,7 +257,7 @@ async fn present_files(data: &Path, catalog: &Path, names: &[String]) -> Result<
         let missing = || StartError::MissingFile { path: catalog.to_owned() };
         return if has_shards { Err(missing()) } else { Ok(BTreeSet::new()) };
     }
-    let noted = topology::sqlite::noted_files(catalog).await?;
+    let noted = topology::sqlite::recorded_files(catalog).await?;
     match noted.iter().map(|name| data.join(name)).find(|path| !path.exists()) {
         Some(path) => Err(StartError::MissingFile { path }),
         None => Ok(noted),
