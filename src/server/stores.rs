@@ -129,7 +129,7 @@ pub(super) async fn open(settings: &Settings) -> Result<Stores, StartError> {
     if let Some(catalog) = &shards.catalog {
         match catalog.refresh().await {
             Ok(()) => {}
-            Err(RefreshError::Unfit(error)) => return Err(error.into()),
+            Err(RefreshError::Unusable(error)) => return Err(error.into()),
             Err(RefreshError::Unavailable(error)) => {
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
