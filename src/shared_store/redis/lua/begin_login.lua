@@ -1,8 +1,8 @@
--- What a login finds when it begins: the generation or '', when the last revocation expires or '', and the time, in milliseconds.
--- A revocation that lasts for too long was noted before the clock went back, or by another server before a failover, and
--- expires now.
+-- Returns the generation or '', the expiry of the last revocation or '', and the time, in Unix milliseconds.
+-- A revocation that exceeds the maximum lifetime was recorded before the clock was set back, or by another server before a
+-- failover, and expires now.
 -- KEYS: user, revocations
--- ARGV: how long one may last
+-- ARGV: maximum lifetime of a revocation
 local generation = string.match(redis.call('GETRANGE', KEYS[1], 0, 19), '^%S*')
 local function last() return redis.call('ZREVRANGE', KEYS[2], 0, 0, 'WITHSCORES')[2] or '' end
 local time = redis.call('TIME')
