@@ -31,7 +31,7 @@ pub enum StoreError {
         epoch: i64,
     },
     /// A stored value does not have the format in which it is written.
-    #[error("the store {store} holds an unreadable {what}")]
+    #[error("the store {store} contains an unreadable {what}")]
     Corrupt {
         /// Id of a shard, or `shared`.
         store: String,

@@ -8,7 +8,7 @@ use crate::clock::Timestamp;
 use crate::model::Generation;
 
 /// Time for which an expired revocation is kept for the next login to find.
-pub(super) const EXPIRED_KEPT: Duration = Duration::from_secs(3600);
+pub(super) const EXPIRED_RETENTION: Duration = Duration::from_secs(3600);
 
 /// Maximum lifetime of a revocation. One that expires later was recorded before the store's clock was set back, and would
 /// block logins of its user until then.

@@ -6,6 +6,7 @@
 mod balancing;
 mod fleet;
 mod notes;
+mod revocations;
 mod sessions;
 mod throttle;
 
@@ -14,7 +15,7 @@ use std::{path::Path, sync::Arc};
 use async_trait::async_trait;
 use sqlx::{Sqlite, query::Query, sqlite::SqliteArguments};
 
-use super::{SharedStore, revocation::EXPIRED_KEPT};
+use super::{SharedStore, revocation::EXPIRED_RETENTION};
 use crate::{
     clock::Timestamp,
     migrations::Source,
@@ -87,8 +88,8 @@ impl SharedStore for SqliteSharedStore {
         let sessions = self.reap_all(sessions::REAP, now).await?;
         self.reap_all(sessions::REAP_USERS, now).await?;
         // The next login must still find revocations that have expired recently.
-        let long_expired = Timestamp::from_millis(now.millis() - EXPIRED_KEPT.as_millis() as i64);
-        self.reap_all(sessions::REAP_REVOCATIONS, long_expired).await?;
+        let long_expired = Timestamp::from_millis(now.millis() - EXPIRED_RETENTION.as_millis() as i64);
+        self.reap_all(revocations::REAP, long_expired).await?;
         self.reap_all(throttle::REAP, now).await?;
         self.reap_all(fleet::REAP, Timestamp::now()).await?;
         self.reap_all(balancing::REAP, Timestamp::now()).await?;

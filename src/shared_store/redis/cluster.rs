@@ -2,7 +2,7 @@
 //! the users of its slots only. (fred's own Cluster client reopens all connections before it sends anything to any node.)
 //!
 //! All nodes are asked for the layout of the slots every second, and at once when a node fails or redirects a command. The
-//! answer of the majority counts, so that a primary which does not know of its replacement has no effect.
+//! most frequent answer counts, so that a primary which does not know that it was replaced has no effect.
 
 mod layout;
 
@@ -33,13 +33,13 @@ pub(super) struct Cluster {
     /// Nodes to ask while no node is known or none answers.
     configured: Vec<Server>,
     replicas: u32,
-    known: RwLock<Arc<Known>>,
+    state: RwLock<Arc<ClusterState>>,
     stale: Notify,
 }
 
 /// The most recent layout and its nodes.
 #[derive(Debug, Default)]
-struct Known {
+struct ClusterState {
     layout: Layout,
     nodes: BTreeMap<Address, Arc<Node>>,
 }
@@ -70,36 +70,36 @@ impl Redirect {
 
 impl Cluster {
     pub(super) fn new(connector: Connector, configured: Vec<Server>, replicas: u32) -> Self {
-        Self { connector, configured, replicas, known: RwLock::default(), stale: Notify::new() }
+        Self { connector, configured, replicas, state: RwLock::default(), stale: Notify::new() }
     }
 
-    fn known(&self) -> Arc<Known> {
-        Arc::clone(&self.known.read_locked())
+    fn state(&self) -> Arc<ClusterState> {
+        Arc::clone(&self.state.read_locked())
     }
 
     /// Returns the node that owns the slot of `key`.
     pub(super) fn owner(&self, key: &str) -> Result<Arc<Node>, Error> {
-        let known = self.known();
-        let owner = known.layout.owner(fred::util::redis_keyslot(key.as_bytes()));
-        let node = owner.and_then(|address| known.nodes.get(address)).cloned();
+        let state = self.state();
+        let owner = state.layout.owner(fred::util::redis_keyslot(key.as_bytes()));
+        let node = owner.and_then(|address| state.nodes.get(address)).cloned();
         node.ok_or_else(|| Error::new(ErrorKind::Cluster, SLOT_UNKNOWN))
     }
 
     /// Returns all primaries.
     pub(super) fn nodes(&self) -> Vec<Arc<Node>> {
-        self.known().nodes.values().cloned().collect()
+        self.state().nodes.values().cloned().collect()
     }
 
     /// Returns the target of a redirection.
     pub(super) fn redirect_target(&self, redirect: &Redirect) -> Arc<Node> {
-        let mut known = self.known.write_locked();
-        if let Some(node) = known.nodes.get(&redirect.to) {
+        let mut state = self.state.write_locked();
+        if let Some(node) = state.nodes.get(&redirect.to) {
             return Arc::clone(node);
         }
-        let node = Arc::new(self.open(&known.layout, &redirect.to));
-        let mut nodes = known.nodes.clone();
+        let node = Arc::new(self.open(&state.layout, &redirect.to));
+        let mut nodes = state.nodes.clone();
         nodes.insert(redirect.to.clone(), Arc::clone(&node));
-        *known = Arc::new(Known { layout: known.layout.clone(), nodes });
+        *state = Arc::new(ClusterState { layout: state.layout.clone(), nodes });
         node
     }
 
@@ -122,12 +122,12 @@ impl Cluster {
     pub(super) async fn follow(self: Arc<Self>) {
         let mut configured = BTreeMap::new();
         loop {
-            let mut layout = majority_layout(&self.known().nodes).await;
+            let mut layout = fetch_layout(&self.state().nodes).await;
             if layout.is_none() {
                 if configured.is_empty() {
                     configured = self.configured.iter().map(|server| self.open_configured(server)).collect();
                 }
-                layout = majority_layout(&configured).await;
+                layout = fetch_layout(&configured).await;
             }
             if let Some(layout) = layout {
                 self.adopt(layout);
@@ -141,22 +141,22 @@ impl Cluster {
 
     /// Connects to new nodes and disconnects from former ones.
     fn adopt(&self, layout: Layout) {
-        let mut known = self.known.write_locked();
-        if known.layout == layout && known.nodes.len() == layout.primaries().count() {
+        let mut state = self.state.write_locked();
+        if state.layout == layout && state.nodes.len() == layout.primaries().count() {
             return;
         }
         let node = |address: &Address| {
             // A connection opened before the host name was known verifies the certificate for the wrong name.
-            let node = known.nodes.get(address).filter(|_| known.layout.name(address) == layout.name(address));
+            let node = state.nodes.get(address).filter(|_| state.layout.name(address) == layout.name(address));
             (address.clone(), node.cloned().unwrap_or_else(|| Arc::new(self.open(&layout, address))))
         };
         let nodes = layout.primaries().map(node).collect();
-        *known = Arc::new(Known { layout, nodes });
+        *state = Arc::new(ClusterState { layout, nodes });
     }
 }
 
-/// Returns the layout that most of `nodes` report.
-async fn majority_layout(nodes: &BTreeMap<Address, Arc<Node>>) -> Option<Layout> {
+/// Asks `nodes` for the layout and returns the most frequent answer.
+async fn fetch_layout(nodes: &BTreeMap<Address, Arc<Node>>) -> Option<Layout> {
     let layouts = join_all(nodes.iter().map(async |(address, node)| {
         let answer = node.send_all(vec![Command::new("CLUSTER", ["SLOTS"])]).await.ok()?.pop()?;
         Layout::parse(answer, &address.host)

@@ -30,7 +30,7 @@ pub(super) fn is_unsent(error: &Error) -> bool {
 
 /// Whether an error means that Redis is unavailable, rather than that it rejected a command.
 pub(super) fn is_down(error: &Error) -> bool {
-    let refers_elsewhere = ["MOVED", "ASK"].iter().any(|word| error.details().starts_with(word));
+    let is_redirect = ["MOVED", "ASK"].iter().any(|word| error.details().starts_with(word));
     let is_unreachable = matches!(
         error.kind(),
         ErrorKind::IO
@@ -41,5 +41,5 @@ pub(super) fn is_down(error: &Error) -> bool {
             | ErrorKind::Backpressure
             | ErrorKind::Tls
     );
-    !refers_elsewhere && (is_unreachable || is_read_only(error))
+    !is_redirect && (is_unreachable || is_read_only(error))
 }

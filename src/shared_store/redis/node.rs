@@ -1,7 +1,7 @@
 //! A Redis server, or the current primary of a Sentinel service, behind a circuit breaker.
 //!
 //! `WAIT` blocks the commands behind it on the same connection. Writes that must reach replicas therefore use a second
-//! connection with its own circuit breaker, so that a missing replica delays these writes only.
+//! connection with its own circuit breaker, so that a missing replica affects these writes only.
 
 use std::time::{Duration, Instant};
 
@@ -103,7 +103,7 @@ impl Node {
         deadline: Instant,
     ) -> Result<Value, Error> {
         let Some(permit) = replicated.breaker.permit(Instant::now()) else {
-            // The write is not acknowledged, but takes effect at the primary before a replica is back.
+            // The write fails, but takes effect at the primary without waiting for a replica to return.
             self.write(command, asking, deadline).await?;
             return Err(too_few_replicas(replicated.replicas));
         };

@@ -12,7 +12,7 @@ use crate::{
     secret,
     shared_store::{
         LoginStart, MAX_REVOCATION_LIFETIME, PendingRevocation, RevocationSelector, RevocationStep, SessionStore,
-        SessionTotals, log_extension_failure, revocation::EXPIRED_KEPT,
+        SessionTotals, log_extension_failure, revocation::EXPIRED_RETENTION,
     },
     store_error::StoreError,
 };
@@ -127,7 +127,7 @@ impl SessionStore for RedisSharedStore {
             remaining(keep_until).to_string(),
             revocation,
             lifetime,
-            EXPIRED_KEPT.as_millis().to_string(),
+            EXPIRED_RETENTION.as_millis().to_string(),
         ];
         self.run_replicated(&self.scripts.raise_generation, vec![user, kept, keys::revocations(user_id)], arguments)
             .await

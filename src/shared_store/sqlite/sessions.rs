@@ -3,14 +3,10 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use sqlx::{
-    Row, Sqlite,
-    query::Query,
-    sqlite::{SqliteArguments, SqliteRow},
-};
+use sqlx::{Row, sqlite::SqliteRow};
 use uuid::Uuid;
 
-use super::SqliteSharedStore;
+use super::{SqliteSharedStore, revocations};
 use crate::{
     clock::Timestamp,
     model::{Client, Generation, SessionId, StoredSession, TokenDigest, UserId, UserSnapshot},
@@ -27,34 +23,6 @@ pub(super) const REAP: &str = "DELETE FROM sessions WHERE (user_id, session_id) 
 
 pub(super) const REAP_USERS: &str = "DELETE FROM session_users WHERE user_id IN \
     (SELECT user_id FROM session_users WHERE expires_at <= ? LIMIT ?)";
-
-pub(super) const REAP_REVOCATIONS: &str = "DELETE FROM revocations WHERE (user_id, revocation_id) IN \
-    (SELECT user_id, revocation_id FROM revocations WHERE expires_at <= ? LIMIT ?)";
-
-impl SqliteSharedStore {
-    /// Makes revocations of a user that exceed the maximum lifetime expire at `now`. Returns the last expiry of all.
-    async fn expire_overlong_revocations(
-        &self,
-        user_id: UserId,
-        now: Timestamp,
-    ) -> Result<Option<Timestamp>, StoreError> {
-        let mut write = self.database.write(Durability::Relaxed).await?;
-        sqlx::query("UPDATE revocations SET expires_at = ? WHERE user_id = ? AND expires_at > ?")
-            .bind(now.millis())
-            .bind(user_id.to_string())
-            .bind((now + MAX_REVOCATION_LIFETIME).millis())
-            .execute(&mut **write)
-            .await
-            .map_err(self.failed())?;
-        let last: Option<i64> = sqlx::query_scalar("SELECT max(expires_at) FROM revocations WHERE user_id = ?")
-            .bind(user_id.to_string())
-            .fetch_one(&mut **write)
-            .await
-            .map_err(self.failed())?;
-        write.commit().await?;
-        Ok(last.map(Timestamp::from_millis))
-    }
-}
 
 #[async_trait]
 impl SessionStore for SqliteSharedStore {
@@ -84,7 +52,7 @@ impl SessionStore for SqliteSharedStore {
     ) -> Result<bool, StoreError> {
         let user_id = session.user_id.to_string();
         let mut write = self.database.write(Durability::Full).await?;
-        let agreed = match generation {
+        let statement = match generation {
             None => sqlx::query_scalar(
                 "INSERT INTO session_users (user_id, gen, expires_at, version, snapshot) \
                  VALUES (?1, random() >> 2, ?2, ?3, ?4) ON CONFLICT DO NOTHING RETURNING gen",
@@ -98,15 +66,15 @@ impl SessionStore for SqliteSharedStore {
                  WHERE user_id = ?1 AND gen = ?5 RETURNING gen",
             ),
         };
-        let mut agreed = agreed
+        let mut statement = statement
             .bind(&user_id)
             .bind(session.expires_at.millis())
             .bind(snapshot.version)
             .bind(sqlx::types::Json(snapshot));
         if let Some(generation) = generation {
-            agreed = agreed.bind(generation.0).bind(i64::MAX);
+            statement = statement.bind(generation.0).bind(i64::MAX);
         }
-        let current: Option<i64> = agreed.fetch_optional(&mut **write).await.map_err(self.failed())?;
+        let current: Option<i64> = statement.fetch_optional(&mut **write).await.map_err(self.failed())?;
         let Some(current) = current else { return Ok(false) };
         sqlx::query(
             "DELETE FROM sessions WHERE user_id = ?1 AND (gen <> ?2 OR min(idle_expires_at, expires_at) <= ?3)",
@@ -211,16 +179,7 @@ impl SessionStore for SqliteSharedStore {
         keep_until: Timestamp,
     ) -> Result<(), StoreError> {
         let mut write = self.database.write(Durability::Full).await?;
-        let record = match step {
-            RevocationStep::Only => None,
-            RevocationStep::First { id, lifetime } => Some(
-                sqlx::query("INSERT OR REPLACE INTO revocations (user_id, revocation_id, expires_at) VALUES (?, ?, ?)")
-                    .bind(user_id.to_string())
-                    .bind(id.to_string())
-                    .bind((Timestamp::now() + lifetime).millis()),
-            ),
-            RevocationStep::Second { id } => Some(remove_revocation(user_id, id)),
-        };
+        let record = revocations::record(user_id, step);
         if let Some(record) = record {
             record.execute(&mut **write).await.map_err(self.failed())?;
         }
@@ -248,15 +207,7 @@ impl SessionStore for SqliteSharedStore {
     }
 
     async fn remove_revocations(&self, user_id: UserId, which: RevocationSelector) -> Result<(), StoreError> {
-        let query = match which {
-            RevocationSelector::One(id) => remove_revocation(user_id, id),
-            RevocationSelector::ExpiredBy(moment) => {
-                sqlx::query("DELETE FROM revocations WHERE user_id = ? AND expires_at <= ?")
-                    .bind(user_id.to_string())
-                    .bind(moment.millis())
-            }
-        };
-        self.execute_durably(query).await.map(drop)
+        self.execute_durably(revocations::remove_selected(user_id, which)).await.map(drop)
     }
 
     async fn forget_user(
@@ -267,7 +218,7 @@ impl SessionStore for SqliteSharedStore {
     ) -> Result<(), StoreError> {
         let mut write = self.database.write(Durability::Full).await?;
         if let Some(id) = revocation {
-            remove_revocation(user_id, id).execute(&mut **write).await.map_err(self.failed())?;
+            revocations::remove(user_id, id).execute(&mut **write).await.map_err(self.failed())?;
         }
         // No snapshot has a higher version, so none is written after the user was forgotten.
         sqlx::query(
@@ -337,12 +288,6 @@ impl SessionStore for SqliteSharedStore {
         let total = |column| u64::try_from(row.get::<i64, _>(column)).unwrap_or(0);
         Ok(SessionTotals { sessions: total("sessions"), bytes: total("bytes"), accuracy: Accuracy::UpperBound })
     }
-}
-
-fn remove_revocation<'q>(user_id: UserId, id: Uuid) -> Query<'q, Sqlite, SqliteArguments> {
-    sqlx::query("DELETE FROM revocations WHERE user_id = ? AND revocation_id = ?")
-        .bind(user_id.to_string())
-        .bind(id.to_string())
 }
 
 impl SqliteSharedStore {

@@ -9,7 +9,7 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local latest, shown = now + tonumber(ARGV[1]), string.format('%.0f', now)
 if last() ~= '' and tonumber(last()) > latest then
-    local impossible = redis.call('ZRANGEBYSCORE', KEYS[2], '(' .. string.format('%.0f', latest), '+inf')
-    for _, id in ipairs(impossible) do redis.call('ZADD', KEYS[2], shown, id) end
+    local overlong = redis.call('ZRANGEBYSCORE', KEYS[2], '(' .. string.format('%.0f', latest), '+inf')
+    for _, id in ipairs(overlong) do redis.call('ZADD', KEYS[2], shown, id) end
 end
 return {generation, last(), shown}
