@@ -1,8 +1,8 @@
-//! A circuit breaker: what is down is not asked by everyone, one after the other, until each has waited in vain.
+//! Circuit breaker: requests to an endpoint that is down fail at once instead of each waiting for a timeout.
 //!
-//! Closed, everything passes. After [`OPENS_AFTER`] failures in a row it opens, and everything is refused at once. After
-//! [`COOLS_FOR`] it is half open: one caller at a time probes; a success closes it, a failure opens it again. What a
-//! failure is, the caller says; a caller that goes away says nothing.
+//! A closed breaker lets every request pass. After [`FAILURE_THRESHOLD`] failures in a row it opens and refuses every
+//! request. After [`OPEN_DURATION`] it is half open and lets one probe pass at a time: a success closes it, a failure opens
+//! it again. The caller decides what counts as a failure. A caller that is cancelled reports neither.
 
 use std::{
     sync::{
@@ -15,29 +15,29 @@ use std::{
 use crate::sync::MutexExt;
 use serde::Serialize;
 
-/// How many failures in a row open it.
-pub const OPENS_AFTER: u32 = 3;
-/// How long it is open before it is probed.
-pub const COOLS_FOR: Duration = Duration::from_millis(250);
+/// Failures in a row that open a breaker.
+pub const FAILURE_THRESHOLD: u32 = 3;
+/// Time that a breaker stays open before it lets a probe pass.
+pub const OPEN_DURATION: Duration = Duration::from_millis(250);
 
-/// Where a breaker stands.
+/// State of a circuit breaker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Circuit {
-    /// Everything passes.
+    /// Requests pass.
     Closed,
-    /// Everything is refused.
+    /// Requests are refused.
     Open,
-    /// One caller at a time finds out whether it is up again.
+    /// One request at a time passes, to find out whether the endpoint is available again.
     HalfOpen,
 }
 
-/// A breaker in front of one endpoint.
+/// Circuit breaker in front of one endpoint.
 #[derive(Debug, Default)]
 pub struct Breaker {
     state: Mutex<State>,
-    /// Whether the last that is known is a failure: as long as there is none, nobody takes the lock, which all callers share.
-    troubled: AtomicBool,
+    /// Whether the last outcome was a failure. While it was not, no caller takes the lock.
+    is_failing: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -47,7 +47,7 @@ struct State {
     probing: bool,
 }
 
-/// Leave to ask the endpoint; says how it went with [`Self::finish`].
+/// Permission to send one request. The holder reports the outcome with [`Self::finish`].
 #[derive(Debug)]
 pub struct Permit<'a> {
     breaker: &'a Breaker,
@@ -55,9 +55,9 @@ pub struct Permit<'a> {
 }
 
 impl Breaker {
-    /// Leave to ask at `now`, or none.
+    /// Returns a permit for a request at `now`, or `None` if the breaker refuses it.
     pub fn permit(&self, now: Instant) -> Option<Permit<'_>> {
-        if !self.troubled.load(Ordering::Acquire) {
+        if !self.is_failing.load(Ordering::Acquire) {
             return Some(Permit { breaker: self, probe: false });
         }
         let mut state = self.state();
@@ -73,7 +73,7 @@ impl Breaker {
         Some(Permit { breaker: self, probe })
     }
 
-    /// Where it stands at `now`.
+    /// Returns the state at `now`.
     pub fn circuit(&self, now: Instant) -> Circuit {
         self.state().circuit(now)
     }
@@ -87,31 +87,31 @@ impl State {
     fn circuit(&self, now: Instant) -> Circuit {
         match self.opened_at {
             None => Circuit::Closed,
-            Some(opened_at) if now.saturating_duration_since(opened_at) < COOLS_FOR => Circuit::Open,
+            Some(opened_at) if now.saturating_duration_since(opened_at) < OPEN_DURATION => Circuit::Open,
             Some(_) => Circuit::HalfOpen,
         }
     }
 }
 
 impl Permit<'_> {
-    /// Whether it was given to find out if the endpoint is back.
+    /// Whether this request probes an endpoint that was down.
     pub fn is_probe(&self) -> bool {
         self.probe
     }
 
-    /// Says at `now` whether the endpoint was there.
-    pub fn finish(self, up: bool, now: Instant) {
-        if up && !self.breaker.troubled.load(Ordering::Acquire) {
+    /// Reports at `now` whether the endpoint was available.
+    pub fn finish(self, is_available: bool, now: Instant) {
+        if is_available && !self.breaker.is_failing.load(Ordering::Acquire) {
             return;
         }
         let mut state = self.breaker.state();
-        self.breaker.troubled.store(!up, Ordering::Release);
-        if up {
+        self.breaker.is_failing.store(!is_available, Ordering::Release);
+        if is_available {
             state.failures = 0;
             state.opened_at = None;
         } else {
             state.failures = state.failures.saturating_add(1);
-            if state.failures >= OPENS_AFTER {
+            if state.failures >= FAILURE_THRESHOLD {
                 state.opened_at = Some(now);
             }
         }
@@ -131,43 +131,43 @@ mod tests {
     use super::*;
 
     fn fail(breaker: &Breaker, now: Instant) {
-        breaker.permit(now).expect("leave").finish(false, now);
+        breaker.permit(now).expect("a permit").finish(false, now);
     }
 
-    fn opened(now: Instant) -> Breaker {
+    fn open_breaker(now: Instant) -> Breaker {
         let breaker = Breaker::default();
-        for _ in 0..OPENS_AFTER {
+        for _ in 0..FAILURE_THRESHOLD {
             fail(&breaker, now);
         }
         breaker
     }
 
     #[test]
-    fn failures_in_a_row_open_it_and_a_success_in_between_does_not() {
+    fn only_consecutive_failures_open_the_breaker() {
         let (breaker, now) = (Breaker::default(), Instant::now());
         for _ in 0..10 {
-            for _ in 1..OPENS_AFTER {
+            for _ in 1..FAILURE_THRESHOLD {
                 fail(&breaker, now);
             }
-            breaker.permit(now).expect("leave").finish(true, now);
+            breaker.permit(now).expect("a permit").finish(true, now);
         }
         assert_eq!(breaker.circuit(now), Circuit::Closed);
-        assert_eq!(opened(now).circuit(now), Circuit::Open);
-        assert!(opened(now).permit(now).is_none());
+        assert_eq!(open_breaker(now).circuit(now), Circuit::Open);
+        assert!(open_breaker(now).permit(now).is_none());
     }
 
     #[test]
-    fn half_open_it_lets_one_probe_through_at_a_time() {
+    fn a_half_open_breaker_lets_one_probe_pass_at_a_time() {
         let now = Instant::now();
-        let (breaker, later) = (opened(now), now + COOLS_FOR);
+        let (breaker, later) = (open_breaker(now), now + OPEN_DURATION);
         assert_eq!(breaker.circuit(later), Circuit::HalfOpen);
-        let probe = breaker.permit(later).expect("leave");
+        let probe = breaker.permit(later).expect("a permit");
         assert!(breaker.permit(later).is_none());
         drop(probe);
-        breaker.permit(later).expect("leave after a probe that went away").finish(false, later);
+        breaker.permit(later).expect("a permit after a cancelled probe").finish(false, later);
         assert_eq!(breaker.circuit(later), Circuit::Open);
-        let again = later + COOLS_FOR;
-        breaker.permit(again).expect("leave").finish(true, again);
+        let again = later + OPEN_DURATION;
+        breaker.permit(again).expect("a permit").finish(true, again);
         assert_eq!(breaker.circuit(again), Circuit::Closed);
     }
 }

@@ -1,5 +1,6 @@
-//! Gives what embedded storage does not need any more back to the disk: free pages and write-ahead logs. Nothing depends on
-//! when, and every process that shares the files may do it.
+//! Periodic compaction of embedded storage: returns free pages and write-ahead logs to the file system.
+//!
+//! Correctness does not depend on when it runs, and every process that shares the files may run it.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,10 +9,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{sqlite::Database, tuner::Tunable};
 
-/// How often, in seconds.
+/// Default time between two compactions, in seconds.
 pub const COMPACT_EVERY_SECONDS: u64 = 3600;
 
-/// Compacts the files as often as `every_seconds` says, until stopped.
+/// Compacts `files` every `every_seconds` until `stop` is cancelled.
 pub async fn run(files: Vec<Arc<Database>>, mut every_seconds: Tunable, stop: CancellationToken) {
     let mut last = Instant::now();
     loop {
@@ -24,9 +25,9 @@ pub async fn run(files: Vec<Arc<Database>>, mut every_seconds: Tunable, stop: Ca
         for file in &files {
             match file.compact().await {
                 Ok(0) => {}
-                Ok(pages) => tracing::info!(file = file.name(), pages, "free pages were given back to the disk"),
+                Ok(pages) => tracing::info!(file = file.name(), pages, "compacted database file"),
                 Err(error) => {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "a file could not be made smaller")
+                    tracing::warn!(file = file.name(), error = &error as &dyn std::error::Error, "compaction failed")
                 }
             }
         }

@@ -1,7 +1,8 @@
-//! Reading JSON strictly: what a client sent is either taken as it stands or refused.
+//! Strict JSON parsing of what clients send.
 //!
-//! serde_json alone keeps the last of two equal members, takes an array where an object is meant, and echoes values in
-//! its messages. None of that is wanted here: duplicates and arrays are refused, and messages show no value.
+//! serde_json alone keeps the last of two members with the same name, accepts an array in place of a struct's object, and
+//! repeats values in its error messages. Here duplicate members and such arrays are rejected, and error messages contain no
+//! value, because it may be a secret.
 
 use std::{fmt, marker::PhantomData};
 
@@ -11,19 +12,19 @@ use serde::{
 };
 use serde_json::{Map, Number, Value};
 
-/// Text that is not JSON, or not of the wanted shape.
+/// Text that is not JSON, or does not have the expected structure.
 #[derive(Debug, PartialEq, Eq)]
 pub struct JsonError {
-    /// The member it is about, dotted; empty for the whole document.
+    /// Path of the member, separated by dots; empty for the whole document.
     pub field: String,
-    /// What is wrong with it, as the end of a sentence.
+    /// What is wrong with the member, as the end of a sentence.
     pub detail: String,
 }
 
-/// Reads an object.
+/// Parses a JSON object.
 ///
 /// # Errors
-/// [`JsonError`] says what is wrong and where.
+/// Returns a [`JsonError`] that names the member and what is wrong with it.
 pub fn from_slice<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, JsonError> {
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let Object(value) = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
@@ -53,20 +54,20 @@ fn explain(path: &str, error: &serde_json::Error) -> JsonError {
             let detail = match kind {
                 "missing field `" => "is missing",
                 "unknown field `" => "is not a member of this request",
-                _ => "is there twice",
+                _ => "appears more than once",
             };
             return JsonError { field, detail: detail.to_owned() };
         }
     }
-    // What comes before is the value that was found, and may be a secret.
+    // The part before "expected" repeats the value, which may be a secret.
     let detail = match message.rsplit_once(", expected ") {
         Some((_, expected)) => format!("must be {expected}"),
-        None => "has a value that is not taken".to_owned(),
+        None => "has an unsupported value".to_owned(),
     };
     JsonError { field: path.to_owned(), detail }
 }
 
-/// A `T` from an object; derived `Deserialize` would take an array of its members too.
+/// A `T` parsed from an object only; derived `Deserialize` would also accept an array of its members.
 struct Object<T>(T);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
@@ -75,10 +76,10 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
     }
 }
 
-/// For `#[serde(deserialize_with)]`: a struct from an object only.
+/// Deserializes a struct from an object only. For `#[serde(deserialize_with)]`.
 ///
 /// # Errors
-/// Whatever the deserializer finds.
+/// Returns the deserializer's error.
 pub fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
     struct Members<T>(PhantomData<T>);
 
@@ -97,11 +98,11 @@ pub fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -
     deserializer.deserialize_map(Members(PhantomData))
 }
 
-/// For `#[serde(deserialize_with)]`: a whole number, written with decimals that are zero or without. JSON and JSON Schema
-/// don't tell these apart, and serde does.
+/// Deserializes a whole number, with or without a zero fraction (`7` or `7.0`). For `#[serde(deserialize_with)]`. JSON and
+/// JSON Schema treat both alike; serde does not.
 ///
 /// # Errors
-/// Whatever the deserializer finds.
+/// Returns the deserializer's error.
 pub fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
     struct Whole;
 
@@ -125,10 +126,10 @@ pub fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error
     deserializer.deserialize_any(Whole)
 }
 
-/// For `#[serde(deserialize_with)]`: tells a member that is `null` (`Some(None)`) from one that is absent.
+/// Deserializes a member that may be `null` (`Some(None)`), as distinct from absent. For `#[serde(deserialize_with)]`.
 ///
 /// # Errors
-/// Whatever the deserializer finds.
+/// Returns the deserializer's error.
 pub fn nullable<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<Option<Option<T>>, D::Error> {
@@ -238,43 +239,47 @@ mod tests {
         count: u32,
     }
 
-    fn refused(text: &str) -> (String, String) {
-        let error = from_slice::<Outer>(text.as_bytes()).expect_err("a refusal");
+    fn rejection(text: &str) -> (String, String) {
+        let error = from_slice::<Outer>(text.as_bytes()).expect_err("a rejection");
         (error.field, error.detail)
     }
 
     #[test]
-    fn what_is_wrong_is_named_by_its_path() {
+    fn an_error_names_the_path_of_the_member() {
         let cases = [
             (r#"{"name": "a"}"#, "inner", "is missing"),
             (r#"{"name": "a", "inner": {}}"#, "inner.count", "is missing"),
             (r#"{"name": "a", "inner": {"count": 1}, "x": 1}"#, "x", "is not a member of this request"),
             (r#"{"name": "a", "inner": {"count": 1, "x": 1}}"#, "inner.x", "is not a member of this request"),
-            (r#"{"name": "a", "name": "b", "inner": {"count": 1}}"#, "name", "is there twice"),
-            (r#"{"name": "a", "inner": {"count": 1}, "rest": {"a": {"b": 1, "b": 2}}}"#, "rest.a.b", "is there twice"),
+            (r#"{"name": "a", "name": "b", "inner": {"count": 1}}"#, "name", "appears more than once"),
+            (
+                r#"{"name": "a", "inner": {"count": 1}, "rest": {"a": {"b": 1, "b": 2}}}"#,
+                "rest.a.b",
+                "appears more than once",
+            ),
             (r#"{"name": 5, "inner": {"count": 1}}"#, "name", "must be a string"),
             (r#"{"name": "a", "inner": [1]}"#, "inner", "must be an object"),
             (r#"{"name": "a", "inner": {"count": 1}, "rest": [1]}"#, "rest", "must be an object"),
             (r#"["a", {"count": 1}]"#, "", "must be an object"),
         ];
         for (text, field, detail) in cases {
-            assert_eq!(refused(text), (field.to_owned(), detail.to_owned()), "{text}");
+            assert_eq!(rejection(text), (field.to_owned(), detail.to_owned()), "{text}");
         }
     }
 
     #[test]
-    fn text_that_is_not_json_is_refused() {
+    fn text_that_is_not_json_is_rejected() {
         for text in ["", "{", r#"{"name": "a", "inner": {"count": 1}} x"#, "{\"name\": \"\\ud800\"}", "nul"] {
-            assert!(refused(text).1.starts_with("is not JSON"), "{text}: {:?}", refused(text));
+            assert!(rejection(text).1.starts_with("is not JSON"), "{text}: {:?}", rejection(text));
         }
         let deep = format!(r#"{{"name": "a", "inner": {{"count": 1}}, "rest": {}}}"#, "[".repeat(200));
-        assert!(refused(&deep).1.contains("recursion limit"));
+        assert!(rejection(&deep).1.contains("recursion limit"));
         assert!(from_slice::<DocumentObject>(b"{\"a\": \"\xff\"}").is_err());
         assert!(from_slice::<DocumentObject>(br#"{"a": 1e999}"#).is_err());
     }
 
     #[test]
-    fn a_whole_number_is_one_however_it_is_written() {
+    fn a_whole_number_may_have_a_zero_fraction() {
         #[derive(Debug, Deserialize)]
         struct Counted {
             #[serde(deserialize_with = "whole")]
@@ -285,14 +290,14 @@ mod tests {
             assert_eq!(read(text).expect("a number").count, count);
         }
         for text in ["-1", "-1.0", "7.5", "4294967296", "1e10", "null", "\"7\"", "true"] {
-            let error = read(text).expect_err("a refusal");
+            let error = read(text).expect_err("a rejection");
             assert_eq!(error.detail, "must be a whole number from 0 to 4294967295", "{text}");
         }
     }
 
     proptest! {
         #[test]
-        fn a_decimal_is_read_as_it_was_written(number: f64) {
+        fn a_number_survives_a_round_trip(number: f64) {
             let text = serde_json::json!({"n": number}).to_string();
             let read: DocumentObject = from_slice(text.as_bytes()).expect("JSON");
             prop_assert_eq!(serde_json::to_string(&read.0).expect("JSON"), text);
@@ -300,14 +305,14 @@ mod tests {
     }
 
     #[test]
-    fn no_message_repeats_a_value() {
-        let (_, detail) = refused(r#"{"name": "a", "inner": "hunter2"}"#);
+    fn error_messages_do_not_repeat_values() {
+        let (_, detail) = rejection(r#"{"name": "a", "inner": "hunter2"}"#);
         assert!(!detail.contains("hunter2"), "{detail}");
         for secret in ["hunter2", "hunter2 at line here", "a, expected hunter2"] {
-            let (_, detail) = refused(&format!(r#"{{"name": "a", "inner": {{"count": "{secret}"}}}}"#));
+            let (_, detail) = rejection(&format!(r#"{{"name": "a", "inner": {{"count": "{secret}"}}}}"#));
             assert_eq!(detail, "must be u32");
         }
-        let (_, detail) = refused(r#"{"name": "a", "inner": {"count": "hunter2"}}"#);
+        let (_, detail) = rejection(r#"{"name": "a", "inner": {"count": "hunter2"}}"#);
         assert!(!detail.contains("hunter2"), "{detail}");
     }
 }

@@ -1,5 +1,5 @@
-//! Migrations: SQL files in the binary, numbered by their order. A file that was released is never changed; the next one
-//! is appended.
+//! Database migrations: SQL files embedded in the binary and numbered by their order. A released file is never changed; new
+//! ones are appended.
 
 use std::borrow::Cow;
 
@@ -8,10 +8,10 @@ use sqlx::{
     migrate::{Migration, MigrationType, Migrator},
 };
 
-/// A migration's name and its SQL.
+/// Name and SQL of a migration.
 pub type Source = (&'static str, &'static str);
 
-/// Runs `sources` in their order, each once.
+/// Returns a migrator that runs each of `sources` once, in order.
 pub(crate) fn migrator(sources: &[Source]) -> Migrator {
     let migration = |(version, &(name, sql)): (i64, &Source)| {
         Migration::new(version, Cow::Borrowed(name), MigrationType::Simple, sql.into_sql_str(), false)

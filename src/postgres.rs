@@ -1,14 +1,14 @@
-//! Connections with PostgreSQL servers.
+//! Connections to PostgreSQL primaries.
 //!
-//! The settings of a session are sent by `SET` after dialling, because PgBouncer refuses them in the startup message or drops
-//! them. A standby is refused there and then: what it shows may be behind an acknowledged write, and it takes none.
+//! Session settings are sent with `SET` after connecting, because PgBouncer rejects or drops them in the startup message. A
+//! connection to a standby is rejected: a standby accepts no writes, and its data may lag behind an acknowledged write.
 
 use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection, Row, postgres::PgConnectOptions};
 
-/// SQLSTATE of a write that the server refused because it is a standby, or because the session may only read.
+/// SQLSTATE of a write that the server rejected because it is a standby or the session is read-only.
 pub(crate) const READ_ONLY: &str = "25006";
 
-/// Makes connections with a primary, each with the same settings.
+/// Opens connections to a primary, all with the same session settings.
 #[derive(Debug, Clone)]
 pub(crate) struct Dialer {
     options: PgConnectOptions,
@@ -16,9 +16,9 @@ pub(crate) struct Dialer {
 }
 
 impl Dialer {
-    /// Connections for which `settings` hold, besides the isolation level that every statement here relies on.
+    /// Creates a dialer whose connections have `settings` and the isolation level that all statements rely on.
     pub(crate) fn new(options: PgConnectOptions, name: &str, settings: &[(&str, String)]) -> Self {
-        // PgBouncer knows no extra_float_digits, and no floating-point number is read here.
+        // PgBouncer does not know extra_float_digits, and no floating-point numbers are read.
         let options = options.application_name(name).extra_float_digits(None);
         let isolation = [("default_transaction_isolation", "read committed".to_owned())];
         let set = |(name, value): &(&str, String)| format!("SET {name} = '{value}'; ");
@@ -26,16 +26,16 @@ impl Dialer {
         Self { options, setup }
     }
 
-    /// Makes a connection.
+    /// Opens a connection.
     ///
     /// # Errors
-    /// [`sqlx::Error::Io`] if the server is a standby, else what the driver says.
+    /// Returns [`sqlx::Error::Io`] if the server is a standby, or the driver's error.
     pub(crate) async fn dial(&self) -> Result<PgConnection, sqlx::Error> {
         let mut connection = self.options.connect().await?;
         let rows = sqlx::raw_sql(AssertSqlSafe(self.setup.clone())).fetch_all(&mut connection).await?;
         let is_standby: bool = rows.last().ok_or(sqlx::Error::RowNotFound)?.try_get(0)?;
         if is_standby {
-            return Err(sqlx::Error::Io(std::io::Error::other("the server is a standby, which takes no writes")));
+            return Err(sqlx::Error::Io(std::io::Error::other("the server is a standby and accepts no writes")));
         }
         Ok(connection)
     }

@@ -1,5 +1,7 @@
-//! Removes what has expired from the shared store, so that it does not grow. One instance does it at a time, by a lock;
-//! nothing depends on when: what has expired is refused whether it is still there or not.
+//! Periodic removal of expired entries from the shared store.
+//!
+//! A lock ensures that one instance does it at a time. Correctness does not depend on when it runs: expired entries are
+//! rejected even while they are still stored.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,12 +10,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{clock::Timestamp, fleet::ProcessId, shared_store::SharedStore, store_error::StoreError, tuner::Tunable};
 
-/// How often at least, in seconds.
+/// Default time between two runs, in seconds.
 pub const REAP_EVERY_SECONDS: u64 = 60;
 const LOCK: &str = "reaper";
 const LEASE: Duration = Duration::from_secs(2 * REAP_EVERY_SECONDS);
 
-/// Reaps at once and then as often as `every_seconds` says, until stopped; `process` holds the lock.
+/// Reaps at once and then every `every_seconds` until `stop` is cancelled. `process` is the holder of the lock.
 pub async fn run(store: Arc<dyn SharedStore>, process: ProcessId, mut every_seconds: Tunable, stop: CancellationToken) {
     let mut last: Option<Instant> = None;
     loop {
@@ -26,14 +28,20 @@ pub async fn run(store: Arc<dyn SharedStore>, process: ProcessId, mut every_seco
         last = Some(Instant::now());
         match reap(store.as_ref(), &process).await {
             Ok(0) => {}
-            Ok(sessions) => tracing::debug!(sessions, "expired sessions were removed"),
+            Ok(sessions) => tracing::debug!(sessions, "removed expired sessions"),
             Err(error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "expired sessions could not be removed")
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "removing expired sessions failed; retrying at the next interval"
+                )
             }
         }
     }
     if let Err(error) = store.release_lock(LOCK, &process.holder()).await {
-        tracing::warn!(error = &error as &dyn std::error::Error, "the reaper's lock was not released");
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "releasing the reaper lock failed; it expires by itself"
+        );
     }
 }
 

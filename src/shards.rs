@@ -1,8 +1,8 @@
-//! The shards, and which store holds a user or a name under the topology in force.
+//! Shards, and which of them owns a user or a login name under the current topology.
 //!
-//! Everything kept by login name (its claim) is found by the name, everything else by the user's id, so that one user
-//! costs one shard, and a login two. A key's store and the epoch that an insert there must name come from one snapshot of
-//! the topology: an insert placed by an older topology can't name a newer epoch.
+//! The claim of a login name is placed by the name, everything else by the user's id. A request about one user therefore
+//! needs one shard, and a login two. A key's shard and the epoch of an insert there come from one snapshot of the topology, so
+//! an insert that was placed by an older topology can't carry a newer epoch.
 
 pub mod bulk;
 pub(crate) mod catalog;
@@ -23,10 +23,10 @@ use crate::{
 pub use bulk::BulkStore;
 pub use store::{Batching, Claim, ShardStore, StoredClaim};
 
-/// How long an insert that named a passed epoch waits for the topology that follows.
-const NEXT_EPOCH_WITHIN: Duration = Duration::from_secs(2);
+/// Time that an insert with an outdated epoch waits for the next topology.
+const NEXT_EPOCH_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The shards; clones share them.
+/// Shards and the current topology; clones share both.
 #[derive(Debug, Clone)]
 pub struct Shards(Arc<Inner>);
 
@@ -34,29 +34,28 @@ pub struct Shards(Arc<Inner>);
 struct Inner {
     stores: BTreeMap<String, Arc<dyn ShardStore>>,
     current: watch::Sender<Option<Arc<Placement>>>,
-    outdated: Notify,
+    refresh: Notify,
 }
 
-/// One topology, ready for use.
+/// A topology with the stores of its shards.
 #[derive(Debug)]
 pub struct Placement {
-    /// The topology's version.
+    /// Epoch of the topology.
     pub epoch: i64,
-    /// How keys are placed.
     pub partitioner: Partitioner,
-    /// In the order of the partitioner's nodes.
+    /// Stores in the order of the partitioner's nodes.
     stores: Vec<Arc<dyn ShardStore>>,
 }
 
-/// The store of a key, and the epoch that inserts into it must name.
+/// The shard that owns a key, and the epoch that inserts into it must carry.
 #[derive(Debug, Clone)]
-pub struct Home {
-    /// The epoch of the topology by which the store was found.
+pub struct ShardHandle {
+    /// Epoch of the topology that placed the key.
     pub epoch: i64,
     store: Arc<dyn ShardStore>,
 }
 
-impl std::ops::Deref for Home {
+impl std::ops::Deref for ShardHandle {
     type Target = dyn ShardStore;
 
     fn deref(&self) -> &Self::Target {
@@ -64,53 +63,53 @@ impl std::ops::Deref for Home {
     }
 }
 
-/// Where a key lives by one topology.
+/// Location of a key under one topology.
 #[derive(Debug, Clone)]
-pub struct Placed {
+pub struct ShardLocation {
     placement: Arc<Placement>,
-    located: Location,
+    location: Location,
 }
 
-impl Placed {
-    /// The store that has it.
+impl ShardLocation {
+    /// Returns the shard that owns the key.
     pub fn store(&self) -> &dyn ShardStore {
-        &*self.placement.stores[self.located.owner]
+        &*self.placement.stores[self.location.owner]
     }
 
-    /// The partition and shard.
+    /// Returns the partition and shard of the key, for display.
     pub fn partition(&self) -> Partition<'_> {
-        self.placement.partitioner.describe(self.located)
+        self.placement.partitioner.describe(self.location)
     }
 }
 
-/// A topology that can't be put in force.
+/// A topology can't be adopted.
 #[derive(Debug, thiserror::Error)]
 pub enum AdoptError {
-    /// It contradicts itself.
-    #[error("the topology is damaged")]
+    /// The topology is inconsistent.
+    #[error("the topology is inconsistent")]
     Spec(#[from] SpecError),
-    /// Nothing says where one of its shards is.
-    #[error("the topology has shard {0:?}, and the setting shards does not say where it is")]
+    /// The settings have no address for one of its shards.
+    #[error("the topology contains shard {0:?}, but the setting shards has no address for it; add it")]
     NoEndpoint(String),
 }
 
-/// Nothing can be placed before the topology is known.
+/// No key can be placed before the topology is known.
 #[derive(Debug, thiserror::Error)]
 #[error("the catalog has not been read yet")]
 struct NoTopology;
 
 impl Placement {
-    /// The store of a node, by the node's place.
+    /// Returns the shard at `index` in the partitioner's nodes.
     pub fn store(&self, index: usize) -> Option<&dyn ShardStore> {
         self.stores.get(index).map(AsRef::as_ref)
     }
 
-    /// Items by the home of their keys.
-    pub fn group<T>(&self, items: Vec<T>, key: impl Fn(&T) -> String) -> Vec<(Home, Vec<T>)> {
-        let mut groups: Vec<(Home, Vec<T>)> = self
+    /// Groups `items` by the shards that own their keys.
+    pub fn group<T>(&self, items: Vec<T>, key: impl Fn(&T) -> String) -> Vec<(ShardHandle, Vec<T>)> {
+        let mut groups: Vec<(ShardHandle, Vec<T>)> = self
             .stores
             .iter()
-            .map(|store| (Home { epoch: self.epoch, store: Arc::clone(store) }, Vec::new()))
+            .map(|store| (ShardHandle { epoch: self.epoch, store: Arc::clone(store) }, Vec::new()))
             .collect();
         for item in items {
             groups[self.partitioner.owner_index(&key(&item))].1.push(item);
@@ -119,40 +118,40 @@ impl Placement {
         groups
     }
 
-    fn home(&self, key: &str) -> Home {
-        Home { epoch: self.epoch, store: Arc::clone(&self.stores[self.partitioner.owner_index(key)]) }
+    fn shard_for(&self, key: &str) -> ShardHandle {
+        ShardHandle { epoch: self.epoch, store: Arc::clone(&self.stores[self.partitioner.owner_index(key)]) }
     }
 }
 
 impl Shards {
-    /// Shards by their ids. Until a topology is adopted no key has a home.
+    /// Creates the shards from stores by id. No key is placed until a topology is adopted.
     pub fn new(stores: impl IntoIterator<Item = (String, Arc<dyn ShardStore>)>) -> Self {
         let stores = stores.into_iter().collect();
-        Self(Arc::new(Inner { stores, current: watch::Sender::new(None), outdated: Notify::new() }))
+        Self(Arc::new(Inner { stores, current: watch::Sender::new(None), refresh: Notify::new() }))
     }
 
-    /// Puts a topology in force; false if one of its epoch or a later one is.
+    /// Makes `topology` the current one. Returns whether it did: the current one may have the same epoch or a later one.
     ///
     /// # Errors
-    /// [`AdoptError`] leaves the former one in force.
+    /// Returns [`AdoptError`] and keeps the current topology.
     pub fn adopt(&self, topology: &Topology) -> Result<bool, AdoptError> {
         let partitioner = Partitioner::new(&topology.placement)?;
         let store = |id: &String| self.0.stores.get(id).cloned().ok_or_else(|| AdoptError::NoEndpoint(id.clone()));
         let stores = partitioner.nodes().iter().map(|node| store(&node.id)).collect::<Result<_, _>>()?;
         let placement = Arc::new(Placement { epoch: topology.epoch, partitioner, stores });
         Ok(self.0.current.send_if_modified(|current| {
-            let newer = current.as_ref().is_none_or(|current| current.epoch < placement.epoch);
-            if newer {
+            let is_newer = current.as_ref().is_none_or(|current| current.epoch < placement.epoch);
+            if is_newer {
                 *current = Some(placement);
             }
-            newer
+            is_newer
         }))
     }
 
-    /// The topology in force.
+    /// Returns the current topology.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] names the catalog, which has not answered since the start.
+    /// Returns [`StoreError::Unavailable`] if the catalog has not answered since the start.
     pub fn current(&self) -> Result<Arc<Placement>, StoreError> {
         let unavailable = || StoreError::Unavailable {
             store: "catalog".to_owned(),
@@ -162,24 +161,24 @@ impl Shards {
         self.0.current.borrow().clone().ok_or_else(unavailable)
     }
 
-    /// The store that holds a user.
-    pub fn of_user(&self, user_id: UserId) -> Result<Home, StoreError> {
-        Ok(self.current()?.home(&user_id.to_string()))
+    /// Returns the shard that owns a user.
+    pub fn shard_for_user(&self, user_id: UserId) -> Result<ShardHandle, StoreError> {
+        Ok(self.current()?.shard_for(&user_id.to_string()))
     }
 
-    /// Where a user lives: the store, and what it is called.
-    pub fn place_user(&self, user_id: UserId) -> Result<Placed, StoreError> {
+    /// Returns the location of a user.
+    pub fn locate_user(&self, user_id: UserId) -> Result<ShardLocation, StoreError> {
         let placement = self.current()?;
-        let located = placement.partitioner.locate(&user_id.to_string());
-        Ok(Placed { placement, located })
+        let location = placement.partitioner.locate(&user_id.to_string());
+        Ok(ShardLocation { placement, location })
     }
 
-    /// The store that holds a login name's claim.
-    pub fn of_name(&self, login_name: &LoginName) -> Result<Home, StoreError> {
-        Ok(self.current()?.home(login_name.as_str()))
+    /// Returns the shard that owns the claim on a login name.
+    pub fn shard_for_name(&self, login_name: &LoginName) -> Result<ShardHandle, StoreError> {
+        Ok(self.current()?.shard_for(login_name.as_str()))
     }
 
-    /// Does something that inserts; again under the next topology, should its epoch have passed. Nothing was written then.
+    /// Runs `attempt`, which inserts. Runs it again under the next topology if its epoch was outdated and nothing was written.
     pub async fn insert<T, E, F>(&self, attempt: impl Fn() -> F) -> Result<T, E>
     where
         F: Future<Output = Result<T, E>>,
@@ -187,33 +186,33 @@ impl Shards {
     {
         loop {
             match attempt().await {
-                Err(error) if self.follows(error.stale_epoch()).await => {}
+                Err(error) if self.wait_for_epoch_after(error.stale_epoch()).await => {}
                 result => return result,
             }
         }
     }
 
-    /// Whether a topology later than `epoch` comes into force soon.
-    async fn follows(&self, epoch: Option<i64>) -> bool {
+    /// Waits for a topology later than `epoch`. Returns whether there is one in time.
+    async fn wait_for_epoch_after(&self, epoch: Option<i64>) -> bool {
         let Some(epoch) = epoch else { return false };
-        self.0.outdated.notify_one();
+        self.0.refresh.notify_one();
         let mut changes = self.0.current.subscribe();
         let later = changes.wait_for(|current| current.as_ref().is_some_and(|current| current.epoch > epoch));
-        matches!(tokio::time::timeout(NEXT_EPOCH_WITHIN, later).await, Ok(Ok(_)))
+        matches!(tokio::time::timeout(NEXT_EPOCH_TIMEOUT, later).await, Ok(Ok(_)))
     }
 
-    /// Asks whoever follows the catalog to look at once: there may be a later topology.
-    pub fn look_again(&self) {
-        self.0.outdated.notify_one();
+    /// Requests that the topology be read from the catalog at once.
+    pub fn request_refresh(&self) {
+        self.0.refresh.notify_one();
     }
 
-    /// Waits until someone has reason to think that there is a later topology.
-    pub async fn outdated(&self) {
-        self.0.outdated.notified().await;
+    /// Waits for [`Self::request_refresh`], or for an insert with an outdated epoch.
+    pub async fn refresh_requested(&self) {
+        self.0.refresh.notified().await;
     }
 
-    /// Waits until there is a topology.
-    pub async fn adopted(&self) -> Arc<Placement> {
+    /// Waits for the first topology and returns the current one.
+    pub async fn wait_for_topology(&self) -> Arc<Placement> {
         let mut changes = self.0.current.subscribe();
         match changes.wait_for(Option::is_some).await.ok().and_then(|current| current.clone()) {
             Some(placement) => placement,
@@ -222,25 +221,24 @@ impl Shards {
         }
     }
 
-    /// Every shard's id and store, those included that the topology in force does not use.
+    /// Returns all shards by id, including those that the current topology does not use.
     pub fn stores(&self) -> impl Iterator<Item = (&str, &dyn ShardStore)> {
         self.0.stores.iter().map(|(id, store)| (id.as_str(), store.as_ref()))
     }
 
-    /// How lookups were joined into batches, by shard, where they are.
+    /// Returns batch statistics by shard, of the shards that batch lookups.
     pub fn batching(&self) -> BTreeMap<&str, Batching> {
         self.stores().filter_map(|(id, store)| Some((id, store.batching()?))).collect()
     }
 
-    /// Closes every store.
     pub async fn close(&self) {
         futures_util::future::join_all(self.0.stores.values().map(|store| store.close())).await;
     }
 }
 
-/// An error that may say that an insert named a passed epoch.
+/// An error that may mean that the epoch of an insert was outdated.
 pub trait StaleEpoch {
-    /// The epoch that was named, if it was that.
+    /// Returns the outdated epoch, if that is the error.
     fn stale_epoch(&self) -> Option<i64>;
 }
 

@@ -1,10 +1,9 @@
-//! What all instances share besides the shards: sessions, throttle, instance registry, what
-//! operators tell the balancers, notes, and locks.
+//! State that all instances share besides the shards: sessions, throttle buckets, the instance registry, load-balancing
+//! settings, notes, and locks.
 //!
-//! One trait for each concern, so that each system sees only its own; [`SharedStore`] is all of them in one place.
-//! Instants come from the caller where a decision depends on them, and callers go by the store's clock
-//! ([`crate::clock::SHARED`]), as those of instances may differ. Which instances are there, who holds a lock, and when a
-//! revocation expires, the store decides itself.
+//! Each concern has its own trait, so that each subsystem depends only on what it uses; [`SharedStore`] combines them. Where a
+//! decision depends on the time, the caller passes it. Callers use the store's clock ([`crate::clock::SHARED`]), because the
+//! clocks of instances may differ. For heartbeats, locks, and the expiry of revocations the store uses its clock itself.
 
 mod balancing;
 mod notes;
@@ -32,67 +31,65 @@ use crate::{
     store_error::StoreError,
 };
 
-/// Everything that instances share besides the shards.
+/// All state that instances share besides the shards.
 #[async_trait]
 pub trait SharedStore:
     SessionStore + ThrottleStore + InstanceRegistry + BalancerControl + NoteStore + LockStore
 {
-    /// Whether the store answers.
+    /// Checks that the store answers.
     async fn ping(&self) -> Result<(), StoreError>;
 
-    /// Removes what has expired: sessions, generations, full throttle buckets, forgotten instances, and ids that
-    /// were taken out of the balancers and gone for a day. Returns how many sessions went.
+    /// Deletes expired sessions and generations, full throttle buckets, instances without heartbeats, and removed nodes that
+    /// left the fleet a day ago. Returns the number of deleted sessions.
     async fn reap(&self, now: Timestamp) -> Result<u64, StoreError>;
 
-    /// The time by the store's clock; none if that is the machine's.
+    /// Returns the time of the store's clock, or `None` if the store uses this machine's clock.
     async fn time(&self) -> Result<Option<Timestamp>, StoreError> {
         Ok(None)
     }
 
-    /// Whether requests to the store pass; a store without a network between has nothing to break.
+    /// Returns the state of the circuit breaker. An embedded store has none, so it is always closed.
     fn circuit(&self) -> Circuit {
         Circuit::Closed
     }
 
-    /// How reads of sessions were joined into batches; none if each is read on its own.
+    /// Returns batch statistics of session reads, or `None` if they are not batched.
     fn batching(&self) -> Option<BatchStats> {
         None
     }
 
-    /// Closes connections.
     async fn close(&self);
 }
 
-/// How exact totals are.
+/// Accuracy of session totals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Accuracy {
-    /// Counts what the store holds, those sessions included that have ended and are not yet removed.
+    /// Includes sessions that have ended and are not yet deleted.
     UpperBound,
     /// Estimated from a sample.
     Estimate,
 }
 
-/// How many sessions there are, at a cost that does not depend on it.
+/// Number and size of all sessions, at a cost that does not depend on their number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SessionTotals {
-    /// Sessions that the store holds.
+    /// Number of sessions.
     pub sessions: u64,
-    /// What they take, in bytes.
+    /// Memory or storage of the sessions, in bytes.
     pub bytes: u64,
-    /// How exact both are.
     pub accuracy: Accuracy,
 }
 
-/// Sessions.
+/// Sessions, generations and user snapshots.
 #[async_trait]
 pub trait SessionStore: Send + Sync + Debug {
-    /// The user's generation, and whether revocations are pending, in one round trip. A revocation that lasts for longer than
-    /// [`MAX_REVOCATION_LIFETIME`] from now, as the store's clock went back, is made to expire now.
+    /// Returns the user's generation and pending revocations, in one round trip. A revocation that would last longer than
+    /// [`MAX_REVOCATION_LIFETIME`] from now, because the store's clock was set back, expires now.
     async fn begin_login(&self, user_id: UserId) -> Result<LoginStart, StoreError>;
 
-    /// Adds a session if the user's generation is still `generation`; a first one starts at a random value, and lives
-    /// as long as any session made under it. Beyond `limit` sessions the oldest give way. The snapshot replaces one of
-    /// a lower version.
+    /// Creates a session if the user's generation is still `generation`, and returns whether it did. If the user has no
+    /// generation, one starts at a random value; it is kept as long as any session created under it. The oldest sessions beyond
+    /// `limit` end. The snapshot replaces one of a lower version.
     async fn create_session(
         &self,
         session: &StoredSession,
@@ -101,8 +98,8 @@ pub trait SessionStore: Send + Sync + Debug {
         limit: u32,
     ) -> Result<bool, StoreError>;
 
-    /// A session that is alive at `now`, its generation current, with the user's snapshot. Using it moves its idle
-    /// expiry to `idle` from now, never past its absolute one, to within a hundredth of `idle`.
+    /// Returns a session of the current generation that is live at `now`, with the user's snapshot. Extends its idle expiry to
+    /// `idle` from now, at most to its absolute expiry, to within a hundredth of `idle`.
     async fn use_session(
         &self,
         user_id: UserId,
@@ -111,15 +108,15 @@ pub trait SessionStore: Send + Sync + Debug {
         now: Timestamp,
     ) -> Result<Option<(StoredSession, UserSnapshot)>, StoreError>;
 
-    /// The user's live sessions, oldest first.
+    /// Returns the user's live sessions, oldest first.
     async fn list_sessions(&self, user_id: UserId, now: Timestamp) -> Result<Vec<StoredSession>, StoreError>;
 
-    /// Ends a session; false if there was none.
+    /// Ends a session. Returns `false` if there was none.
     async fn end_session(&self, user_id: UserId, session_id: SessionId) -> Result<bool, StoreError>;
 
-    /// Raises the generation, which ends all of the user's sessions; `keep` survives if it was alive. Where there is no
-    /// generation it makes one that lives until `keep_until`, so that a login which found none can tell. A revocation's
-    /// first step makes it pending in the same transaction, its second one ends that.
+    /// Raises the user's generation, which ends all sessions except `keep`, if that one was live. If there is no generation,
+    /// creates one until `keep_until`, so that a concurrent login which found none detects the change. The first step of a
+    /// revocation records it as pending in the same transaction, and the second step removes it.
     async fn raise_generation(
         &self,
         user_id: UserId,
@@ -128,11 +125,11 @@ pub trait SessionStore: Send + Sync + Debug {
         keep_until: Timestamp,
     ) -> Result<(), StoreError>;
 
-    /// Removes pending revocations; those that are not there are no error.
+    /// Removes pending revocations. Missing ones are not an error.
     async fn remove_revocations(&self, user_id: UserId, which: RevocationSelector) -> Result<(), StoreError>;
 
-    /// Raises the generation and erases all else that is kept of the user: the second step of `revocation`, if it is one.
-    /// What remains is the generation, until `keep_until`, and what other revocations are pending.
+    /// Raises the user's generation and deletes everything else about the user. It is the second step of `revocation`, if
+    /// there is one. The generation remains until `keep_until`, and other pending revocations remain.
     async fn forget_user(
         &self,
         user_id: UserId,
@@ -140,8 +137,8 @@ pub trait SessionStore: Send + Sync + Debug {
         keep_until: Timestamp,
     ) -> Result<(), StoreError>;
 
-    /// Replaces the user's snapshot if this one's version is higher. Where there is no generation it makes one that lives
-    /// until `keep_until`, so that a first login under way, which has read an older user, can tell.
+    /// Replaces the user's snapshot if the version of `snapshot` is higher. If there is no generation, creates one until
+    /// `keep_until`, so that a concurrent first login which has read an older version of the user detects the change.
     async fn put_snapshot(
         &self,
         user_id: UserId,
@@ -149,118 +146,119 @@ pub trait SessionStore: Send + Sync + Debug {
         keep_until: Timestamp,
     ) -> Result<(), StoreError>;
 
-    /// Replaces a snapshot of a lower version; where there is none, nothing is made. Does not wait for replicas: a snapshot
-    /// that a failover undoes is replaced again. Returns whether it was replaced.
+    /// Replaces an existing snapshot of a lower version, and returns whether it did. Does not wait for replicas, because a
+    /// replacement that a failover undoes is repeated.
     async fn replace_snapshot(&self, user_id: UserId, snapshot: &UserSnapshot) -> Result<bool, StoreError>;
 
-    /// How many sessions there are.
+    /// Returns the number and size of all sessions.
     async fn session_totals(&self) -> Result<SessionTotals, StoreError>;
 }
 
-/// A token bucket: `burst` charges at once, then one each `interval`.
+/// Token bucket: `burst` charges at once, then one per `interval`. Also states how much to charge or refund.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bucket {
-    /// What is counted, as a digest.
+    /// Digest of what is counted.
     pub key: [u8; 32],
-    /// How many charges it takes when full.
+    /// Number of charges that a full bucket accepts.
     pub burst: u32,
-    /// How long until one charge is given back.
+    /// Time after which one charge is restored.
     pub interval: Duration,
-    /// How many are charged or refunded at once, at most `burst`.
+    /// Number of charges or refunds of this request; at most `burst`.
     pub charges: u32,
 }
 
-/// What a charge led to.
+/// Result of charging buckets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Charge {
-    /// Every bucket had room and has been charged.
+    /// All buckets had room and have been charged.
     Accepted,
-    /// At least one had none, and none has been charged.
+    /// At least one bucket had no room, and none has been charged.
     Refused {
-        /// When all of them will have room, if nobody else charges them.
+        /// Time until all buckets have room, without further charges.
         retry_after: Duration,
-        /// The one that will have it last.
+        /// The bucket that takes longest to have room.
         bucket: Bucket,
     },
 }
 
-/// Notes that a session's idle time was not extended. It is alive all the same.
-fn not_prolonged(error: &StoreError) {
-    static FAILURES: Repeats = Repeats::new(|count| tracing::warn!(count, "more sessions were not prolonged"));
-    FAILURES.record(|| tracing::warn!(error = error as &dyn std::error::Error, "a session was not prolonged"));
+/// Logs that the idle expiry of a session was not extended. The session remains valid.
+fn log_extension_failure(error: &StoreError) {
+    static FAILURES: Repeats =
+        Repeats::new(|count| tracing::warn!(count, "extending idle timeouts of sessions failed again"));
+    FAILURES.record(|| {
+        tracing::warn!(error = error as &dyn std::error::Error, "extending the idle timeout of a session failed")
+    });
 }
 
 /// Throttling of password checks.
 #[async_trait]
 pub trait ThrottleStore: Send + Sync + Debug {
-    /// Charges all buckets or none.
+    /// Charges all buckets, or none if one has no room.
     async fn charge(&self, buckets: &[Bucket], now: Timestamp) -> Result<Charge, StoreError>;
 
-    /// Gives the charges back to each.
+    /// Refunds the charges of each bucket.
     async fn refund(&self, buckets: &[Bucket], now: Timestamp) -> Result<(), StoreError>;
 }
 
-/// What an instance says of itself once a second.
+/// State that an instance publishes every second.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct InstanceRecord {
-    /// Its id, unique in the fleet.
+    /// Unique in the fleet.
     pub id: String,
-    /// Where others reach it.
+    /// Base URL at which gateways reach it.
     pub url: String,
-    /// Its share of the traffic relative to others.
+    /// Share of the traffic relative to other instances.
     pub weight: u32,
-    /// The region it runs in.
     pub region: String,
-    /// The zone it runs in.
     pub zone: String,
-    /// The version it runs.
+    /// Version of the program.
     pub version: String,
-    /// Whether it is about to leave.
+    /// Whether it is shutting down and gets no new requests.
     pub draining: bool,
-    /// Requests under way.
+    /// Number of requests in progress.
     pub current_connections: u64,
-    /// The most requests that it takes at a time.
+    /// Maximum number of concurrent requests.
     pub max_connections: u64,
-    /// Mean time to answer, in seconds.
+    /// Mean response time, in seconds.
     pub average_response_time: f64,
-    /// What it is offered and uses; none before it has measured that.
+    /// Offered load and utilization; `None` before the first measurement.
     #[serde(default)]
     pub load: Option<Load>,
-    /// Which process said it, so that two with one id are told apart; none by older versions.
+    /// Id of the process, to detect two processes with the same instance id; `None` in records of older versions.
     #[serde(default)]
     pub process_id: Option<Uuid>,
 }
 
-/// The instances of the fleet.
+/// Registry of the instances of the fleet.
 #[async_trait]
 pub trait InstanceRegistry: Send + Sync + Debug {
-    /// Registers or refreshes an instance. Returns what was last said under its id, if anything.
+    /// Registers or refreshes an instance. Returns the previous record with its id.
     async fn heartbeat(&self, record: &InstanceRecord) -> Result<Option<InstanceRecord>, StoreError>;
 
-    /// The instances seen within the last `age`, by id, and when each was last seen.
+    /// Returns the instances with a heartbeat within the last `age`, by id, with the time of the last heartbeat.
     async fn instances(&self, age: Duration) -> Result<BTreeMap<String, (InstanceRecord, Timestamp)>, StoreError>;
 
-    /// Forgets an instance.
+    /// Removes an instance.
     async fn leave(&self, instance_id: &str) -> Result<(), StoreError>;
 }
 
-/// Locks among instances, each with a fence: a number that rises with every change of holder.
+/// Locks between instances. Each has a fencing token, which rises with every change of the holder.
 #[async_trait]
 pub trait LockStore: Send + Sync + Debug {
-    /// Takes or extends a lock for `lease`, which is the same for all who want it; `None` while another holder has it. A
-    /// holder that was late gets a new fence, so what it did under the old one can be told apart. A lock that ends later than
-    /// a lease from now, as the store's clock went back, is shortened to one.
+    /// Takes or extends a lock for `lease` and returns its fencing token, or `None` while another holder has it. All holders of a
+    /// lock use the same `lease`. A holder whose lease had expired gets a new token, so that its earlier work can be told apart.
+    /// A lock that would last longer than a lease from now, because the store's clock was set back, is shortened to a lease.
     async fn acquire_lock(&self, name: &str, holder: &str, lease: Duration) -> Result<Option<u64>, StoreError>;
 
-    /// Gives the lock up if this holder has it.
+    /// Releases the lock if `holder` has it.
     async fn release_lock(&self, name: &str, holder: &str) -> Result<(), StoreError>;
 
-    /// Who has the lock, and its fence.
+    /// Returns the holder of the lock and its fencing token.
     async fn holder(&self, name: &str) -> Result<Option<(String, u64)>, StoreError>;
 }
 
 impl UserSnapshot {
-    /// What sessions show of this user.
+    /// Returns the data of `user` that is stored with sessions.
     pub fn of(user: &crate::model::User) -> Self {
         Self {
             version: user.version,

@@ -1,11 +1,11 @@
 //! SQLite files that several processes on one machine share.
 //!
-//! A [`Database`] reads on a small pool and writes on one connection at a time: SQLite allows one writer, so waiting
-//! for the turn in a fair queue beats colliding in the file. Every write transaction is `BEGIN IMMEDIATE`, because a
-//! transaction that starts reading and writes later fails when another process wrote in between.
+//! A [`Database`] reads with a small pool and writes with one connection at a time. SQLite allows one writer, and a fair queue
+//! within the process is better than contention on the file lock. Every write transaction is `BEGIN IMMEDIATE`, because a
+//! transaction that starts with a read fails when it writes after another process has written.
 //!
-//! WAL with `synchronous = FULL` survives kill -9 and power loss. [`Durability::Relaxed`] skips the fsync: it survives
-//! kill -9, and a power loss may undo the last such writes, which is harmless for what uses it.
+//! WAL with `synchronous = FULL` survives kill -9 and power loss. [`Durability::Relaxed`] skips the fsync: the write survives
+//! kill -9, but a power loss may undo the last such writes. It is used only where that is harmless.
 
 mod upkeep;
 
@@ -33,18 +33,18 @@ use crate::{
     sync::MutexExt,
 };
 
-/// How long a write waits for others, of this process and of others, before it fails.
+/// Time that a write waits for other writers, in this and other processes, before it fails.
 pub const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const READERS: u32 = 4;
-/// How much of a file each connection keeps in memory at most, in KiB; SQLite's own default.
+/// Default size of each connection's page cache, in KiB; the same as SQLite's.
 pub const CACHE_KIB: u64 = 2000;
 
-/// What a commit must survive.
+/// Failures that a committed write must survive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Durability {
     /// Power loss: the commit waits for the disk.
     Full,
-    /// The end of the process, however abrupt; not power loss.
+    /// A crash of the process, but not power loss.
     Relaxed,
 }
 
@@ -53,24 +53,23 @@ pub enum Durability {
 pub struct Database {
     name: String,
     path: PathBuf,
-    /// Which file it is: another one may take its path.
+    /// Device and inode, to detect that another file has taken its path.
     identity: (u64, u64),
-    /// Whether the last write failed of the disk.
+    /// Whether the last write failed because of the disk.
     is_failing: AtomicBool,
-    /// When a statement last failed of the disk.
     last_failure: Arc<LastFailure>,
     readers: SqlitePool,
     full: SqlitePool,
     relaxed: SqlitePool,
-    turn: Mutex<()>,
+    write_lock: Mutex<()>,
     cache_kib: Arc<AtomicU64>,
 }
 
-/// A write transaction and the writer's turn; dropping it rolls back.
+/// A write transaction, which holds the write lock. Dropping it rolls back.
 pub struct Write<'a> {
     transaction: Transaction<'static, Sqlite>,
     database: &'a Database,
-    _turn: MutexGuard<'a, ()>,
+    _lock: MutexGuard<'a, ()>,
 }
 
 impl std::ops::Deref for Write<'_> {
@@ -88,7 +87,7 @@ impl std::ops::DerefMut for Write<'_> {
 }
 
 impl Write<'_> {
-    /// Commits; once this returns, the changes are as durable as was asked for.
+    /// Commits. The changes are durable, as requested, when this returns.
     pub async fn commit(self) -> Result<(), StoreError> {
         self.transaction.commit().await.map_err(|source| self.database.unavailable(source))?;
         self.database.is_failing.store(false, Ordering::Relaxed);
@@ -97,7 +96,7 @@ impl Write<'_> {
 }
 
 impl Database {
-    /// Opens or creates the file and brings its tables up to date. `name` stands in errors.
+    /// Opens or creates the file and runs `migrations`. `name` identifies the store in errors.
     pub async fn open(name: &str, path: &Path, migrations: &[Source]) -> Result<Self, OpenError> {
         let fail = |source: Box<dyn std::error::Error + Send + Sync>| OpenError { path: path.to_owned(), source };
         let options = SqliteConnectOptions::new()
@@ -107,7 +106,7 @@ impl Database {
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(BUSY_TIMEOUT);
         migrate(path, options.clone(), migrations).await.map_err(fail)?;
-        // From here on it is there: a connection that finds it gone must not make an empty one.
+        // The file exists now. If it disappears, later connections must fail instead of creating an empty one.
         let options = options.create_if_missing(false);
         let identity = identity(path).map_err(|source| fail(source.into()))?;
         let cache_kib = Arc::new(AtomicU64::new(CACHE_KIB));
@@ -127,56 +126,56 @@ impl Database {
             identity,
             is_failing: AtomicBool::new(false),
             readers: pool(READERS).connect_lazy_with(options.clone().pragma("query_only", "on")),
-            full: closing_doubtful(pool(1), &last_failure).connect_lazy_with(options.clone()),
-            relaxed: closing_doubtful(pool(1), &last_failure)
+            full: discarding_suspect(pool(1), &last_failure).connect_lazy_with(options.clone()),
+            relaxed: discarding_suspect(pool(1), &last_failure)
                 .connect_lazy_with(options.synchronous(SqliteSynchronous::Normal)),
             last_failure,
-            turn: Mutex::new(()),
+            write_lock: Mutex::new(()),
             cache_kib,
         })
     }
 
-    /// What it is called in errors.
+    /// Name of the store in errors.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// For queries outside a write transaction.
+    /// Returns the pool for queries outside write transactions.
     pub fn reader(&self) -> &SqlitePool {
         &self.readers
     }
 
-    /// Waits for this process's turn and begins a write transaction. If it can't begin within [`BUSY_TIMEOUT`], it fails and
-    /// nothing has been sent.
+    /// Takes the write lock and begins a write transaction. Fails without effect if this takes longer than [`BUSY_TIMEOUT`].
     pub async fn write(&self, durability: Durability) -> Result<Write<'_>, StoreError> {
         let pool = match durability {
             Durability::Full => &self.full,
             Durability::Relaxed => &self.relaxed,
         };
         let begin = async {
-            let turn = self.turn.lock().await;
-            Ok((pool.begin_with("BEGIN IMMEDIATE").await?, turn))
+            let lock = self.write_lock.lock().await;
+            Ok((pool.begin_with("BEGIN IMMEDIATE").await?, lock))
         };
-        // A transaction that begins after it was given up is rolled back by the driver.
+        // The driver rolls back a transaction that begins after the timeout.
         let begun = tokio::time::timeout(BUSY_TIMEOUT, begin).await.unwrap_or(Err(sqlx::Error::PoolTimedOut));
-        let (transaction, turn) = begun.map_err(|source| self.failed(Outcome::NotSent, source))?;
-        Ok(Write { transaction, database: self, _turn: turn })
+        let (transaction, lock) = begun.map_err(|source| self.failed(Outcome::NotSent, source))?;
+        Ok(Write { transaction, database: self, _lock: lock })
     }
 
-    /// Whether the file is there and can be read, and written if the last write failed.
+    /// Checks that the file exists and can be read. If the last write failed because of the disk, also checks that it can be
+    /// written.
     pub async fn ping(&self) -> Result<(), StoreError> {
         let found = identity(&self.path).map_err(|source| self.unavailable(source.into()))?;
         if found != self.identity {
-            let replaced = io::Error::other("another file has taken its place");
+            let replaced = io::Error::other("the database file has been replaced by another file");
             return Err(self.unavailable(replaced.into()));
         }
         let read = sqlx::query("SELECT 1 FROM sqlite_schema LIMIT 1").execute(&self.readers).await;
         read.map_err(|source| self.unavailable(source))?;
-        if self.is_failing.load(Ordering::Relaxed) { self.try_to_write().await } else { Ok(()) }
+        if self.is_failing.load(Ordering::Relaxed) { self.check_writable().await } else { Ok(()) }
     }
 
-    /// Writes what is there already: a page of the file.
-    async fn try_to_write(&self) -> Result<(), StoreError> {
+    /// Writes one page of the file without changing it.
+    async fn check_writable(&self) -> Result<(), StoreError> {
         let mut write = self.write(Durability::Full).await?;
         let version = sqlx::query_scalar::<_, i64>("PRAGMA user_version").fetch_one(&mut **write).await;
         let version = version.map_err(|source| self.unavailable(source))?;
@@ -185,20 +184,20 @@ impl Database {
         write.commit().await
     }
 
-    /// A driver error as a store error.
+    /// Converts a driver error into a store error whose effect is unknown.
     pub fn unavailable(&self, source: sqlx::Error) -> StoreError {
         self.failed(Outcome::Unknown, source)
     }
 
     fn failed(&self, outcome: Outcome, source: sqlx::Error) -> StoreError {
-        if is_of_the_disk(&source) {
+        if is_disk_error(&source) {
             self.is_failing.store(true, Ordering::Relaxed);
             self.last_failure.record();
         }
         StoreError::Unavailable { store: self.name.clone(), outcome, source: source.into() }
     }
 
-    /// A stored value that can't be read.
+    /// Returns the error for a stored value that can't be decoded.
     pub fn corrupt(
         &self,
         what: &'static str,
@@ -207,7 +206,7 @@ impl Database {
         StoreError::Corrupt { store: self.name.clone(), what, source: source.into() }
     }
 
-    /// Closes every connection, so that the write-ahead log is folded into the file.
+    /// Closes all connections, which checkpoints the write-ahead log into the file.
     pub async fn close(&self) {
         self.readers.close().await;
         self.relaxed.close().await;
@@ -215,20 +214,20 @@ impl Database {
     }
 }
 
-/// Closes connections whose state is in doubt before they are used again:
-/// - those inside a transaction. When the disk fails SQLite may end a transaction itself; the rollback fails then, and the
-///   driver takes the connection to be inside it for ever.
-/// - those from before the disk last failed. SQLite opens a file that can't be written for reading only, and does not
-///   open it again.
-fn closing_doubtful(pool: SqlitePoolOptions, last_failure: &Arc<LastFailure>) -> SqlitePoolOptions {
+/// Makes a pool close connections with a suspect state instead of reusing them:
+/// - connections inside a transaction. After a disk error SQLite may end a transaction itself; then the rollback fails, and the
+///   driver considers the connection to be inside the transaction for ever.
+/// - connections opened before the last disk error. SQLite opens a file that can't be written as read-only, and never reopens
+///   it.
+fn discarding_suspect(pool: SqlitePoolOptions, last_failure: &Arc<LastFailure>) -> SqlitePoolOptions {
     let last_failure = Arc::clone(last_failure);
     pool.before_acquire(move |connection, metadata| {
-        let is_doubtful = connection.is_in_transaction() || last_failure.is_within(metadata.age);
-        Box::pin(std::future::ready(Ok(!is_doubtful)))
+        let is_suspect = connection.is_in_transaction() || last_failure.is_within(metadata.age);
+        Box::pin(std::future::ready(Ok(!is_suspect)))
     })
 }
 
-/// When a statement last failed of the disk.
+/// Time of the last disk error.
 #[derive(Debug, Default)]
 struct LastFailure(std::sync::Mutex<Option<Instant>>);
 
@@ -237,7 +236,7 @@ impl LastFailure {
         *self.lock() = Some(Instant::now());
     }
 
-    /// Whether it was so long ago at most.
+    /// Whether the last disk error was within the last `time`.
     fn is_within(&self, time: Duration) -> bool {
         self.lock().is_some_and(|at| at.elapsed() <= time)
     }
@@ -247,8 +246,8 @@ impl LastFailure {
     }
 }
 
-/// Whether an error is about the file or its disk: primary codes READONLY, IOERR, CORRUPT, FULL, CANTOPEN and NOTADB.
-fn is_of_the_disk(error: &sqlx::Error) -> bool {
+/// Whether an error concerns the file or its disk: primary codes READONLY, IOERR, CORRUPT, FULL, CANTOPEN and NOTADB.
+fn is_disk_error(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(|error| error.code()?.parse::<u32>().ok());
     code.is_some_and(|code| [8, 10, 11, 13, 14, 26].contains(&(code & 0xff)))
 }
@@ -258,9 +257,9 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
     Ok((file.dev(), file.ino()))
 }
 
-/// A file that could not be opened, created or migrated.
+/// A database file can't be opened, created or migrated.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot open {}", path.display())]
+#[error("cannot open database file {}", path.display())]
 pub struct OpenError {
     path: PathBuf,
     source: Box<dyn std::error::Error + Send + Sync>,
@@ -272,7 +271,7 @@ async fn migrate(
     migrations: &[Source],
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let _lock = lock_file(path.with_extension("lock")).await?;
-    // In new files pages that are free can be given back to the disk. To say so takes the writer's lock, so nobody else does.
+    // Enables incremental vacuum, which is possible in new files only. The pragma takes the write lock, so it is not set later.
     let is_new = std::fs::metadata(path).map_or(true, |file| file.len() == 0);
     let options = if is_new { options.auto_vacuum(SqliteAutoVacuum::Incremental) } else { options };
     let mut connection = sqlx::SqliteConnection::connect_with(&options).await?;
@@ -281,7 +280,7 @@ async fn migrate(
     Ok(())
 }
 
-/// Takes a lock among processes, held until the file is dropped: SQLite's migrations have none of their own.
+/// Takes a lock between processes, held until the file is dropped, because sqlx does not lock SQLite migrations.
 async fn lock_file(path: PathBuf) -> io::Result<File> {
     tokio::task::spawn_blocking(move || {
         let file = OpenOptions::new().create(true).truncate(false).write(true).open(path)?;
@@ -296,18 +295,18 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_write_behind_a_busy_writer_fails_in_time_and_has_not_been_sent() {
+    async fn a_write_behind_a_busy_writer_times_out_without_effect() {
         let directory = tempfile::tempdir().expect("a directory");
         let migration = ("rows", "CREATE TABLE rows (id INTEGER PRIMARY KEY)");
         let path = directory.path().join("rows.sqlite");
         let database = Database::open("rows", &path, &[migration]).await.expect("a database");
-        let busy = database.write(Durability::Full).await.expect("the turn");
+        let busy = database.write(Durability::Full).await.expect("the lock");
         tokio::time::pause();
         let second = tokio::time::timeout(2 * BUSY_TIMEOUT, database.write(Durability::Relaxed)).await;
         tokio::time::resume();
-        let Err(error) = second.expect("the wait ends by itself") else { panic!("two write at a time") };
+        let Err(error) = second.expect("the wait ends by itself") else { panic!("two writers at a time") };
         assert!(error.is_without_effect(), "{error}");
         drop(busy);
-        database.write(Durability::Full).await.expect("the turn is free again");
+        database.write(Durability::Full).await.expect("the lock is free again");
     }
 }

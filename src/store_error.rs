@@ -1,53 +1,49 @@
-//! How a store fails, whatever it is made of.
+//! Errors of stores, independent of the database behind them.
 
 use std::error::Error;
 
-/// What a store that did not answer may have done.
+/// Effect of a request that failed because the store was unavailable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// Nothing: it was not asked, as there was no connection to be had, or it refused because it takes no writes.
+    /// The request had no effect: it was not sent, or the server rejected it because it accepts no writes.
     NotSent,
-    /// What it was asked for, or not.
+    /// The request may or may not have been carried out.
     Unknown,
 }
 
-/// A store could not do what was asked. What was asked may or may not have happened, unless said otherwise.
+/// Failure of a store. Unless a variant says otherwise, the request may or may not have been carried out.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The server or file did not answer, or not in time.
+    /// The server or file did not answer in time.
     #[error("the store {store} is unavailable")]
     Unavailable {
-        /// Which one: a shard's id, or `shared`.
+        /// Id of a shard, `shared` or `catalog`.
         store: String,
-        /// Whether it may have done what was asked.
         outcome: Outcome,
-        /// What the driver said.
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },
-    /// The insert named an epoch that the shard is not at; nothing was written.
+    /// The epoch of an insert is not the shard's epoch; nothing was written.
     #[error("shard {shard} is not at epoch {epoch}")]
     StaleEpoch {
-        /// The shard.
         shard: String,
-        /// The epoch that was named.
+        /// Epoch of the insert.
         epoch: i64,
     },
-    /// A stored value that the code cannot have written.
-    #[error("the store {store} holds an unreadable {what}")]
+    /// A stored value does not have the format in which it is written.
+    #[error("the store {store} contains an unreadable {what}")]
     Corrupt {
-        /// Which store.
+        /// Id of a shard, or `shared`.
         store: String,
-        /// The column or document.
+        /// Name of the column or document.
         what: &'static str,
-        /// Why it can't be read.
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },
 }
 
 impl StoreError {
-    /// Whether what was asked for has certainly not happened, and will not.
+    /// Whether the request certainly had no effect, and will have none.
     pub fn is_without_effect(&self) -> bool {
         matches!(self, Self::Unavailable { outcome: Outcome::NotSent, .. } | Self::StaleEpoch { .. })
     }

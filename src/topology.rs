@@ -1,21 +1,21 @@
-//! The topology: which shards there are and how keys are placed on them, at one epoch.
+//! Topology of the storage at one epoch: its shards, and how keys are placed on them.
 
 pub mod postgres;
 pub mod sqlite;
 
 use symbolon_partitioner::PartitionerSpec;
 
-/// The epoch that a new installation starts at.
+/// Epoch of a new installation.
 pub const FIRST_EPOCH: i64 = 1;
 
-/// The shards of embedded storage; their number does not change after the first start.
+/// Ids of the shards of embedded storage. Their number is fixed at the first start.
 pub const EMBEDDED_SHARDS: [&str; 3] = ["db-node-0", "db-node-1", "db-node-2"];
 
-/// A topology as the catalog keeps it.
+/// A topology as the catalog stores it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Topology {
-    /// Its version.
+    /// Version of the topology; every change raises it.
     pub epoch: i64,
-    /// How keys are placed.
+    /// Shards and placement strategy.
     pub placement: PartitionerSpec,
 }

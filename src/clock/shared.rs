@@ -1,9 +1,9 @@
-//! The time that instances agree on: that of the store they share, read now and then and counted on by the monotonic clock.
+//! Shared clock: the time of the shared store, read periodically and extrapolated with the monotonic clock.
 //!
-//! So a wall clock that is wrong or jumps changes nothing here, and no request waits for the time or takes a lock for it. As
-//! with any reading over a network, the store read its clock at some moment between question and answer: the middle of them is
-//! off by half of that time at most. A reading replaces what is known if it is more exact, or if both can't be true: then the
-//! store's clock was set, another server took over, or this machine was suspended.
+//! All instances therefore agree on the time even if a system clock is wrong or jumps, and no request waits or takes a lock
+//! to get it. The store read its clock at some point between request and response, so the midpoint is wrong by at most half
+//! of the round trip. A reading replaces the current estimate if its error bound is smaller, or if the two contradict each
+//! other. A contradiction means that the store's clock was set, another server took over, or this machine was suspended.
 
 use std::{
     sync::{
@@ -13,84 +13,82 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::Timestamp;
+use super::timestamp::Timestamp;
 use crate::sync::MutexExt;
 
-/// The clock of this process.
+/// Shared clock of this process.
 pub static SHARED: LazyLock<SharedClock> = LazyLock::new(|| SharedClock::new(Instant::now()));
 
-/// Stands for an offset that is not known.
+/// Offset before the first reading.
 const UNKNOWN: i64 = i64::MIN;
 
-/// What is lost of a reading, which is in whole milliseconds.
+/// Error of a reading, which is in whole milliseconds.
 const RESOLUTION: Duration = Duration::from_millis(1);
 
-/// One part in so many is how far two clocks may drift apart, and another that one of them is being corrected by.
-const DRIFT: u32 = 1000;
+/// Inverse of the maximum drift between two clocks, including the rate at which one of them may be adjusted: 1 / 1000.
+const INVERSE_DRIFT: u32 = 1000;
 
-/// The time of another clock, carried on by the monotonic one.
+/// Another clock, extrapolated with the monotonic clock.
 #[derive(Debug)]
 pub struct SharedClock {
-    /// Where the monotonic clock is counted from.
     origin: Instant,
-    /// The other clock at the origin, in Unix microseconds.
+    /// Time of the other clock at `origin`, in Unix microseconds, or [`UNKNOWN`].
     offset: AtomicI64,
-    known: Mutex<Option<Estimate>>,
+    estimate: Mutex<Option<Estimate>>,
 }
 
-/// The other clock's time, which it showed between two moments.
+/// Time that the other clock showed between two moments.
 #[derive(Debug, Clone, Copy)]
 pub struct Reading {
-    /// The time.
     pub time: Timestamp,
-    /// When it was asked for.
+    /// When the request was sent.
     pub sent: Instant,
-    /// When it came.
+    /// When the response arrived.
     pub received: Instant,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Estimate {
     offset: i64,
-    /// Bound of its error when it was made.
+    /// Bound of the error at `made_at`.
     error: Duration,
     made_at: Instant,
 }
 
 impl SharedClock {
-    /// One that has not been read.
+    /// Creates a clock without a reading.
     pub fn new(origin: Instant) -> Self {
-        Self { origin, offset: AtomicI64::new(UNKNOWN), known: Mutex::new(None) }
+        Self { origin, offset: AtomicI64::new(UNKNOWN), estimate: Mutex::new(None) }
     }
 
-    /// The time at `moment`, not before the origin; none before the first reading.
+    /// Returns the time at `moment`, which must not be before the origin; `None` before the first reading.
     pub fn at(&self, moment: Instant) -> Option<Timestamp> {
         let offset = self.offset.load(Ordering::Relaxed);
         let micros = offset.saturating_add(self.monotonic(moment));
         (offset != UNKNOWN).then(|| Timestamp::from_millis(micros.div_euclid(1000)))
     }
 
-    /// Whether it has been read.
+    /// Whether there has been a reading.
     pub fn is_known(&self) -> bool {
         self.offset.load(Ordering::Relaxed) != UNKNOWN
     }
 
-    /// How far the machine's clock is ahead of this one, in seconds; none before the first reading.
+    /// Returns by how many seconds the system clock is ahead of this clock; `None` before the first reading.
     pub fn difference(&self) -> Option<f64> {
         let shared = self.at(Instant::now())?;
-        Some((Timestamp::by_machine().millis().saturating_sub(shared.millis())) as f64 / 1000.0)
+        Some((Timestamp::system_now().millis().saturating_sub(shared.millis())) as f64 / 1000.0)
     }
 
-    /// Takes a reading in. Returns by how many seconds the time has jumped, if it can't have drifted so far.
+    /// Adopts a reading if it improves or contradicts the estimate. Returns the jump in seconds in case of a contradiction.
     pub fn adopt(&self, reading: Reading) -> Option<f64> {
         let half = reading.received.saturating_duration_since(reading.sent) / 2;
         let (made_at, error) = (reading.sent + half, half + RESOLUTION);
         let micros = reading.time.millis().saturating_mul(1000).saturating_add(500);
         let offset = micros.saturating_sub(self.monotonic(made_at)).max(UNKNOWN + 1);
-        let mut known = self.known.locked();
+        let mut estimate = self.estimate.locked();
         let mut jump = None;
-        if let Some(before) = *known {
-            let error_before = before.error + made_at.saturating_duration_since(before.made_at) / DRIFT;
+        if let Some(before) = *estimate {
+            let error_before = before.error + made_at.saturating_duration_since(before.made_at) / INVERSE_DRIFT;
             let apart = Duration::from_micros(offset.abs_diff(before.offset));
             if apart > error.saturating_add(error_before) {
                 jump = Some(offset.saturating_sub(before.offset) as f64 / 1e6);
@@ -98,7 +96,7 @@ impl SharedClock {
                 return None;
             }
         }
-        *known = Some(Estimate { offset, error, made_at });
+        *estimate = Some(Estimate { offset, error, made_at });
         self.offset.store(offset, Ordering::Relaxed);
         jump
     }
@@ -119,7 +117,8 @@ mod tests {
         Duration::from_millis(millis)
     }
 
-    /// The other clock, `ahead` of one that showed [`TIME`] at the origin, read in the middle of `trip`, which began at `sent`.
+    /// A reading in the middle of `trip`, which began at `sent`, of a clock that is `ahead` of one that showed [`TIME`] at the
+    /// origin. All in milliseconds.
     fn reading(clock: &SharedClock, sent: u64, trip: u64, ahead: i64) -> Reading {
         let sent_at = clock.origin + millis(sent);
         let time = Timestamp::from_millis(TIME + (sent + trip / 2) as i64 + ahead);
@@ -127,12 +126,12 @@ mod tests {
     }
 
     fn ahead_at(clock: &SharedClock, moment: u64) -> i64 {
-        let time = clock.at(clock.origin + millis(moment)).expect("it was read");
+        let time = clock.at(clock.origin + millis(moment)).expect("a reading");
         time.millis() - TIME - moment as i64
     }
 
     #[test]
-    fn it_counts_on_from_a_reading() {
+    fn the_time_advances_after_a_reading() {
         let clock = SharedClock::new(Instant::now());
         assert!(!clock.is_known());
         assert_eq!(clock.at(Instant::now()), None);
@@ -144,10 +143,10 @@ mod tests {
     }
 
     #[test]
-    fn a_reading_that_took_long_does_not_replace_a_better_one() {
+    fn a_slow_reading_does_not_replace_a_more_exact_one() {
         let clock = SharedClock::new(Instant::now());
         clock.adopt(reading(&clock, 0, 2, 0));
-        // The store may have read its clock at the beginning or at the end of that time.
+        // The store may have read its clock at the beginning or at the end of the round trip.
         for ahead in [-90, 90] {
             assert_eq!(clock.adopt(reading(&clock, 1000, 200, ahead)), None);
             assert_eq!(ahead_at(&clock, 2000), 0);
@@ -157,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_first_reading_is_replaced_by_a_better_one() {
+    fn a_more_exact_reading_replaces_a_slow_first_one() {
         let clock = SharedClock::new(Instant::now());
         clock.adopt(reading(&clock, 0, 200, 90));
         assert_eq!(clock.adopt(reading(&clock, 300, 2, 0)), None);
@@ -165,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_was_set_is_followed_at_once() {
+    fn a_clock_that_was_set_is_adopted_at_once() {
         let clock = SharedClock::new(Instant::now());
         clock.adopt(reading(&clock, 0, 2, 0));
         for (sent, ahead, jump) in [(1000, -3_600_000, -3600.0), (2000, 0, 3600.0), (3000, 5000, 5.0)] {
@@ -176,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn no_reading_is_out_of_range() {
+    fn extreme_readings_do_not_overflow() {
         let clock = SharedClock::new(Instant::now());
         for time in [i64::MIN, i64::MAX, 0, -1] {
             let (sent, received) = (clock.origin, clock.origin + millis(1));

@@ -14,7 +14,7 @@ use crate::{
     audit::{self, Actor},
     model::{Client, InvalidUserId, SessionId, Token, User, UserId},
     sessions::LiveSession,
-    shards::Placed,
+    shards::ShardLocation,
     web::{
         address::{self, Unreadable},
         auth::{bearer, wrong_operator_token},
@@ -44,7 +44,7 @@ pub struct Target {
     /// The session token, where the path says `me`.
     pub token: Option<Token>,
     /// Where the user lives.
-    pub placed: Placed,
+    pub placed: ShardLocation,
 }
 
 /// What is to be done with an account.

@@ -205,7 +205,7 @@ pub struct IssuedView {
 impl UserView {
     /// A user, and where it lives.
     pub fn new(shards: &Shards, user: User) -> Result<Self, StoreError> {
-        let placed = shards.place_user(user.user_id)?;
+        let placed = shards.locate_user(user.user_id)?;
         Ok(Self::placed(user, placed.partition()))
     }
 

@@ -34,7 +34,7 @@ impl CommandShards {
             let (catalog, stop) = (Arc::clone(&catalog), stop.clone());
             tokio::spawn(async move { catalog.follow(stop).await });
         }
-        let epoch = shards.adopted().await.epoch;
+        let epoch = shards.wait_for_topology().await.epoch;
         for shard in unprepared {
             shard.prepare(epoch).await.map_err(StartError::Unprepared)?;
         }

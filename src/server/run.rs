@@ -153,7 +153,7 @@ impl Server {
             background.supervise("hints", move |stop| {
                 let (hints, shards) = (Arc::clone(&hints), shards.clone());
                 async move {
-                    let listen = hints.listen(|| shards.look_again());
+                    let listen = hints.listen(|| shards.request_refresh());
                     stop.run_until_cancelled(listen).await;
                 }
             });
@@ -206,7 +206,7 @@ async fn prepare(shard: Arc<PgShard>, shards: Shards, stop: CancellationToken) {
     while !shard.is_prepared() {
         let epoch = tokio::select! {
             () = stop.cancelled() => return,
-            placement = shards.adopted() => placement.epoch,
+            placement = shards.wait_for_topology() => placement.epoch,
         };
         match shard.prepare(epoch).await {
             Ok(()) => tracing::info!(shard = shard.id(), "shard answers and is prepared"),

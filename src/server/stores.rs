@@ -18,7 +18,7 @@ use crate::{
     fleet, secret,
     shards::{
         ShardStore, Shards,
-        catalog::{self, Catalog, RefreshError, UnfitTopology},
+        catalog::{self, Catalog, RefreshError, UnusableTopology},
         postgres::{PgShard, PrepareError, ShardLimits},
         sqlite::{OpenShardError, SqliteShard},
     },
@@ -61,7 +61,7 @@ pub enum StartError {
     MissingFile { path: PathBuf },
     /// The stored topology does not match the settings.
     #[error(transparent)]
-    Topology(#[from] UnfitTopology),
+    Topology(#[from] UnusableTopology),
     #[error(transparent)]
     Refresh(#[from] RefreshError),
     /// No shard is configured that could hold the catalog.
@@ -106,7 +106,7 @@ pub(super) async fn open(settings: &Settings) -> Result<Stores, StartError> {
     if let Some(catalog) = &shards.catalog {
         match catalog.refresh().await {
             Ok(()) => {}
-            Err(RefreshError::Unfit(error)) => return Err(error.into()),
+            Err(RefreshError::Unusable(error)) => return Err(error.into()),
             Err(RefreshError::Unavailable(error)) => {
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
@@ -150,12 +150,12 @@ pub(crate) async fn open_shared(settings: &Settings) -> Result<Shared, StartErro
                     max_keys: settings.session_batch_size as usize,
                 },
             )?;
-            if redis.answers_within(REDIS_START_TIMEOUT).await {
+            if redis.wait_until_available(REDIS_START_TIMEOUT).await {
                 fleet::time::initialize(&redis).await;
             } else {
                 tracing::warn!("Redis does not answer; retrying in the background");
             }
-            redis.warn_of_risks().await;
+            redis.warn_about_data_loss().await;
             hints = Some(redis.hints());
             Arc::new(redis)
         }
@@ -217,7 +217,7 @@ async fn embedded_shards(settings: &Settings) -> Result<(Shards, Vec<Arc<Databas
         stores.push((id.to_owned(), Arc::new(shard)));
     }
     if names.iter().any(|name| !noted.contains(name)) {
-        topology::sqlite::note_files(&catalog, &names).await?;
+        topology::sqlite::record_files(&catalog, &names).await?;
     }
     let shards = Shards::new(stores);
     catalog::adopt(&shards, &topology, &configured)?;
@@ -235,7 +235,7 @@ async fn present_files(data: &Path, catalog: &Path, names: &[String]) -> Result<
         let missing = || StartError::MissingFile { path: catalog.to_owned() };
         return if has_shards { Err(missing()) } else { Ok(BTreeSet::new()) };
     }
-    let noted = topology::sqlite::noted_files(catalog).await?;
+    let noted = topology::sqlite::recorded_files(catalog).await?;
     match noted.iter().map(|name| data.join(name)).find(|path| !path.exists()) {
         Some(path) => Err(StartError::MissingFile { path }),
         None => Ok(noted),

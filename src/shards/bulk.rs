@@ -1,4 +1,4 @@
-//! What import and export need of a shard: many rows at a time.
+//! Bulk operations on a shard, for import and export.
 
 use async_trait::async_trait;
 
@@ -8,18 +8,20 @@ use crate::{
     store_error::StoreError,
 };
 
-/// Many rows of a shard at a time. Each call that writes is one transaction behind the fence: all of its rows, or none.
+/// Operations on many rows of a shard. Each call that writes is one transaction behind the epoch fence: it writes all of its
+/// rows or none.
 #[async_trait]
 pub trait BulkStore: Send + Sync {
-    /// The live rows among these users, in no order.
+    /// Returns the users that exist among `user_ids`, in no particular order.
     async fn find_users(&self, user_ids: &[UserId]) -> Result<Vec<User>, StoreError>;
 
-    /// Up to `limit` live rows after `after`, in the order of their ids.
+    /// Returns up to `limit` users with ids greater than `after`, ordered by id.
     async fn list_users(&self, after: Option<UserId>, limit: u32) -> Result<Vec<User>, StoreError>;
 
-    /// Adds those whose id has no row, a void one included; returns the ids of the others.
+    /// Inserts the users whose id has no row yet, live or void. Returns the ids of the others.
     async fn insert_users(&self, epoch: i64, users: &[User]) -> Result<Vec<UserId>, StoreError>;
 
-    /// Claims those names that nobody has claimed; returns the claims on the others. No name may be there twice.
+    /// Claims the names that are not claimed yet. Returns the existing claims on the others. `claims` must not contain a name
+    /// twice.
     async fn claim_names(&self, epoch: i64, claims: &[Claim]) -> Result<Vec<StoredClaim>, StoreError>;
 }

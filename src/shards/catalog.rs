@@ -1,5 +1,6 @@
-//! The topology as a running instance learns it: from the catalog at start, and again whenever it may have changed. Until
-//! the catalog has answered once no key can be placed, and what needs no shard is served.
+//! Reads the topology from the catalog at start and whenever it may have changed.
+//!
+//! Until the catalog has answered once, no key can be placed; requests that need no shard are served.
 
 use std::{
     error::Error,
@@ -16,10 +17,10 @@ use crate::topology::{
     postgres::{CatalogUnavailable, PgCatalog},
 };
 
-/// How often a catalog is tried that has not answered yet.
-const FIRST_POLL: Duration = Duration::from_millis(500);
+/// Poll interval before the first answer of the catalog.
+const INITIAL_POLL: Duration = Duration::from_millis(500);
 
-/// The catalog of a fleet.
+/// Catalog of a fleet, and the shards that follow it.
 #[derive(Debug)]
 pub(crate) struct Catalog {
     database: PgCatalog,
@@ -29,56 +30,55 @@ pub(crate) struct Catalog {
     answers: AtomicBool,
 }
 
-/// Why a stored topology can't be put in force.
+/// Why the stored topology can't be adopted.
 #[derive(Debug, thiserror::Error)]
-pub enum UnfitTopology {
-    /// The settings place keys otherwise than the data does.
+pub enum UnusableTopology {
+    /// The settings describe another placement than that of the stored data.
     #[error(
-        "shards, strategy, split_points, pins: the storage was made with strategy {stored} on {nodes} and keeps its \
-         placement; set these as they were, or use other storage"
+        "shards, strategy, split_points, pins: the storage was created with strategy {stored} on {nodes}, and its placement \
+         can't be changed here; restore these settings, or use other storage"
     )]
     Placement {
-        /// The strategy that it was made with.
+        /// Strategy of the stored data.
         stored: Strategy,
-        /// The shards that it was made with.
+        /// Ids of the shards of the stored data.
         nodes: String,
     },
-    /// It contradicts itself.
-    #[error("the stored topology is damaged")]
-    Damaged(#[source] SpecError),
-    /// It has a shard that the settings don't know.
+    /// The stored topology is inconsistent.
+    #[error("the stored topology is inconsistent")]
+    Inconsistent(#[source] SpecError),
+    /// The settings have no address for one of its shards.
     #[error("shards: {0}")]
     Endpoint(#[source] AdoptError),
 }
 
-/// Why no topology was taken from the catalog.
+/// Why reading the topology from the catalog failed.
 #[derive(Debug, thiserror::Error)]
 pub enum RefreshError {
-    /// The catalog did not answer.
     #[error("catalog_url, shards: {0}")]
     Unavailable(#[from] CatalogUnavailable),
-    /// What it says does not go with the settings.
+    /// The topology can't be adopted with these settings.
     #[error(transparent)]
-    Unfit(#[from] UnfitTopology),
+    Unusable(#[from] UnusableTopology),
 }
 
 impl Catalog {
-    /// The catalog that tells `shards` its topology, read again each `poll`; a new one gets `configured`.
+    /// Creates a catalog client that updates `shards` every `poll`. A new catalog is initialized with `configured`.
     pub(crate) fn new(database: PgCatalog, configured: PartitionerSpec, poll: Duration, shards: Shards) -> Self {
         Self { database, configured, shards, poll, answers: AtomicBool::new(false) }
     }
 
-    /// Whether it answered when it was last asked.
+    /// Whether the last request to the catalog succeeded.
     pub(crate) fn answers(&self) -> bool {
         self.answers.load(Ordering::Relaxed)
     }
 
-    /// Whether requests need it: before its first answer.
+    /// Whether requests depend on the catalog, which they do until its first answer.
     pub(crate) fn is_needed(&self) -> bool {
         self.shards.current().is_err()
     }
 
-    /// Reads the topology and puts it in force if it is new.
+    /// Reads the topology and adopts it if it is newer.
     pub(crate) async fn refresh(&self) -> Result<(), RefreshError> {
         let read = if self.is_needed() {
             self.database.load_or_create(&self.configured).await
@@ -88,33 +88,36 @@ impl Catalog {
         self.answers.store(read.is_ok(), Ordering::Relaxed);
         let topology = read?;
         if adopt(&self.shards, &topology, &self.configured)? {
-            tracing::info!(epoch = topology.epoch, "the topology is in force");
+            tracing::info!(epoch = topology.epoch, "adopted topology");
         }
         Ok(())
     }
 
-    /// Reads the topology every now and then, and at once where someone found the one in force outdated, until stopped.
+    /// Reads the topology periodically, and at once on request, until `stop` is cancelled. Logs each kind of failure once.
     pub(crate) async fn follow(&self, stop: CancellationToken) {
-        let mut said = String::new();
+        let mut last_logged = String::new();
         loop {
-            let pause = if self.is_needed() { FIRST_POLL } else { self.poll };
+            let pause = if self.is_needed() { INITIAL_POLL } else { self.poll };
             tokio::select! {
                 () = stop.cancelled() => break,
-                () = self.shards.outdated() => {}
+                () = self.shards.refresh_requested() => {}
                 () = tokio::time::sleep(pause) => {}
             }
             let Some(refreshed) = stop.run_until_cancelled(self.refresh()).await else { break };
             match refreshed {
-                Ok(()) if !said.is_empty() => {
-                    said.clear();
-                    tracing::info!("the catalog is back");
+                Ok(()) if !last_logged.is_empty() => {
+                    last_logged.clear();
+                    tracing::info!("catalog available again");
                 }
                 Ok(()) => {}
                 Err(error) => {
-                    let says = error.to_string();
-                    if says != said {
-                        tracing::warn!(error = &error as &dyn Error, "the topology could not be refreshed");
-                        said = says;
+                    let message = error.to_string();
+                    if message != last_logged {
+                        tracing::warn!(
+                            error = &error as &dyn Error,
+                            "reading the topology failed; keeping the current one"
+                        );
+                        last_logged = message;
                     }
                 }
             }
@@ -122,15 +125,18 @@ impl Catalog {
     }
 }
 
-/// Puts the stored topology in force. The first one must be the one that the settings speak of; what it became since then
-/// is the catalog's to know.
-pub(crate) fn adopt(shards: &Shards, topology: &Topology, configured: &PartitionerSpec) -> Result<bool, UnfitTopology> {
+/// Adopts the stored topology. At the first epoch it must match the settings; later ones are defined by the catalog alone.
+pub(crate) fn adopt(
+    shards: &Shards,
+    topology: &Topology,
+    configured: &PartitionerSpec,
+) -> Result<bool, UnusableTopology> {
     if topology.epoch == FIRST_EPOCH && topology.placement != *configured {
         let nodes = topology.placement.nodes.iter().map(|node| node.id.as_str()).collect::<Vec<_>>().join(", ");
-        return Err(UnfitTopology::Placement { stored: topology.placement.strategy, nodes });
+        return Err(UnusableTopology::Placement { stored: topology.placement.strategy, nodes });
     }
     shards.adopt(topology).map_err(|error| match error {
-        AdoptError::Spec(source) => UnfitTopology::Damaged(source),
-        AdoptError::NoEndpoint(_) => UnfitTopology::Endpoint(error),
+        AdoptError::Spec(source) => UnusableTopology::Inconsistent(source),
+        AdoptError::NoEndpoint(_) => UnusableTopology::Endpoint(error),
     })
 }

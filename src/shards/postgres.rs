@@ -1,7 +1,8 @@
-//! A shard in a PostgreSQL database.
+//! Shard in a PostgreSQL database.
 //!
-//! A request asks it for no longer than the shard's timeout, whatever the server or the network does meanwhile. The server
-//! gives up sooner: only one that does not answer runs into the timeout, and no statement goes on after its request.
+//! A request waits for the shard no longer than the shard's timeout, whatever the server or the network does. The server's own
+//! timeouts are shorter, so only a server that does not answer reaches the client's timeout, and no statement outlives its
+//! request.
 
 mod access;
 mod bulk;
@@ -39,14 +40,15 @@ const MIGRATIONS: &[Source] = &[
     ("fence isolation", include_str!("../../migrations/postgres/shard/0002_fence_isolation.sql")),
 ];
 
-/// The table that notes which migrations have run; a catalog in the same database has its own.
+/// Table that records which migrations have run. A catalog in the same database has its own.
 const MIGRATIONS_TABLE: &str = "symbolon_shard_migrations";
 
-/// How long making a connection may take when the database is prepared, and how long the rest of it.
-const CONNECT_PATIENCE: Duration = Duration::from_secs(1);
-const PREPARE_PATIENCE: Duration = Duration::from_secs(60);
+/// Time limit for connecting to prepare the database.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// Time limit for preparing the database, including migrations.
+const PREPARE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// One shard.
+/// A shard in a PostgreSQL database.
 #[derive(Debug)]
 pub struct PgShard {
     dialer: Dialer,
@@ -55,40 +57,33 @@ pub struct PgShard {
     claims: Lookups<Claims>,
 }
 
-/// How much a shard is asked at a time, and for how long.
+/// Limits of the requests to a shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ShardLimits {
-    /// The most connections; at least 1.
+    /// Maximum number of connections; at least 1.
     pub connections: u32,
-    /// How long a request waits for an answer, all that it waits for together.
+    /// Total time that a request may wait for the shard.
     pub timeout: Duration,
-    /// How lookups of users and those of login names are joined; with one key at most each is a query of its own.
+    /// Limits of the batches of user lookups and of login name lookups. With `max_keys` 1, lookups are not batched.
     pub batches: BatchLimits,
 }
 
-/// A database that can't serve as this shard.
+/// A database can't be prepared as a shard.
 #[derive(Debug, thiserror::Error)]
 pub enum PrepareError {
-    /// It can't be reached or migrated.
-    #[error("shard {shard} can't be reached or migrated")]
-    Unavailable {
-        /// The shard.
-        shard: String,
-        /// What the driver said.
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    /// It belongs to another shard.
-    #[error("the database of shard {expected} holds shard {found}")]
+    #[error("cannot connect to or migrate the database of shard {shard}")]
+    Unavailable { shard: String, source: Box<dyn std::error::Error + Send + Sync> },
+    /// The database belongs to another shard.
+    #[error("the database of shard {expected} contains shard {found}; check the setting shards")]
     Mixed {
-        /// The shard that was to be opened.
         expected: String,
-        /// The shard that the database says it is.
+        /// Shard id stored in the database.
         found: String,
     },
 }
 
 impl PgShard {
-    /// A shard that connects when it is first used. Until [`Self::prepare`] has succeeded it is unavailable.
+    /// Creates a shard that connects on first use. It is unavailable until [`Self::prepare`] has succeeded.
     pub fn new(shard_id: &str, options: PgConnectOptions, limits: ShardLimits) -> Self {
         let access = Arc::new(Access::new(shard_id, options.clone(), &limits));
         Self {
@@ -99,8 +94,8 @@ impl PgShard {
         }
     }
 
-    /// Migrates the database and makes sure that it is this shard's; a new shard starts at `epoch`. Instances that do so
-    /// at once wait for each other.
+    /// Migrates the database and checks that it belongs to this shard. A new shard starts at `epoch`. Concurrent calls of
+    /// several instances wait for each other.
     pub async fn prepare(&self, epoch: i64) -> Result<(), PrepareError> {
         let found = self
             .claim_database(epoch)
@@ -113,7 +108,6 @@ impl PgShard {
         Ok(())
     }
 
-    /// Its id.
     pub fn id(&self) -> &str {
         self.access.id()
     }
@@ -123,10 +117,10 @@ impl PgShard {
         self.access.is_prepared()
     }
 
-    /// Over a connection of its own: a migration may take longer than a request.
+    /// Uses a separate connection without the usual timeouts, because a migration may take longer than a request.
     async fn claim_database(&self, epoch: i64) -> Result<String, Box<dyn std::error::Error + Send + Sync>> {
         let claimed = async {
-            let mut connection = tokio::time::timeout(CONNECT_PATIENCE, self.dialer.dial()).await??;
+            let mut connection = tokio::time::timeout(CONNECT_TIMEOUT, self.dialer.dial()).await??;
             let mut migrator = migrator(MIGRATIONS);
             migrator.dangerous_set_table_name(MIGRATIONS_TABLE);
             migrator.run_direct(None, &mut connection, false).await?;
@@ -139,7 +133,7 @@ impl PgShard {
             connection.close().await?;
             Ok(shard_id)
         };
-        tokio::time::timeout(PREPARE_PATIENCE, claimed).await?
+        tokio::time::timeout(PREPARE_TIMEOUT, claimed).await?
     }
 
     fn decode_users(&self, rows: &[PgRow]) -> Result<Vec<User>, StoreError> {
@@ -152,7 +146,7 @@ type Query<'q> = sqlx::query::Query<'q, Postgres, PgArguments>;
 #[async_trait]
 impl ShardStore for PgShard {
     async fn ping(&self) -> Result<(), StoreError> {
-        self.access.connections.trim();
+        self.access.connections.close_stale();
         self.access.find(sqlx::query("SELECT 1")).await.map(drop)
     }
 
@@ -169,15 +163,15 @@ impl ShardStore for PgShard {
     }
 
     async fn update_user(&self, user: &User, expected: i64) -> Result<bool, StoreError> {
-        self.access.change(users::update(user, expected)).await
+        self.access.execute(users::update(user, expected)).await
     }
 
     async fn rehash(&self, user_id: UserId, old: &PasswordHash, new: &PasswordHash) -> Result<bool, StoreError> {
-        self.access.change(users::rehash(user_id, old, new)).await
+        self.access.execute(users::rehash(user_id, old, new)).await
     }
 
     async fn delete_user(&self, user_id: UserId, version: i64) -> Result<bool, StoreError> {
-        self.access.change(users::delete(user_id, version)).await
+        self.access.execute(users::delete(user_id, version)).await
     }
 
     async fn void_user(&self, epoch: i64, user_id: UserId) -> Result<bool, StoreError> {
@@ -185,7 +179,7 @@ impl ShardStore for PgShard {
     }
 
     async fn raise_version(&self, user_id: UserId, expected: i64, version: i64) -> Result<bool, StoreError> {
-        self.access.change(users::raise_version(user_id, expected, version)).await
+        self.access.execute(users::raise_version(user_id, expected, version)).await
     }
 
     async fn find_claim(&self, login_name: &LoginName) -> Result<Option<StoredClaim>, StoreError> {
@@ -197,15 +191,15 @@ impl ShardStore for PgShard {
     }
 
     async fn replace_claim(&self, old_claim_id: Uuid, new: &Claim) -> Result<bool, StoreError> {
-        self.access.change(claims::replace(old_claim_id, new)).await
+        self.access.execute(claims::replace(old_claim_id, new)).await
     }
 
     async fn confirm_claim(&self, claim: &Claim) -> Result<bool, StoreError> {
-        self.access.change(claims::confirm(claim)).await
+        self.access.execute(claims::confirm(claim)).await
     }
 
     async fn release_claim(&self, claim: &Claim) -> Result<bool, StoreError> {
-        self.access.change(claims::release(claim)).await
+        self.access.execute(claims::release(claim)).await
     }
 
     fn circuit(&self) -> Circuit {

@@ -1,4 +1,4 @@
-//! A shard in an SQLite file, shared by the processes of one machine.
+//! Shard in an SQLite file that the processes of one machine share.
 
 mod bulk;
 mod claims;
@@ -20,34 +20,32 @@ use crate::{
 
 const MIGRATIONS: &[Source] = &[("users", include_str!("../../migrations/sqlite/shard/0001_users.sql"))];
 
-/// One embedded shard.
+/// An embedded shard.
 #[derive(Debug)]
 pub struct SqliteShard {
     shard_id: String,
     database: Arc<Database>,
 }
 
-/// An embedded shard that could not be opened.
+/// An embedded shard can't be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenShardError {
-    /// The file.
     #[error(transparent)]
     Open(#[from] OpenError),
-    /// Reading or writing which shard it is.
+    /// Reading or writing the shard id failed.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The file belongs to another shard.
-    #[error("the file of shard {expected} holds shard {found}")]
+    #[error("the database file of shard {expected} contains shard {found}; check the files in the data directory")]
     Mixed {
-        /// The shard that was to be opened.
         expected: String,
-        /// The shard that the file says it is.
+        /// Shard id stored in the file.
         found: String,
     },
 }
 
 impl SqliteShard {
-    /// Opens or creates the file, migrates it, and makes sure that it is this shard's. A new shard starts at `epoch`.
+    /// Opens or creates the file, migrates it, and checks that it belongs to `shard_id`. A new shard starts at `epoch`.
     pub async fn open(shard_id: &str, path: &Path, epoch: i64) -> Result<Self, OpenShardError> {
         let database = Arc::new(Database::open(shard_id, path, MIGRATIONS).await?);
         let shard = Self { shard_id: shard_id.to_owned(), database };
@@ -55,7 +53,6 @@ impl SqliteShard {
         if found == shard_id { Ok(shard) } else { Err(OpenShardError::Mixed { expected: shard_id.to_owned(), found }) }
     }
 
-    /// Its file.
     pub fn database(&self) -> &Arc<Database> {
         &self.database
     }
@@ -76,8 +73,8 @@ impl SqliteShard {
         Ok(found)
     }
 
-    /// A write transaction in which the shard is known to be at `epoch`: the fence on inserts.
-    async fn write_at(&self, epoch: i64) -> Result<Write<'_>, StoreError> {
+    /// Begins a write transaction if the shard is at `epoch`. This is the epoch fence of inserts.
+    async fn write_at_epoch(&self, epoch: i64) -> Result<Write<'_>, StoreError> {
         let mut write = self.database.write(Durability::Full).await?;
         let current: i64 = sqlx::query_scalar("SELECT epoch FROM shard")
             .fetch_one(&mut **write)
@@ -86,8 +83,8 @@ impl SqliteShard {
         if current == epoch { Ok(write) } else { Err(StoreError::StaleEpoch { shard: self.shard_id.clone(), epoch }) }
     }
 
-    /// Runs one statement, commits, and answers whether it changed a row.
-    async fn change(&self, mut write: Write<'_>, query: Query<'_>) -> Result<bool, StoreError> {
+    /// Runs one statement and commits. Returns whether it changed a row.
+    async fn execute(&self, mut write: Write<'_>, query: Query<'_>) -> Result<bool, StoreError> {
         let done = query.execute(&mut **write).await.map_err(|source| self.database.unavailable(source))?;
         write.commit().await?;
         Ok(done.rows_affected() > 0)
@@ -102,7 +99,7 @@ impl ShardStore for SqliteShard {
         self.database.ping().await
     }
 
-    /// What a write waits for other processes.
+    /// Returns the time that a write waits for other writers.
     fn statement_timeout(&self) -> Duration {
         BUSY_TIMEOUT
     }
@@ -112,27 +109,27 @@ impl ShardStore for SqliteShard {
     }
 
     async fn insert_user(&self, epoch: i64, user: &User) -> Result<bool, StoreError> {
-        self.change(self.write_at(epoch).await?, users::insert(epoch, user)).await
+        self.execute(self.write_at_epoch(epoch).await?, users::insert(epoch, user)).await
     }
 
     async fn update_user(&self, user: &User, expected: i64) -> Result<bool, StoreError> {
-        self.change(self.database.write(Durability::Full).await?, users::update(user, expected)).await
+        self.execute(self.database.write(Durability::Full).await?, users::update(user, expected)).await
     }
 
     async fn rehash(&self, user_id: UserId, old: &PasswordHash, new: &PasswordHash) -> Result<bool, StoreError> {
-        self.change(self.database.write(Durability::Full).await?, users::rehash(user_id, old, new)).await
+        self.execute(self.database.write(Durability::Full).await?, users::rehash(user_id, old, new)).await
     }
 
     async fn delete_user(&self, user_id: UserId, version: i64) -> Result<bool, StoreError> {
-        self.change(self.database.write(Durability::Full).await?, users::delete(user_id, version)).await
+        self.execute(self.database.write(Durability::Full).await?, users::delete(user_id, version)).await
     }
 
     async fn void_user(&self, epoch: i64, user_id: UserId) -> Result<bool, StoreError> {
-        self.change(self.write_at(epoch).await?, users::void(epoch, user_id)).await
+        self.execute(self.write_at_epoch(epoch).await?, users::void(epoch, user_id)).await
     }
 
     async fn raise_version(&self, user_id: UserId, expected: i64, version: i64) -> Result<bool, StoreError> {
-        self.change(self.database.write(Durability::Full).await?, users::raise_version(user_id, expected, version))
+        self.execute(self.database.write(Durability::Full).await?, users::raise_version(user_id, expected, version))
             .await
     }
 
@@ -141,19 +138,19 @@ impl ShardStore for SqliteShard {
     }
 
     async fn claim_name(&self, epoch: i64, claim: &Claim) -> Result<bool, StoreError> {
-        self.change(self.write_at(epoch).await?, claims::insert(epoch, claim)).await
+        self.execute(self.write_at_epoch(epoch).await?, claims::insert(epoch, claim)).await
     }
 
     async fn replace_claim(&self, old_claim_id: Uuid, new: &Claim) -> Result<bool, StoreError> {
-        self.change(self.database.write(Durability::Full).await?, claims::replace(old_claim_id, new)).await
+        self.execute(self.database.write(Durability::Full).await?, claims::replace(old_claim_id, new)).await
     }
 
     async fn confirm_claim(&self, claim: &Claim) -> Result<bool, StoreError> {
-        self.change(self.database.write(Durability::Full).await?, claims::confirm(claim)).await
+        self.execute(self.database.write(Durability::Full).await?, claims::confirm(claim)).await
     }
 
     async fn release_claim(&self, claim: &Claim) -> Result<bool, StoreError> {
-        self.change(self.database.write(Durability::Full).await?, claims::release(claim)).await
+        self.execute(self.database.write(Durability::Full).await?, claims::release(claim)).await
     }
 
     async fn close(&self) {

@@ -23,15 +23,15 @@ fn stale(epoch: i64) -> StoreError {
 }
 
 #[tokio::test]
-async fn nothing_has_a_home_before_a_topology_is_adopted() {
+async fn no_key_is_placed_before_a_topology_is_adopted() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let shards = shards(&directory, &["a"]).await;
-    let error = shards.of_user(UserId::generate()).expect_err("no home");
+    let error = shards.shard_for_user(UserId::generate()).expect_err("no topology");
     assert!(matches!(&error, StoreError::Unavailable { store, .. } if store == "catalog"), "{error:?}");
 }
 
 #[tokio::test]
-async fn a_later_topology_replaces_an_earlier_one_and_never_the_other_way() {
+async fn only_a_later_topology_replaces_the_current_one() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let shards = shards(&directory, &["a", "b"]).await;
     assert!(shards.adopt(&topology(2, &["a", "b"])).expect("a topology"));
@@ -42,19 +42,19 @@ async fn a_later_topology_replaces_an_earlier_one_and_never_the_other_way() {
 }
 
 #[tokio::test]
-async fn a_topology_of_unknown_shards_is_refused() {
+async fn a_topology_with_an_unknown_shard_is_rejected() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let shards = shards(&directory, &["a"]).await;
     assert!(matches!(shards.adopt(&topology(1, &["a", "b"])), Err(AdoptError::NoEndpoint(id)) if id == "b"));
 }
 
 #[tokio::test]
-async fn an_insert_that_named_a_passed_epoch_is_made_again_under_the_next_topology() {
+async fn an_insert_with_an_outdated_epoch_is_retried_under_the_next_topology() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let shards = shards(&directory, &["a"]).await;
     shards.adopt(&topology(1, &["a"])).expect("a topology");
     let catalog = async {
-        shards.outdated().await;
+        shards.refresh_requested().await;
         shards.adopt(&topology(2, &["a"])).expect("a topology");
     };
     let insert = shards.insert(async || match shards.current()?.epoch {
@@ -66,7 +66,7 @@ async fn an_insert_that_named_a_passed_epoch_is_made_again_under_the_next_topolo
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_insert_whose_epoch_has_passed_fails_where_no_later_topology_comes() {
+async fn an_insert_with_an_outdated_epoch_fails_if_no_later_topology_follows() {
     let shards = Shards::new([]);
     let attempts = AtomicUsize::new(0);
     let inserted: Result<(), StoreError> = shards

@@ -1,5 +1,5 @@
-//! What operators tell the balancers of a fleet. It is kept in the shared store, so that every instance shows it and every
-//! gateway follows it, and it outlives them all.
+//! Load-balancing settings that operators make at run time. They are in the shared store, so that every instance shows them,
+//! every gateway follows them, and they survive restarts.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,31 +12,29 @@ use symbolon_balancer::{Algorithm, NodeSpec};
 
 use crate::store_error::StoreError;
 
-/// All that operators chose. No id is both added and removed.
+/// Load-balancing settings of operators. No id is both added and removed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Balancing {
-    /// The algorithm to balance by; none where the setting holds.
+    /// Load-balancing algorithm; `None` means the configured one.
     pub algorithm: Option<Algorithm>,
-    /// Nodes besides the instances, by id.
+    /// Nodes in addition to the instances, by id.
     pub added: BTreeMap<String, NodeRecord>,
-    /// Instances that get no requests. They stay in the list for a day when they are gone, as one may come back under its id.
+    /// Instances that get no requests. An id stays in the list for a day after its instance left, because it may come back.
     pub removed: BTreeSet<String>,
 }
 
-/// A node that an operator added.
+/// A node added by an operator.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeRecord {
-    /// Its id, unique among added nodes and instances.
+    /// Unique among added nodes and instances.
     pub id: String,
-    /// Where it is reached.
+    /// Base URL of the node.
     pub url: String,
-    /// Its share of the traffic relative to others.
+    /// Share of the traffic relative to other nodes.
     pub weight: u32,
-    /// The most requests that it takes at a time.
+    /// Maximum number of concurrent requests.
     pub max_connections: u32,
-    /// The region it runs in.
     pub region: String,
-    /// The zone it runs in.
     pub zone: String,
 }
 
@@ -46,21 +44,21 @@ impl From<NodeRecord> for NodeSpec {
     }
 }
 
-/// Operators' choices.
+/// Reads and changes the load-balancing settings of operators.
 #[async_trait]
 pub trait BalancerControl: Send + Sync + Debug {
-    /// All of them. An algorithm that only a newer version knows is none.
+    /// Returns all settings. An algorithm that this version does not know counts as not set.
     async fn balancing(&self) -> Result<Balancing, StoreError>;
 
-    /// Chooses the algorithm, or leaves it to the setting.
+    /// Sets the algorithm, or returns to the configured one.
     async fn set_algorithm(&self, algorithm: Option<Algorithm>) -> Result<(), StoreError>;
 
-    /// Adds a node in the place of one with its id; that id is no longer taken out.
+    /// Adds a node, or replaces the one with its id. The id is no longer removed.
     async fn add_node(&self, node: &NodeRecord) -> Result<(), StoreError>;
 
-    /// Forgets an added node; an id that `is_instance` is noted as taken out instead. False if it is neither.
+    /// Deletes an added node, or records an instance as removed if `is_instance`. Returns `false` if there is no such node.
     async fn remove_node(&self, id: &str, is_instance: bool) -> Result<bool, StoreError>;
 
-    /// Lets an instance in that was taken out; false if it was not.
+    /// Readmits a removed instance. Returns `false` if it was not removed.
     async fn readmit_node(&self, id: &str) -> Result<bool, StoreError>;
 }

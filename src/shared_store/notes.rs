@@ -1,5 +1,5 @@
-//! What the fleet remembers in few words, such as an operator's choice, or what the one who decides for all needs to go on
-//! where another ended.
+//! Notes: small named texts that the fleet keeps, such as an operator's choice, or the state with which the next leader
+//! continues.
 
 use std::fmt::Debug;
 
@@ -7,13 +7,13 @@ use async_trait::async_trait;
 
 use crate::store_error::StoreError;
 
-/// Texts by name, which outlive the instances.
+/// Texts by name, which survive restarts of all instances.
 #[async_trait]
 pub trait NoteStore: Send + Sync + Debug {
-    /// The text that was written last.
+    /// Returns the current text.
     async fn note(&self, name: &str) -> Result<Option<String>, StoreError>;
 
-    /// Writes a text in the place of the one before, unless that was written under a later `fence`; whether it was written.
-    /// Who writes without a lock writes under fence 0.
+    /// Replaces the text, unless it was written with a higher fencing token. Returns whether it was replaced. Writers without a
+    /// lock use `fence` 0.
     async fn write_note(&self, name: &str, text: &str, fence: u64) -> Result<bool, StoreError>;
 }

@@ -1,4 +1,4 @@
-//! Revocations: ending a user's sessions because of a change on its shard, in two steps with the change in between.
+//! Revocations: ending a user's sessions because of a change on the user's shard, in two steps with the change in between.
 
 use std::time::Duration;
 
@@ -8,27 +8,23 @@ use crate::clock::Timestamp;
 use crate::model::Generation;
 
 /// Time for which an expired revocation is kept for the next login to find.
-pub(super) const EXPIRED_KEPT: Duration = Duration::from_secs(3600);
+pub(super) const EXPIRED_RETENTION: Duration = Duration::from_secs(3600);
 
-/// Maximum lifetime of a revocation. One that expires later than that was noted before the store's clock went back, and would
-/// keep its user from logging in until then.
+/// Maximum lifetime of a revocation. One that expires later was recorded before the store's clock was set back, and would
+/// block logins of its user until then.
 pub const MAX_REVOCATION_LIFETIME: Duration = Duration::from_secs(600);
 
-/// Place of a raised generation in a revocation.
+/// Step of a revocation that raises the generation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RevocationStep {
-    /// Ends sessions; there is no change on the shard.
+    /// The only step: sessions end without a change on the shard.
     Only,
-    /// Before a change on the shard. The revocation is pending until its second step, for `lifetime` by the store's clock.
-    First {
-        /// Id of the revocation.
-        id: Uuid,
-        /// Time until it expires.
-        lifetime: Duration,
-    },
-    /// After the change.
+    /// Step before the change on the shard. The revocation is pending until its second step, at most for `lifetime` by the
+    /// store's clock.
+    First { id: Uuid, lifetime: Duration },
+    /// Step after the change on the shard.
     Second {
-        /// Id of the revocation; others of the same user stay pending.
+        /// Id of the revocation; others of the same user remain pending.
         id: Uuid,
     },
 }
@@ -38,38 +34,38 @@ pub enum RevocationStep {
 pub enum RevocationSelector {
     /// The one with this id.
     One(Uuid),
-    /// Those that had expired at that moment.
+    /// Those that expired at that time or before.
     ExpiredBy(Timestamp),
 }
 
 /// State of a user's sessions when a login begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LoginStart {
-    /// The generation under which its session may be made; none if the user has none yet.
+    /// Generation under which a session may be created; `None` if the user has none yet.
     pub generation: Option<Generation>,
-    /// Whether the user's row may be changed by a revocation under way.
+    /// Whether a revocation in progress may change the user's row.
     pub revocation: PendingRevocation,
 }
 
-/// Whether a user has revocations that have not come to their second step.
+/// Revocations of a user that have not reached their second step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PendingRevocation {
-    /// No revocation is noted.
+    /// There is none.
     None,
-    /// At least one that has not expired.
+    /// At least one has not expired.
     Unexpired {
-        /// When the last of them does, from now.
+        /// Time until the last of them expires.
         remaining: Duration,
     },
-    /// Only expired ones.
+    /// All have expired.
     Expired {
-        /// The store's clock.
+        /// Time by the store's clock.
         as_of: Timestamp,
     },
 }
 
 impl PendingRevocation {
-    /// With the last expiry of all, at `now`, both by the store's clock.
+    /// Classifies the last expiry of a user's revocations at `now`, both by the store's clock.
     pub(super) fn at(now: Timestamp, last_expiry: Option<Timestamp>) -> Self {
         match last_expiry {
             None => Self::None,

@@ -1,11 +1,12 @@
-//! The shared store in an SQLite file that the processes of one machine share.
+//! Shared store in an SQLite file that the processes of one machine share.
 //!
-//! Ending sessions and making them, and what operators choose, waits for the disk. Sliding an expiry, counting tries, heartbeats and locks do not:
-//! a power loss may undo the last of them, and each is made again or expires by itself.
+//! Creating and ending sessions, notes, and the settings of operators wait for the disk. Extending idle timeouts, throttle
+//! buckets, heartbeats and locks do not: a power loss may undo the last of them, and each is repeated or expires by itself.
 
 mod balancing;
 mod fleet;
 mod notes;
+mod revocations;
 mod sessions;
 mod throttle;
 
@@ -14,7 +15,7 @@ use std::{path::Path, sync::Arc};
 use async_trait::async_trait;
 use sqlx::{Sqlite, query::Query, sqlite::SqliteArguments};
 
-use super::{SharedStore, revocation::EXPIRED_KEPT};
+use super::{SharedStore, revocation::EXPIRED_RETENTION};
 use crate::{
     clock::Timestamp,
     migrations::Source,
@@ -30,22 +31,21 @@ const MIGRATIONS: &[Source] = &[
     ("removed at", include_str!("../../migrations/sqlite/shared/0005_removed_at.sql")),
 ];
 
-/// How many rows one reaping transaction deletes at most, so that it holds nobody up.
+/// Maximum number of rows deleted in one transaction, so that other writers do not wait long.
 const REAP_BATCH: i64 = 1000;
 
-/// The embedded shared store.
+/// Embedded shared store.
 #[derive(Debug)]
 pub struct SqliteSharedStore {
     database: Arc<Database>,
 }
 
 impl SqliteSharedStore {
-    /// Opens or creates the file.
+    /// Opens or creates the file and migrates it.
     pub async fn open(path: &Path) -> Result<Self, OpenError> {
         Ok(Self { database: Arc::new(Database::open("shared", path, MIGRATIONS).await?) })
     }
 
-    /// Its file.
     pub fn database(&self) -> &Arc<Database> {
         &self.database
     }
@@ -54,15 +54,16 @@ impl SqliteSharedStore {
         |source| self.database.unavailable(source)
     }
 
-    /// Runs one statement that waits for the disk; returns how many rows it changed.
-    async fn keep(&self, statement: Query<'_, Sqlite, SqliteArguments>) -> Result<u64, StoreError> {
+    /// Runs one statement in a durable transaction. Returns the number of changed rows.
+    async fn execute_durably(&self, statement: Query<'_, Sqlite, SqliteArguments>) -> Result<u64, StoreError> {
         let mut write = self.database.write(Durability::Full).await?;
         let changed = statement.execute(&mut **write).await.map_err(self.failed())?.rows_affected();
         write.commit().await?;
         Ok(changed)
     }
 
-    async fn reap_from(&self, statement: &'static str, now: Timestamp) -> Result<u64, StoreError> {
+    /// Runs a `DELETE` with the parameters `now` and a row limit until no row is left. Returns the number of deleted rows.
+    async fn reap_all(&self, statement: &'static str, now: Timestamp) -> Result<u64, StoreError> {
         let mut total = 0;
         loop {
             let mut write = self.database.write(Durability::Relaxed).await?;
@@ -84,14 +85,14 @@ impl SharedStore for SqliteSharedStore {
     }
 
     async fn reap(&self, now: Timestamp) -> Result<u64, StoreError> {
-        let sessions = self.reap_from(sessions::REAP, now).await?;
-        self.reap_from(sessions::REAP_USERS, now).await?;
-        // Until then the next login is to find them.
-        let long_expired = Timestamp::from_millis(now.millis() - EXPIRED_KEPT.as_millis() as i64);
-        self.reap_from(sessions::REAP_REVOCATIONS, long_expired).await?;
-        self.reap_from(throttle::REAP, now).await?;
-        self.reap_from(fleet::REAP, Timestamp::now()).await?;
-        self.reap_from(balancing::REAP, Timestamp::now()).await?;
+        let sessions = self.reap_all(sessions::REAP, now).await?;
+        self.reap_all(sessions::REAP_USERS, now).await?;
+        // The next login must still find revocations that have expired recently.
+        let long_expired = Timestamp::from_millis(now.millis() - EXPIRED_RETENTION.as_millis() as i64);
+        self.reap_all(revocations::REAP, long_expired).await?;
+        self.reap_all(throttle::REAP, now).await?;
+        self.reap_all(fleet::REAP, Timestamp::now()).await?;
+        self.reap_all(balancing::REAP, Timestamp::now()).await?;
         Ok(sessions)
     }
 

@@ -1,5 +1,4 @@
-//! What keeps a file and its memory small: giving back free pages, folding the write-ahead log into the file, and the size
-//! of the caches.
+//! Maintenance that keeps a database file and its memory small: compaction, and the size of the page caches.
 
 use std::sync::atomic::Ordering;
 
@@ -8,34 +7,34 @@ use sqlx::{AssertSqlSafe, Executor, Sqlite, SqlitePool, pool::PoolConnection};
 use super::Database;
 use crate::store_error::StoreError;
 
-/// How many pages are given back in one transaction, so that it holds nobody up.
-const PAGES: i64 = 500;
+/// Maximum number of pages released in one transaction, so that other writers do not wait long.
+const PAGES_PER_TRANSACTION: i64 = 500;
 
-/// The statement that bounds a connection's cache, in KiB.
+/// Returns the statement that sets a connection's cache size, in KiB.
 pub(super) fn set_cache(kib: u64) -> AssertSqlSafe<String> {
     AssertSqlSafe(format!("PRAGMA cache_size = -{kib}"))
 }
 
 impl Database {
-    /// Gives the file's free pages and its write-ahead log back to the disk; how many pages that were. Files made before
-    /// they kept track of free pages only lose the log.
+    /// Returns free pages and the write-ahead log to the file system. Returns the number of pages. In files created without
+    /// incremental vacuum only the log is truncated.
     ///
     /// # Errors
-    /// If the file can't be written, or others hold on to it for long.
+    /// Fails if the file can't be written, or if other processes keep it locked for longer than the busy timeout.
     pub async fn compact(&self) -> Result<u64, StoreError> {
         let free = self.free_pages().await?;
         let mut left = free;
         while left > 0 {
-            let _turn = self.turn.lock().await;
-            let vacuum = AssertSqlSafe(format!("PRAGMA incremental_vacuum({PAGES})"));
+            let _lock = self.write_lock.lock().await;
+            let vacuum = AssertSqlSafe(format!("PRAGMA incremental_vacuum({PAGES_PER_TRANSACTION})"));
             self.full.execute(vacuum).await.map_err(|source| self.unavailable(source))?;
-            let now_left = self.free_pages().await?;
-            if now_left >= left {
+            let remaining = self.free_pages().await?;
+            if remaining >= left {
                 break;
             }
-            left = now_left;
+            left = remaining;
         }
-        let _turn = self.turn.lock().await;
+        let _lock = self.write_lock.lock().await;
         self.full.execute("PRAGMA wal_checkpoint(TRUNCATE)").await.map_err(|source| self.unavailable(source))?;
         Ok(u64::try_from(free - left).unwrap_or(0))
     }
@@ -47,15 +46,15 @@ impl Database {
             .map_err(|source| self.unavailable(source))
     }
 
-    /// Bounds the cache of each connection, in KiB, and gives back what is above it.
+    /// Sets the cache size of each connection, in KiB, and frees memory above it.
     ///
     /// # Errors
-    /// If a connection can't be had.
+    /// Fails if no connection is available in time.
     pub async fn set_cache(&self, kib: u64) -> Result<(), StoreError> {
         self.cache_kib.store(kib, Ordering::Relaxed);
         let resized = async {
             resize_caches(&self.readers, kib).await?;
-            let _turn = self.turn.lock().await;
+            let _lock = self.write_lock.lock().await;
             resize_caches(&self.full, kib).await?;
             resize_caches(&self.relaxed, kib).await
         };
@@ -63,8 +62,8 @@ impl Database {
     }
 }
 
-/// All connections of a pool are taken before the first is given back, so that each comes by once. Taking one may open
-/// another, because one that was just used is not back yet: so the size is looked at anew each time.
+/// Sets the cache size of all connections of a pool. Holds each connection until all are done, so that each is set once. The
+/// pool may open another connection meanwhile, so its size is read again each time.
 async fn resize_caches(pool: &SqlitePool, kib: u64) -> Result<(), sqlx::Error> {
     let mut held: Vec<PoolConnection<Sqlite>> = Vec::new();
     while held.len() < pool.size() as usize {
@@ -87,13 +86,13 @@ mod tests {
     }
 
     async fn write(database: &Database, statement: &'static str) {
-        let mut write = database.write(Durability::Full).await.expect("a turn");
+        let mut write = database.write(Durability::Full).await.expect("the lock");
         sqlx::query(statement).execute(&mut **write).await.expect("written");
         write.commit().await.expect("committed");
     }
 
     #[tokio::test]
-    async fn what_was_deleted_is_given_back_to_the_disk() {
+    async fn compaction_returns_free_pages_to_the_file_system() {
         let directory = tempfile::tempdir().expect("a directory");
         let database = database(&directory).await;
         let size = |name: &str| std::fs::metadata(directory.path().join(name)).expect("a file").len();
@@ -114,7 +113,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn every_connection_has_the_cache_that_was_set_last() {
+    async fn every_connection_has_the_cache_size_that_was_set_last() {
         let directory = tempfile::tempdir().expect("a directory");
         let database = database(&directory).await;
         let cache = async |pool: &SqlitePool| -> i64 {
@@ -122,8 +121,8 @@ mod tests {
         };
         assert_eq!(cache(database.reader()).await, -(CACHE_KIB as i64));
         database.set_cache(250).await.expect("set");
-        let held = database.reader().acquire().await.expect("a connection that was there");
-        assert_eq!(cache(database.reader()).await, -250, "a new one");
+        let held = database.reader().acquire().await.expect("an existing connection");
+        assert_eq!(cache(database.reader()).await, -250, "a new connection");
         drop(held);
         assert_eq!((cache(&database.full).await, cache(&database.relaxed).await), (-250, -250));
         assert_eq!(cache(database.reader()).await, -250);

@@ -1,4 +1,4 @@
-//! The catalog in a PostgreSQL database, by default the first shard's.
+//! Catalog in a PostgreSQL database, by default the first shard's.
 
 use std::time::Duration;
 
@@ -14,18 +14,18 @@ use crate::{
 
 const MIGRATIONS: &[Source] = &[("topology", include_str!("../../migrations/postgres/catalog/0001_topology.sql"))];
 
-/// The table that notes which migrations have run; a shard in the same database has its own.
+/// Table that records which migrations have run. A shard in the same database has its own.
 const MIGRATIONS_TABLE: &str = "symbolon_catalog_migrations";
 
-/// How long the catalog may take to answer, its first migration included.
-const DEADLINE: Duration = Duration::from_secs(5);
+/// Timeout of a catalog request, including the first migration.
+const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A catalog that can't be reached, migrated or read.
+/// The catalog can't be reached, migrated or read.
 #[derive(Debug, thiserror::Error)]
-#[error("the catalog can't be reached or read")]
+#[error("cannot reach or read the catalog")]
 pub struct CatalogUnavailable(#[source] Box<dyn std::error::Error + Send + Sync>);
 
-/// The catalog. One connection is kept open to it while it answers.
+/// Client of the catalog. Keeps one connection open while the catalog answers.
 #[derive(Debug)]
 pub struct PgCatalog {
     dialer: Dialer,
@@ -33,12 +33,13 @@ pub struct PgCatalog {
 }
 
 impl PgCatalog {
-    /// A catalog that is connected to when it is first read.
+    /// Creates a client that connects when the catalog is first read.
     pub fn new(options: PgConnectOptions) -> Self {
         Self { dialer: Dialer::new(options, "symbolon catalog", &[]), connection: Mutex::new(None) }
     }
 
-    /// The topology in force; on the first start of all, `initial` becomes it. Instances that start at once agree.
+    /// Returns the current topology. If there is none, stores `initial` first; instances that start at the same time agree
+    /// on one.
     pub async fn load_or_create(&self, initial: &PartitionerSpec) -> Result<Topology, CatalogUnavailable> {
         let load = async {
             let mut connection = self.connect().await?;
@@ -55,12 +56,12 @@ impl PgCatalog {
             .await?;
             self.read(connection).await
         };
-        in_time(load).await
+        with_timeout(load).await
     }
 
-    /// The topology in force.
+    /// Returns the current topology.
     pub async fn load(&self) -> Result<Topology, CatalogUnavailable> {
-        in_time(async { self.read(self.connect().await?).await }).await
+        with_timeout(async { self.read(self.connect().await?).await }).await
     }
 
     async fn connect(&self) -> Result<PgConnection, Failure> {
@@ -70,8 +71,8 @@ impl PgCatalog {
         }
     }
 
-    /// Reads the topology and keeps the connection. One on which something did not end well is closed by then: a frozen
-    /// server enforces no timeout of its own, and nothing waits for it here.
+    /// Reads the topology and keeps the connection for the next read. A connection on which a statement failed or timed out
+    /// is dropped, because a server that hangs does not enforce its own timeouts.
     async fn read(&self, mut connection: PgConnection) -> Result<Topology, Failure> {
         let query = sqlx::query("SELECT epoch, document::text FROM topology WHERE state = 'stable'");
         let row = query.fetch_one(&mut connection).await?;
@@ -82,8 +83,8 @@ impl PgCatalog {
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-async fn in_time<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, CatalogUnavailable> {
-    match tokio::time::timeout(DEADLINE, work).await {
+async fn with_timeout<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, CatalogUnavailable> {
+    match tokio::time::timeout(TIMEOUT, work).await {
         Ok(result) => result.map_err(CatalogUnavailable),
         Err(elapsed) => Err(CatalogUnavailable(elapsed.into())),
     }

@@ -1,4 +1,4 @@
-//! The catalog of embedded storage: an SQLite file beside the shards. It also notes which files hold users.
+//! Catalog of embedded storage: an SQLite file beside the shards. It also records the names of the files that hold users.
 
 use std::{collections::BTreeSet, path::Path};
 
@@ -17,24 +17,22 @@ const MIGRATIONS: &[Source] = &[
     ("files", include_str!("../../migrations/sqlite/catalog/0002_files.sql")),
 ];
 
-/// A catalog that could not be read.
+/// The catalog could not be opened, read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum CatalogError {
-    /// The file.
     #[error(transparent)]
     Open(#[from] OpenError),
-    /// Its content.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// The topology in force; on the first start of all, `initial` becomes it.
+/// Returns the current topology. If there is none, stores `initial` first.
 pub async fn load_or_create(path: &Path, initial: &PartitionerSpec) -> Result<Topology, CatalogError> {
     with_catalog(path, async |database| read_or_write(database, initial).await).await
 }
 
-/// The names of the files that were noted.
-pub async fn noted_files(path: &Path) -> Result<BTreeSet<String>, CatalogError> {
+/// Returns the names of the recorded files.
+pub async fn recorded_files(path: &Path) -> Result<BTreeSet<String>, CatalogError> {
     with_catalog(path, async |database| {
         let names = sqlx::query_scalar("SELECT name FROM files").fetch_all(database.reader()).await;
         Ok(names.map_err(|source| database.unavailable(source))?.into_iter().collect())
@@ -42,8 +40,8 @@ pub async fn noted_files(path: &Path) -> Result<BTreeSet<String>, CatalogError> 
     .await
 }
 
-/// Notes that there are files of these names.
-pub async fn note_files(path: &Path, names: &[String]) -> Result<(), CatalogError> {
+/// Records the names of files that hold users.
+pub async fn record_files(path: &Path, names: &[String]) -> Result<(), CatalogError> {
     with_catalog(path, async |database| {
         let mut write = database.write(Durability::Full).await?;
         for name in names {

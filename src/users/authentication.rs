@@ -92,7 +92,7 @@ impl Users {
             // The generation is read before the row: see Sessions::begin.
             let user_id = self.claimant(name, text).await?;
             let start = self.sessions.begin(user_id).await?;
-            let user = self.shards.of_user(user_id)?.find_user(user_id).await?;
+            let user = self.shards.shard_for_user(user_id)?.find_user(user_id).await?;
             let place = place.take().map_or_else(|| self.passwords.place(address, HashKind::Check), Ok)?;
             let Some(user) = user.filter(|user| Some(&user.login_name) == name) else {
                 self.verify(place, password, self.passwords.decoy(), address).await?;
@@ -141,7 +141,7 @@ impl Users {
     /// Who claims a name. A name that nobody claims gets an id that nobody has, so that it takes the same steps.
     async fn claimant(&self, name: Option<&LoginName>, text: &str) -> Result<UserId, UserError> {
         let claimed = match name {
-            Some(name) => self.shards.of_name(name)?.find_claim(name).await?,
+            Some(name) => self.shards.shard_for_name(name)?.find_claim(name).await?,
             None => None,
         };
         Ok(claimed.map_or_else(|| nobody(text), |stored| stored.claim.user_id))
@@ -189,7 +189,7 @@ impl Users {
     async fn rehash(&self, user: &User, password: &Password, address: Option<IpAddr>) {
         let rehashed = async {
             let hash = self.passwords.hash(self.passwords.place(address, HashKind::New)?, password).await?;
-            self.shards.of_user(user.user_id)?.rehash(user.user_id, &user.password_hash, &hash).await?;
+            self.shards.shard_for_user(user.user_id)?.rehash(user.user_id, &user.password_hash, &hash).await?;
             Ok::<_, UserError>(())
         };
         if let Err(error) = rehashed.await {

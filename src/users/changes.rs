@@ -69,7 +69,8 @@ impl Users {
         for attempt in 0..ATTEMPTS {
             let current = self.find(user_id).await?;
             let changed = edited(&current, precondition, &edit)?;
-            if changed == current || self.shards.of_user(user_id)?.update_user(&changed, current.version).await? {
+            if changed == current || self.shards.shard_for_user(user_id)?.update_user(&changed, current.version).await?
+            {
                 self.sessions.publish(&changed).await?;
                 return Ok(changed);
             }
@@ -160,7 +161,7 @@ impl Users {
             change_profile(&mut changed.profile, change);
             changed.updated_at = Timestamp::now();
             changed.version = version::next(expected, changed.updated_at);
-            let written = async { self.shards.of_user(changed.user_id)?.update_user(&changed, expected).await };
+            let written = async { self.shards.shard_for_user(changed.user_id)?.update_user(&changed, expected).await };
             match written.await {
                 Ok(true) => return Ok((changed, claim)),
                 Ok(false) => {}
@@ -266,7 +267,7 @@ impl Users {
             };
             precondition.check(&user)?;
             let held = names::held(&self.shards, &user).await?;
-            let delete = async { Ok(self.shards.of_user(user_id)?.delete_user(user_id, user.version).await?) };
+            let delete = async { Ok(self.shards.shard_for_user(user_id)?.delete_user(user_id, user.version).await?) };
             if let Some(revocation) = self.write_under_revocation(user_id, None, delete).await? {
                 let forgotten = self.retry(|| self.sessions.forget(user_id, Some(&revocation))).await;
                 if let Some(held) = held {

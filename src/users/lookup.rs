@@ -1,7 +1,7 @@
 use super::{UserError, Users};
 use crate::{
     model::{User, UserId},
-    shards::Placed,
+    shards::ShardLocation,
 };
 
 impl Users {
@@ -11,8 +11,12 @@ impl Users {
     }
 
     /// Returns the live row of a user, and where it is: at `placed`, if that is known.
-    pub async fn find_placed(&self, user_id: UserId, placed: Option<Placed>) -> Result<(User, Placed), UserError> {
-        let placed = placed.map_or_else(|| self.shards.place_user(user_id), Ok)?;
+    pub async fn find_placed(
+        &self,
+        user_id: UserId,
+        placed: Option<ShardLocation>,
+    ) -> Result<(User, ShardLocation), UserError> {
+        let placed = placed.map_or_else(|| self.shards.locate_user(user_id), Ok)?;
         let user = placed.store().find_user(user_id).await?.ok_or(UserError::Unknown)?;
         Ok((user, placed))
     }

@@ -52,7 +52,7 @@ pub(super) enum Claimed {
 
 /// The user whom a name belongs to.
 pub(super) async fn find(shards: &Shards, name: &LoginName) -> Result<Option<User>, StoreError> {
-    match shards.of_name(name)?.find_claim(name).await? {
+    match shards.shard_for_name(name)?.find_claim(name).await? {
         Some(stored) => named_back(shards, &stored).await,
         None => Ok(None),
     }
@@ -61,7 +61,7 @@ pub(super) async fn find(shards: &Shards, name: &LoginName) -> Result<Option<Use
 /// The claim's user, if its row names the claim back.
 async fn named_back(shards: &Shards, stored: &StoredClaim) -> Result<Option<User>, StoreError> {
     let Claim { login_name, user_id, .. } = &stored.claim;
-    Ok(shards.of_user(*user_id)?.find_user(*user_id).await?.filter(|user| user.login_name == *login_name))
+    Ok(shards.shard_for_user(*user_id)?.find_user(*user_id).await?.filter(|user| user.login_name == *login_name))
 }
 
 /// Claims `name` for a user whose row does not name it yet.
@@ -84,7 +84,7 @@ pub(super) async fn wait_for_user(shards: &Shards, name: &LoginName) -> Result<O
 /// Puts a claim in its place under one topology.
 pub(super) async fn make(shards: &Shards, claim: Claim) -> Result<Claimed, UserError> {
     let name = &claim.login_name;
-    let store = shards.of_name(name)?;
+    let store = shards.shard_for_name(name)?;
     for _ in 0..ATTEMPTS {
         if store.claim_name(store.epoch, &claim).await? {
             return Ok(Claimed::Ours(claim));
@@ -127,7 +127,7 @@ pub(super) fn is_of_import(claim: &Claim) -> bool {
 /// has changed meanwhile.
 async fn fence_out(shards: &Shards, stored: &StoredClaim) -> Result<bool, StoreError> {
     let Claim { login_name, user_id, .. } = &stored.claim;
-    let store = shards.of_user(*user_id)?;
+    let store = shards.shard_for_user(*user_id)?;
     if store.void_user(store.epoch, *user_id).await? {
         return Ok(true);
     }
@@ -135,7 +135,7 @@ async fn fence_out(shards: &Shards, stored: &StoredClaim) -> Result<bool, StoreE
         // A void row from an earlier takeover that got no further.
         None => Ok(true),
         Some(user) if user.login_name == *login_name => {
-            shards.of_name(login_name)?.confirm_claim(&stored.claim).await?;
+            shards.shard_for_name(login_name)?.confirm_claim(&stored.claim).await?;
             Ok(false)
         }
         Some(user) => store.raise_version(*user_id, user.version, version::next(user.version, Timestamp::now())).await,
@@ -144,7 +144,7 @@ async fn fence_out(shards: &Shards, stored: &StoredClaim) -> Result<bool, StoreE
 
 /// Notes that the user's row names the claim back. The name works without: a failure costs nothing but a note.
 pub(super) async fn confirm(shards: &Shards, claim: &Claim) {
-    let confirmed = async { shards.of_name(&claim.login_name)?.confirm_claim(claim).await };
+    let confirmed = async { shards.shard_for_name(&claim.login_name)?.confirm_claim(claim).await };
     if let Err(error) = confirmed.await {
         static FAILURES: Repeats = Repeats::new(|count| tracing::warn!(count, "more login names were not confirmed"));
         FAILURES.record(|| {
@@ -156,7 +156,7 @@ pub(super) async fn confirm(shards: &Shards, claim: &Claim) {
 /// Gives a name up that `user_id`'s row does not name, and never will under this claim. If this fails, the name can be
 /// taken over later.
 pub(super) async fn release(shards: &Shards, claim: &Claim) {
-    let released = async { shards.of_name(&claim.login_name)?.release_claim(claim).await };
+    let released = async { shards.shard_for_name(&claim.login_name)?.release_claim(claim).await };
     if let Err(error) = released.await {
         static FAILURES: Repeats = Repeats::new(|count| tracing::warn!(count, "more login names were not released"));
         FAILURES.record(|| {
@@ -168,7 +168,7 @@ pub(super) async fn release(shards: &Shards, claim: &Claim) {
 /// The claim by which a user has its login name, to be released once its row no longer names it. It is read before the
 /// row changes: a claim made later, by the same user too, is another one.
 pub(super) async fn held(shards: &Shards, user: &User) -> Result<Option<Claim>, StoreError> {
-    let stored = shards.of_name(&user.login_name)?.find_claim(&user.login_name).await?;
+    let stored = shards.shard_for_name(&user.login_name)?.find_claim(&user.login_name).await?;
     Ok(stored.map(|stored| stored.claim).filter(|claim| claim.user_id == user.user_id))
 }
 
@@ -177,6 +177,6 @@ pub(super) async fn held(shards: &Shards, user: &User) -> Result<Option<Claim>, 
 pub(super) async fn renew(shards: &Shards, claim: &Claim) -> Result<Option<Claim>, StoreError> {
     let claim_id = if is_of_import(claim) { marked() } else { Uuid::new_v4() };
     let renewed = Claim { claim_id, ..claim.clone() };
-    let replaced = shards.of_name(&claim.login_name)?.replace_claim(claim.claim_id, &renewed).await?;
+    let replaced = shards.shard_for_name(&claim.login_name)?.replace_claim(claim.claim_id, &renewed).await?;
     Ok(replaced.then_some(renewed))
 }

@@ -98,7 +98,7 @@ impl Users {
             }
         };
         let insert = async || {
-            let home = self.shards.of_user(user.user_id)?;
+            let home = self.shards.shard_for_user(user.user_id)?;
             home.insert_user(home.epoch, &user).await
         };
         match self.shards.insert(insert).await {

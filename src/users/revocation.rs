@@ -45,7 +45,7 @@ impl Users {
                 if changed == current {
                     return Ok(true);
                 }
-                Ok(self.shards.of_user(user_id)?.update_user(&changed, current.version).await?)
+                Ok(self.shards.shard_for_user(user_id)?.update_user(&changed, current.version).await?)
             };
             if let Some(revocation) = self.write_under_revocation(user_id, keep, update).await? {
                 // The change is committed, so the second step is retried before the request fails.
@@ -85,14 +85,14 @@ impl Users {
 
     /// Makes the first step. The revocation lasts for as long as the change and the second step may take.
     async fn begin_revocation(&self, user_id: UserId, keep: Option<SessionId>) -> Result<Revocation, UserError> {
-        let lifetime = self.shards.of_user(user_id)?.statement_timeout() * STATEMENTS + SECOND_STEP;
+        let lifetime = self.shards.shard_for_user(user_id)?.statement_timeout() * STATEMENTS + SECOND_STEP;
         Ok(self.sessions.begin_revocation(user_id, keep, lifetime).await?)
     }
 
     /// Refuses a statement that may outlive its revocation. A suspended machine's clock stands still, so this saves a useless
     /// statement but guards nothing.
     fn check_time_left(&self, revocation: &Revocation, user_id: UserId) -> Result<(), UserError> {
-        let enough = revocation.remaining() > self.shards.of_user(user_id)?.statement_timeout();
+        let enough = revocation.remaining() > self.shards.shard_for_user(user_id)?.statement_timeout();
         if enough { Ok(()) } else { Err(UserError::Contended) }
     }
 
@@ -148,7 +148,7 @@ impl Users {
     /// still have one to execute.
     async fn fence_out_changes(&self, user_id: UserId) -> Result<(), UserError> {
         for attempt in 0..FENCE_ATTEMPTS {
-            let store = self.shards.of_user(user_id)?;
+            let store = self.shards.shard_for_user(user_id)?;
             let Some(user) = store.find_user(user_id).await? else { return Ok(()) };
             let raised = version::next(user.version, Timestamp::now());
             if store.raise_version(user_id, user.version, raised).await? {

@@ -90,7 +90,7 @@ async fn a_server_with_a_certificate_for_another_host_is_refused() {
 async fn a_server_without_tls_is_refused() {
     let (redis, certificates) = (Redis::start(), local_certificates());
     let url = redis.url().replace("redis://", "rediss://");
-    assert_refused(&url, Some(&certificates.ca()), "no connection with Redis").await;
+    assert_refused(&url, Some(&certificates.ca()), "cannot connect to Redis").await;
     assert!(!redis.command(&["keys", "*"]).contains("symbolon"), "the instance has written to it");
 }
 

@@ -269,7 +269,10 @@ async fn the_file_of_another_shard_is_refused() {
     let path = directory.path().join("shard.sqlite");
     SqliteShard::open("db-node-0", &path, EPOCH).await.expect("a shard").close().await;
     let error = SqliteShard::open("db-node-1", &path, EPOCH).await.expect_err("a refusal").to_string();
-    assert_eq!(error, "the file of shard db-node-1 holds shard db-node-0");
+    assert_eq!(
+        error,
+        "the database file of shard db-node-1 contains shard db-node-0; check the files in the data directory"
+    );
 }
 
 #[tokio::test]

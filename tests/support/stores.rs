@@ -16,7 +16,7 @@ use super::{
 /// A connection to Redis, once it answers.
 pub async fn redis_store(url: &str, ca: Option<&Path>, replicas: u32, batches: BatchLimits) -> RedisSharedStore {
     let store = RedisSharedStore::connect(url, ca, replicas, batches).expect("a URL");
-    assert!(store.answers_within(DEADLINE).await, "Redis does not answer");
+    assert!(store.wait_until_available(DEADLINE).await, "Redis does not answer");
     store
 }
 

@@ -90,7 +90,7 @@ fn target(class: Class, request: &Request, app: &App) -> Option<Target> {
         }
         segment => (segment.parse().ok()?, None),
     };
-    Some(Target { user_id, token, placed: app.shards().place_user(user_id).ok()? })
+    Some(Target { user_id, token, placed: app.shards().locate_user(user_id).ok()? })
 }
 
 /// Whether a response took what serving such a request takes.

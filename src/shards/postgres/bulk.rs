@@ -1,5 +1,7 @@
-//! Import and export. What is there already is looked up first, so that the rest can go in by `COPY`; when someone else is
-//! faster in between, the transaction fails as a whole and is made again.
+//! Bulk operations, for import and export.
+//!
+//! Existing rows are looked up first, and the others are inserted with `COPY`. If another transaction inserts one of them in
+//! between, the whole transaction fails and is retried.
 
 use std::collections::{HashMap, HashSet};
 
@@ -17,19 +19,19 @@ use crate::{
     store_error::StoreError,
 };
 
-/// How often a transaction is made again when others insert the same rows.
-const ATTEMPTS: usize = 8;
+/// Maximum number of attempts when other transactions insert the same rows.
+const MAX_ATTEMPTS: usize = 8;
 
-/// PostgreSQL's codes for a row that is there already, and for two transactions that wait for each other's rows.
-const OVERTAKEN: [&str; 2] = ["23505", "40P01"];
+/// SQLSTATEs of a unique violation and of a deadlock.
+const RETRYABLE: [&str; 2] = ["23505", "40P01"];
 
-/// A transaction in which the epoch can't rise, and its beginning by the server's clock.
-async fn begin_at(
+/// Begins a transaction during which the epoch can't rise. Returns it and the time by the server's clock.
+async fn begin_at_epoch(
     connection: &mut PgConnection,
     epoch: i64,
 ) -> Result<(Transaction<'_, Postgres>, String), sqlx::Error> {
     let mut transaction = connection.begin().await?;
-    // While this is under way the epoch can't rise: nobody waits for that longer than a second.
+    // A change of the epoch waits for this transaction; the limit keeps that wait below a second.
     sqlx::query("SET LOCAL statement_timeout = '800ms'").execute(&mut *transaction).await?;
     let fence = sqlx::query_scalar("SELECT clock_timestamp()::text FROM symbolon_fence($1)").bind(epoch);
     let now = fence.fetch_one(&mut *transaction).await?;
@@ -41,21 +43,21 @@ async fn insert_missing_users(
     epoch: i64,
     users: &[User],
 ) -> Result<Vec<UserId>, sqlx::Error> {
-    let (mut transaction, _) = begin_at(connection, epoch).await?;
-    let there: HashSet<Uuid> = sqlx::query_scalar("SELECT user_id FROM users WHERE user_id = ANY($1)")
+    let (mut transaction, _) = begin_at_epoch(connection, epoch).await?;
+    let existing: HashSet<Uuid> = sqlx::query_scalar("SELECT user_id FROM users WHERE user_id = ANY($1)")
         .bind(uuids(users.iter().map(|user| user.user_id)))
         .fetch_all(&mut *transaction)
         .await?
         .into_iter()
         .collect();
     let mut rows = Rows::default();
-    let mut missing: Vec<&User> = users.iter().filter(|user| !there.contains(&user.user_id.uuid())).collect();
-    // In one order everywhere, or transactions wait for each other.
+    let mut missing: Vec<&User> = users.iter().filter(|user| !existing.contains(&user.user_id.uuid())).collect();
+    // The same order in all transactions prevents deadlocks.
     missing.sort_unstable_by_key(|user| user.user_id);
     missing.into_iter().for_each(|user| users::push(&mut rows, epoch, user));
     rows.copy(&mut transaction, users::COPY).await?;
     transaction.commit().await?;
-    Ok(there.into_iter().map(|id| UserId::from_bytes(id.into_bytes())).collect())
+    Ok(existing.into_iter().map(|id| UserId::from_bytes(id.into_bytes())).collect())
 }
 
 async fn claim_free_names(
@@ -63,10 +65,10 @@ async fn claim_free_names(
     epoch: i64,
     wanted: &[Claim],
 ) -> Result<Vec<StoredClaim>, sqlx::Error> {
-    let (mut transaction, now) = begin_at(connection, epoch).await?;
+    let (mut transaction, now) = begin_at_epoch(connection, epoch).await?;
     let names: Vec<&str> = wanted.iter().map(|claim| claim.login_name.as_str()).collect();
-    let there = claims::find_any(names).fetch_all(&mut *transaction).await?;
-    let there = there
+    let existing = claims::find_any(names).fetch_all(&mut *transaction).await?;
+    let existing = existing
         .iter()
         .map(|row| Ok((row.try_get::<String, _>("login_name")?, row)))
         .collect::<Result<HashMap<_, _>, sqlx::Error>>()?;
@@ -74,7 +76,7 @@ async fn claim_free_names(
     let mut wanted: Vec<&Claim> = wanted.iter().collect();
     wanted.sort_unstable_by_key(|claim| &claim.login_name);
     for claim in wanted {
-        match there.get(claim.login_name.as_str()) {
+        match existing.get(claim.login_name.as_str()) {
             Some(row) => held.push(claims::decode(row)?),
             None => claims::push(&mut rows, epoch, &now, claim),
         }
@@ -85,12 +87,12 @@ async fn claim_free_names(
 }
 
 impl PgShard {
-    /// What came of a transaction; `None` if it is to be made again, as someone else inserted the same rows meanwhile.
+    /// Returns the result of a transaction, or `None` if it conflicted with another one and is to be retried.
     fn settle<T>(&self, epoch: i64, attempt: usize, done: Result<T, sqlx::Error>) -> Option<Result<T, StoreError>> {
         match done {
             Ok(done) => Some(Ok(done)),
             Err(sqlx::Error::Database(error))
-                if error.code().is_some_and(|code| OVERTAKEN.contains(&code.as_ref())) && attempt < ATTEMPTS =>
+                if error.code().is_some_and(|code| RETRYABLE.contains(&code.as_ref())) && attempt < MAX_ATTEMPTS =>
             {
                 None
             }
@@ -121,7 +123,7 @@ impl BulkStore for PgShard {
         loop {
             attempt += 1;
             let done =
-                self.access.guarded(async |connection| insert_missing_users(connection, epoch, users).await).await?;
+                self.access.try_run(async |connection| insert_missing_users(connection, epoch, users).await).await?;
             if let Some(settled) = self.settle(epoch, attempt, done) {
                 return settled;
             }
@@ -133,7 +135,7 @@ impl BulkStore for PgShard {
         loop {
             attempt += 1;
             let done =
-                self.access.guarded(async |connection| claim_free_names(connection, epoch, claims).await).await?;
+                self.access.try_run(async |connection| claim_free_names(connection, epoch, claims).await).await?;
             if let Some(settled) = self.settle(epoch, attempt, done) {
                 return settled;
             }

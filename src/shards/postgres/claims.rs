@@ -1,4 +1,4 @@
-//! Statements on `login_names`. Times are the server's clock.
+//! Statements on `login_names`. Times are those of the server's clock.
 
 use sqlx::{Row, postgres::PgRow};
 use symbolon_partitioner::position;
@@ -12,7 +12,7 @@ use crate::{
     shards::store::{Claim, StoredClaim},
 };
 
-/// Live rows for which a condition holds.
+/// Selects live rows that fulfil a condition.
 macro_rules! select {
     ($condition:literal) => {
         concat!(
@@ -23,21 +23,21 @@ macro_rules! select {
     };
 }
 
-/// Milliseconds since 1970 by the server's clock: no claim's version is lower.
+/// Unix milliseconds by the server's clock: the minimum of a claim's version.
 macro_rules! milliseconds {
     () => {
         "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
     };
 }
 
-/// The claims, by name.
+/// Table of claims by login name.
 #[derive(Debug)]
 pub(super) struct Claims;
 
 impl Table for Claims {
     type Key = LoginName;
     type Row = StoredClaim;
-    const WHAT: &'static str = "login name";
+    const NAME: &'static str = "login name";
 
     fn find(login_name: &LoginName) -> Query<'_> {
         sqlx::query(select!("login_name = $1")).bind(login_name.as_str())
@@ -56,15 +56,15 @@ impl Table for Claims {
     }
 }
 
-/// The claims on any of these names.
+/// Selects the claims on `login_names`.
 pub(super) fn find_any(login_names: Vec<&str>) -> Query<'_> {
     sqlx::query(select!("login_name = ANY($1)")).bind(login_names)
 }
 
-/// The statement that takes what [`push`] makes.
+/// Statement that inserts the rows of [`push`].
 pub(super) const COPY: &str = "COPY login_names (login_name, position, state, epoch, version, user_id, claim_id, claimed_at, confirmed) FROM STDIN";
 
-/// A new claim as a row; `now` by the server's clock.
+/// Adds a new claim to `rows`. `now` is the time by the server's clock.
 pub(super) fn push(rows: &mut Rows, epoch: i64, now: &str, claim: &Claim) {
     let position = Uuid::from_u128(position(claim.login_name.as_str())).to_string();
     let (epoch, user_id, claim_id) = (epoch.to_string(), claim.user_id.to_string(), claim.claim_id.to_string());

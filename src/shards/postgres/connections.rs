@@ -1,10 +1,9 @@
-//! Connections to one database, as many as are allowed, and never one in an unknown state.
+//! Connection pool of one database. No connection in it is in an unknown state.
 //!
-//! A connection is kept only after a statement on it has ended. One whose statement was given up, because its time was up
-//! or its client went away, is closed instead: a server that hangs, or a network that swallows everything, holds no place
-//! here, and nothing waits for it. (sqlx's own pool asks every connection that comes back whether it lives, and waits for
-//! the answer without end.) When one is found broken, all that lie idle go too, so that a server that is back is not met
-//! by the connections to what it was.
+//! A connection is returned to the pool only after its statement has ended. If the statement timed out or was cancelled, the
+//! connection is closed, so a server that hangs or a network that drops packets does not occupy the pool. (sqlx's own pool
+//! pings every returned connection and waits for the answer without a timeout.) When a connection is found broken, all idle
+//! ones are closed too, so that requests after a restart of the server do not use connections from before it.
 
 use std::time::Duration;
 
@@ -15,21 +14,21 @@ use sqlx::PgConnection;
 
 use crate::postgres::Dialer;
 
-/// How long a connection may lie idle: shorter than what firewalls and NAT forget.
-const IDLE: Duration = Duration::from_secs(60);
-/// How old a connection may get: what the server keeps for it grows with the time.
-const LIFETIME: Duration = Duration::from_secs(1800);
+/// Maximum idle time of a connection: shorter than the idle timeouts of firewalls and NAT.
+const MAX_IDLE: Duration = Duration::from_secs(60);
+/// Maximum age of a connection, because the server's memory for it grows over time.
+const MAX_AGE: Duration = Duration::from_secs(1800);
 
-/// The connections to a database.
+/// Connection pool of a database.
 #[derive(Debug)]
 pub(super) struct Connections {
     pool: Pool<Dialer>,
 }
 
-/// A connection in use; closed when dropped.
+/// A connection in use. Dropping it closes the connection; [`Self::give_back`] returns it to the pool.
 #[derive(Debug)]
 pub(super) struct Lease {
-    /// `None` only while it is dropped.
+    /// `None` only after [`Self::give_back`] and while it is dropped.
     object: Option<Object<Dialer>>,
 }
 
@@ -42,23 +41,23 @@ impl Manager for Dialer {
     }
 
     async fn recycle(&self, _: &mut PgConnection, metrics: &Metrics) -> RecycleResult<sqlx::Error> {
-        if is_fresh(metrics) { Ok(()) } else { Err(RecycleError::message("it is too old")) }
+        if is_fresh(metrics) { Ok(()) } else { Err(RecycleError::message("the connection is too old")) }
     }
 }
 
 fn is_fresh(metrics: &Metrics) -> bool {
-    metrics.last_used() < IDLE && metrics.age() < LIFETIME
+    metrics.last_used() < MAX_IDLE && metrics.age() < MAX_AGE
 }
 
 impl Connections {
-    /// `most` at a time. The one used last is used next, so that a quiet time needs few.
-    #[expect(clippy::expect_used, reason = "only timeouts need a runtime to be named, and none is set")]
-    pub(super) fn new(dialer: Dialer, most: u32) -> Self {
-        let config = PoolConfig { queue_mode: QueueMode::Lifo, ..PoolConfig::new(most as usize) };
+    /// Creates a pool of up to `max` connections. The most recently used one is used next, so that low load needs few.
+    #[expect(clippy::expect_used, reason = "building fails only with timeouts and no runtime, and no timeout is set")]
+    pub(super) fn new(dialer: Dialer, max: u32) -> Self {
+        let config = PoolConfig { queue_mode: QueueMode::Lifo, ..PoolConfig::new(max as usize) };
         Self { pool: Pool::builder(dialer).config(config).build().expect("a pool without timeouts") }
     }
 
-    /// A connection, waiting for a place for as long as the caller cares to.
+    /// Returns a connection. Waits for one without a timeout of its own.
     pub(super) async fn lease(&self) -> Result<Lease, sqlx::Error> {
         match self.pool.get().await {
             Ok(object) => Ok(Lease { object: Some(object) }),
@@ -67,17 +66,17 @@ impl Connections {
         }
     }
 
-    /// Closes what lies idle.
-    pub(super) fn forget(&self) {
+    /// Closes all idle connections.
+    pub(super) fn close_idle(&self) {
         let _ = self.pool.retain(|_, _| false);
     }
 
-    /// Closes what has lain idle for long.
-    pub(super) fn trim(&self) {
+    /// Closes connections that are too old or were idle for too long.
+    pub(super) fn close_stale(&self) {
         let _ = self.pool.retain(|_, metrics| is_fresh(&metrics));
     }
 
-    /// Gives nothing out any more.
+    /// Closes the pool; later requests for a connection fail.
     pub(super) fn close(&self) {
         self.pool.close();
     }
@@ -88,7 +87,7 @@ impl Lease {
         self.object.as_deref_mut().ok_or(sqlx::Error::PoolClosed)
     }
 
-    /// Keeps the connection for the next one: its statement has ended.
+    /// Returns the connection to the pool. Call only after its statement has ended.
     pub(super) fn give_back(mut self) {
         drop(self.object.take());
     }

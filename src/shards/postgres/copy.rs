@@ -1,8 +1,8 @@
-//! Rows for `COPY … FROM STDIN` in PostgreSQL's text format.
+//! Rows for `COPY … FROM STDIN`, in PostgreSQL's text format.
 
 use sqlx::PgConnection;
 
-/// Rows, encoded.
+/// Encoded rows.
 #[derive(Debug, Default)]
 pub(super) struct Rows {
     bytes: Vec<u8>,
@@ -32,14 +32,14 @@ impl Rows {
         self.bytes.push(b'\n');
     }
 
-    /// Sends them by this `COPY` statement.
+    /// Sends the rows with a `COPY` statement.
     pub(super) async fn copy(self, connection: &mut PgConnection, statement: &str) -> Result<(), sqlx::Error> {
         let mut copy = connection.copy_in_raw(statement).await?;
         match copy.send(self.bytes).await {
             Ok(_) => copy.finish().await.map(drop),
             Err(error) => {
-                // The connection is broken then, most likely, and aborting fails too.
-                let _ = copy.abort("the rows could not be sent").await;
+                // The connection is probably broken, in which case aborting fails too.
+                let _ = copy.abort("sending rows failed").await;
                 Err(error)
             }
         }
@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_would_end_a_field_or_a_row_is_escaped() {
+    fn separators_and_backslashes_are_escaped() {
         let mut rows = Rows::default();
         rows.push([Some("a\tb"), Some(r#"{"k":"x\n\\"}"#), None]);
         rows.push([Some("c\nd\r"), Some(r"\."), Some("")]);

@@ -1,9 +1,9 @@
-//! Lookups by key, joined into batches.
+//! Batched lookups by key.
 //!
-//! Each lookup has a deadline and leave of the circuit breaker of its own, as any other statement has; only the statement
-//! is shared, and lasts no longer than the last of those who share it. The lookup that probes a database that was down goes
-//! alone: it does not wait behind what may hang. What is wrong with one row is told to those who asked for it: a row that
-//! can't be read is one key's, and where the server refuses the statement for many, each asks for its own.
+//! Each lookup has a deadline and a circuit breaker permit of its own, like any other statement. Only the statement is shared,
+//! and it runs no longer than the last of its lookups. A lookup that probes a database that was down is not batched, so that it
+//! does not wait behind a statement that may hang. An error of one row affects the lookups of that row only: a row that can't
+//! be decoded fails its key, and if the server rejects a batched statement, each lookup is repeated on its own.
 
 use std::{error::Error, fmt::Debug, hash::Hash, slice, sync::Arc, time::Instant};
 
@@ -12,49 +12,47 @@ use symbolon_batcher::{BatchError, BatchStats, BatchTiming, Batcher};
 
 use super::{
     Query, ShardLimits,
-    access::{Access, is_down, late},
+    access::{Access, is_down, timed_out},
 };
 use crate::store_error::StoreError;
 
-/// The code of a statement that took too long for the server: there is no time for another.
+/// SQLSTATE of a statement that exceeded the server's timeout, after which no time is left for another one.
 const CANCELED: &str = "57014";
 
-/// How often a batch lets others go first: a query costs the server as much as twenty rows.
+/// Number of times that a batch yields to let more lookups join: a query costs the server as much as twenty rows.
 const YIELDS: u32 = 3;
 
-/// Rows of a table, looked up by a unique key.
+/// A table whose rows are looked up by a unique key.
 pub(super) trait Table: Debug + 'static {
-    /// What a row is found by.
     type Key: Debug + Clone + Eq + Hash + Send + Sync + 'static;
-    /// A row, decoded.
     type Row: Debug + Clone + Send + 'static;
-    /// What a row is, for messages.
-    const WHAT: &'static str;
+    /// Name of a row in error messages.
+    const NAME: &'static str;
 
-    /// The statement for one.
+    /// Returns the query for one key.
     fn find(key: &Self::Key) -> Query<'_>;
 
-    /// The statement for any of these.
+    /// Returns the query for several keys.
     fn find_any(keys: &[Self::Key]) -> Query<'_>;
 
-    /// What a row was found by.
+    /// Returns the key of a row.
     fn key(row: &PgRow) -> Result<Self::Key, sqlx::Error>;
 
-    /// A row read back, strictly.
+    /// Decodes a row strictly.
     fn decode(row: &PgRow) -> Result<Self::Row, Box<dyn Error + Send + Sync>>;
 }
 
-/// A row, or why it can't be read.
+/// A decoded row, or why it can't be decoded.
 type Decoded<R> = Result<R, Arc<dyn Error + Send + Sync>>;
 
-/// Joins lookups in a table; what fails of the statement is told to all who share it.
+/// Batches lookups in a table. An error of the statement is returned to all lookups that share it.
 type TableBatcher<T> = Batcher<<T as Table>::Key, Decoded<<T as Table>::Row>, Arc<sqlx::Error>>;
 
 /// Lookups in one table of a shard.
 #[derive(Debug)]
 pub(super) struct Lookups<T: Table> {
     access: Arc<Access>,
-    /// None if each lookup has a statement of its own.
+    /// `None` if lookups are not batched.
     batcher: Option<TableBatcher<T>>,
 }
 
@@ -64,31 +62,31 @@ impl<T: Table> Lookups<T> {
         Self { access, batcher: (limits.batches.max_keys > 1).then(|| Batcher::new(limits.batches, timing)) }
     }
 
-    /// The row of `key`.
+    /// Returns the row of `key`.
     pub(super) async fn find(&self, key: T::Key) -> Result<Option<T::Row>, StoreError> {
         let begun = Instant::now();
         let found = self.access.permitted(async |is_probe| match &self.batcher {
-            Some(batcher) if !is_probe => match self.by_batch(batcher, key.clone()).await {
-                Err(error) if is_refused(&error) => self.alone(&key, begun).await,
+            Some(batcher) if !is_probe => match self.find_batched(batcher, key.clone()).await {
+                Err(error) if is_rejected(&error) => self.find_single(&key, begun).await,
                 found => found,
             },
-            _ => self.alone(&key, begun).await,
+            _ => self.find_single(&key, begun).await,
         });
         let row = found.await?.map_err(|source| self.access.unavailable(source))?;
-        row.transpose().map_err(|source| self.access.corrupt(T::WHAT, source))
+        row.transpose().map_err(|source| self.access.corrupt(T::NAME, source))
     }
 
     pub(super) fn stats(&self) -> Option<BatchStats> {
         self.batcher.as_ref().map(Batcher::stats)
     }
 
-    async fn alone(&self, key: &T::Key, begun: Instant) -> Result<Option<Decoded<T::Row>>, Arc<sqlx::Error>> {
-        let fetched = self.access.in_time(begun, fetch::<T>(&self.access, slice::from_ref(key)));
-        // In a box, as sqlx's future is large, and would be moved by each that is around it.
+    async fn find_single(&self, key: &T::Key, begun: Instant) -> Result<Option<Decoded<T::Row>>, Arc<sqlx::Error>> {
+        let fetched = self.access.with_timeout(begun, fetch::<T>(&self.access, slice::from_ref(key)));
+        // Boxed because sqlx's future is large, and the futures around it would copy it.
         Ok(Box::pin(fetched).await?.pop().map(|(_, row)| row))
     }
 
-    async fn by_batch(
+    async fn find_batched(
         &self,
         batcher: &TableBatcher<T>,
         key: T::Key,
@@ -99,25 +97,25 @@ impl<T: Table> Lookups<T> {
             async move { fetch::<T>(&access, &keys).await.map_err(Arc::new) }
         });
         found.await.map_err(|failure| match failure {
-            BatchError::TimedOut => Arc::new(late()),
-            // It dies only with the runtime.
+            BatchError::TimedOut => Arc::new(timed_out()),
+            // The task ends early only when the runtime shuts down.
             BatchError::Aborted => Arc::new(sqlx::Error::WorkerCrashed),
             BatchError::Fetch(error) => error,
         })
     }
 }
 
-/// The rows that are there, by their keys.
+/// Returns the rows that exist, with their keys.
 async fn fetch<T: Table>(access: &Access, keys: &[T::Key]) -> Result<Vec<(T::Key, Decoded<T::Row>)>, sqlx::Error> {
     let query = match keys {
         [key] => T::find(key),
         keys => T::find_any(keys),
     };
-    let rows = access.leased(async |connection| query.fetch_all(connection).await).await?;
+    let rows = access.with_connection(async |connection| query.fetch_all(connection).await).await?;
     rows.iter().map(|row| Ok((T::key(row)?, T::decode(row).map_err(Arc::from)))).collect()
 }
 
-/// Whether the server refused the statement, for whichever key.
-fn is_refused(error: &sqlx::Error) -> bool {
+/// Whether the server rejected the statement, which may be due to one of its keys.
+fn is_rejected(error: &sqlx::Error) -> bool {
     error.as_database_error().is_some_and(|refusal| refusal.code().as_deref() != Some(CANCELED)) && !is_down(error)
 }

@@ -11,7 +11,7 @@ use crate::{
     model::{LoginName, PasswordHash, PasswordReset, Profile, User, UserId},
 };
 
-/// Live rows, whole, for which a condition holds; their columns are read in this order.
+/// Selects live rows that fulfil a condition. The columns are decoded in this order.
 macro_rules! select {
     ($condition:literal) => {
         concat!(
@@ -23,18 +23,18 @@ macro_rules! select {
     };
 }
 
-/// The users, by id.
+/// Table of users by id.
 #[derive(Debug)]
 pub(super) struct Users;
 
-/// Reads a row's columns one behind the other: to look up each by its name takes longer than to read it.
+/// Reads the columns of a row in order, because finding a column by name takes longer than decoding it.
 struct Columns<'r> {
     row: &'r PgRow,
     next: usize,
 }
 
 impl<'r> Columns<'r> {
-    fn of(row: &'r PgRow) -> Self {
+    fn new(row: &'r PgRow) -> Self {
         Self { row, next: 0 }
     }
 
@@ -55,7 +55,7 @@ impl<'r> Columns<'r> {
 impl Table for Users {
     type Key = UserId;
     type Row = User;
-    const WHAT: &'static str = "user";
+    const NAME: &'static str = "user";
 
     fn find(user_id: &UserId) -> Query<'_> {
         sqlx::query(select!("user_id = $1")).bind(user_id.uuid())
@@ -66,7 +66,7 @@ impl Table for Users {
     }
 
     fn key(row: &PgRow) -> Result<UserId, sqlx::Error> {
-        Columns::of(row).user_id()
+        Columns::new(row).user_id()
     }
 
     fn decode(row: &PgRow) -> Result<User, Box<dyn std::error::Error + Send + Sync>> {
@@ -83,16 +83,16 @@ pub(super) fn list<'q>(after: Option<UserId>, limit: u32) -> Query<'q> {
     sqlx::query(select!("user_id > $1 ORDER BY user_id LIMIT $2")).bind(after).bind(i64::from(limit))
 }
 
-/// The statement that takes what [`push`] makes.
+/// Statement that inserts the rows of [`push`].
 pub(super) const COPY: &str = "COPY users (user_id, position, state, epoch, version, login_name, password_hash, name, \
     email, preferences, permissions, suspended, created_at, updated_at, idempotency_hash, reset_hash, reset_expires_at) \
     FROM STDIN";
 
-/// A new user as a row.
+/// Adds a new user to `rows`.
 pub(super) fn push(rows: &mut Rows, epoch: i64, user: &User) {
     let moment = |at: Timestamp| OffsetDateTime::from(at).format(&Rfc3339).unwrap_or_else(|_| "infinity".to_owned());
     let bytes = |bytes: &[u8; 32]| format!("\\x{}", const_hex::encode(bytes));
-    let always = [
+    let required = [
         user.user_id.to_string(),
         position_of(user.user_id).to_string(),
         "live".to_owned(),
@@ -108,21 +108,21 @@ pub(super) fn push(rows: &mut Rows, epoch: i64, user: &User) {
         moment(user.created_at),
         moment(user.updated_at),
     ];
-    let sometimes = [
+    let optional = [
         user.idempotency_hash.as_ref().map(bytes),
         user.reset.as_ref().map(|reset| bytes(&reset.digest)),
         user.reset.as_ref().map(|reset| moment(reset.expires_at)),
     ];
-    rows.push(always.iter().map(|field| Some(field.as_str())).chain(sometimes.iter().map(Option::as_deref)));
+    rows.push(required.iter().map(|field| Some(field.as_str())).chain(optional.iter().map(Option::as_deref)));
 }
 
 fn permissions(user: &User) -> String {
     serde_json::json!(user.permissions).to_string()
 }
 
-/// A row read back. What we wrote ourselves is decoded strictly: anything else is a damaged row.
+/// Decodes a row strictly: any other format means that the row is damaged.
 pub(super) fn decode(row: &PgRow) -> Result<User, Box<dyn std::error::Error + Send + Sync>> {
-    let mut columns = Columns::of(row);
+    let mut columns = Columns::new(row);
     let mut user = User {
         user_id: columns.user_id()?,
         login_name: LoginName::from_store(columns.read()?),
@@ -134,16 +134,16 @@ pub(super) fn decode(row: &PgRow) -> Result<User, Box<dyn std::error::Error + Se
         version: columns.read()?,
         created_at: columns.time()?,
         updated_at: columns.time()?,
-        idempotency_hash: columns.read::<Option<Vec<u8>>>()?.map(fixed).transpose()?,
+        idempotency_hash: columns.read::<Option<Vec<u8>>>()?.map(to_array).transpose()?,
         reset: None,
     };
     if let (Some(digest), Some(expires_at)) = (columns.read()?, columns.read::<Option<OffsetDateTime>>()?) {
-        user.reset = Some(PasswordReset { digest: fixed(digest)?, expires_at: expires_at.into() });
+        user.reset = Some(PasswordReset { digest: to_array(digest)?, expires_at: expires_at.into() });
     }
     Ok(user)
 }
 
-fn fixed(bytes: Vec<u8>) -> Result<[u8; 32], String> {
+fn to_array(bytes: Vec<u8>) -> Result<[u8; 32], String> {
     bytes.try_into().map_err(|bytes: Vec<u8>| format!("{} bytes instead of 32", bytes.len()))
 }
 
@@ -154,7 +154,7 @@ pub(super) fn insert(epoch: i64, user: &User) -> Query<'_> {
          SELECT $1, $2, $3, $4, $5, $6::text::json, $7::text::json, $8, $9, $10, $11, $12, $13, $14, 'live', $15, $16 \
          FROM symbolon_fence($15) ON CONFLICT DO NOTHING",
     );
-    bind_changeable(query, user).bind(position_of(user.user_id)).bind(epoch).bind(OffsetDateTime::from(user.created_at))
+    bind_mutable(query, user).bind(position_of(user.user_id)).bind(epoch).bind(OffsetDateTime::from(user.created_at))
 }
 
 pub(super) fn update(user: &User, expected: i64) -> Query<'_> {
@@ -163,11 +163,11 @@ pub(super) fn update(user: &User, expected: i64) -> Query<'_> {
          permissions = $7::text::json, suspended = $8, idempotency_hash = $9, reset_hash = $10, reset_expires_at = $11, \
          version = $12, updated_at = $13 WHERE user_id = $1 AND state = 'live' AND version = $14",
     );
-    bind_changeable(query, user).bind(expected)
+    bind_mutable(query, user).bind(expected)
 }
 
-/// The id and everything that an update may change, in the order of both statements.
-fn bind_changeable<'q>(query: Query<'q>, user: &'q User) -> Query<'q> {
+/// Binds the id and the columns that an update may change, in the order of both statements.
+fn bind_mutable<'q>(query: Query<'q>, user: &'q User) -> Query<'q> {
     query
         .bind(user.user_id.uuid())
         .bind(user.login_name.as_str())

@@ -1,4 +1,4 @@
-//! Import and export.
+//! Bulk operations, for import and export.
 
 use async_trait::async_trait;
 
@@ -23,31 +23,31 @@ impl BulkStore for SqliteShard {
     }
 
     async fn insert_users(&self, epoch: i64, users: &[User]) -> Result<Vec<UserId>, StoreError> {
-        let mut write = self.write_at(epoch).await?;
-        let mut there = Vec::new();
+        let mut write = self.write_at_epoch(epoch).await?;
+        let mut existing = Vec::new();
         for user in users {
             let done = users::insert(epoch, user).execute(&mut **write).await;
             if done.map_err(|source| self.database.unavailable(source))?.rows_affected() == 0 {
-                there.push(user.user_id);
+                existing.push(user.user_id);
             }
         }
         write.commit().await?;
-        Ok(there)
+        Ok(existing)
     }
 
     async fn claim_names(&self, epoch: i64, claims: &[Claim]) -> Result<Vec<StoredClaim>, StoreError> {
-        let mut write = self.write_at(epoch).await?;
-        let mut there = Vec::new();
+        let mut write = self.write_at_epoch(epoch).await?;
+        let mut taken = Vec::new();
         for claim in claims {
             let done = claims::insert(epoch, claim).execute(&mut **write).await;
             if done.map_err(|source| self.database.unavailable(source))?.rows_affected() == 0 {
-                there.push(claim);
+                taken.push(claim);
             }
         }
         write.commit().await?;
         let mut held = Vec::new();
-        for claim in there {
-            // One that was released meanwhile is the caller's to claim again.
+        for claim in taken {
+            // A claim that was released in the meantime is missing from the result; the caller tries again.
             held.extend(self.find_claim(&claim.login_name).await?);
         }
         Ok(held)

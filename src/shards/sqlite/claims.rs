@@ -1,4 +1,4 @@
-//! Statements on `login_names`. Times are the file's clock, which is the machine's.
+//! Statements on `login_names`. Times are those of this machine's clock.
 
 use sqlx::Row;
 use symbolon_partitioner::position;

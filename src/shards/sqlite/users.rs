@@ -29,7 +29,7 @@ pub(super) async fn find_any(database: &Database, user_ids: &[UserId]) -> Result
 }
 
 pub(super) async fn list(database: &Database, after: Option<UserId>, limit: u32) -> Result<Vec<User>, StoreError> {
-    // Every id sorts after the empty text.
+    // Every id sorts after the empty string.
     let after = after.map_or_else(String::new, |id| id.to_string());
     let query = sqlx::query("SELECT * FROM users WHERE user_id > ? AND state = 'live' ORDER BY user_id LIMIT ?");
     decode_all(database, query.bind(after).bind(limit).fetch_all(database.reader()).await)
@@ -41,7 +41,7 @@ fn decode_all(database: &Database, rows: Result<Vec<SqliteRow>, sqlx::Error>) ->
     decoded.map_err(|source| database.corrupt("user", source))
 }
 
-/// A row read back. What we wrote ourselves is decoded strictly: anything else is a damaged file.
+/// Decoded row. Decoding is strict: any other format means that the file is damaged.
 struct Stored(User);
 
 impl FromRow<'_, SqliteRow> for Stored {
@@ -49,7 +49,7 @@ impl FromRow<'_, SqliteRow> for Stored {
         let decode = |error: Box<dyn std::error::Error + Send + Sync>| sqlx::Error::Decode(error);
         let reset = match (row.try_get("reset_hash")?, row.try_get::<Option<i64>, _>("reset_expires_at")?) {
             (Some(digest), Some(expires_at)) => {
-                Some(PasswordReset { digest: fixed(digest)?, expires_at: Timestamp::from_millis(expires_at) })
+                Some(PasswordReset { digest: to_array(digest)?, expires_at: Timestamp::from_millis(expires_at) })
             }
             _ => None,
         };
@@ -61,7 +61,7 @@ impl FromRow<'_, SqliteRow> for Stored {
             preferences: serde_json::from_str(row.try_get("preferences")?).map_err(|error| decode(error.into()))?,
             permissions: serde_json::from_str(row.try_get("permissions")?).map_err(|error| decode(error.into()))?,
             suspended: row.try_get("suspended")?,
-            idempotency_hash: row.try_get::<Option<Vec<u8>>, _>("idempotency_hash")?.map(fixed).transpose()?,
+            idempotency_hash: row.try_get::<Option<Vec<u8>>, _>("idempotency_hash")?.map(to_array).transpose()?,
             reset,
             version: row.try_get("version")?,
             created_at: Timestamp::from_millis(row.try_get("created_at")?),
@@ -70,7 +70,7 @@ impl FromRow<'_, SqliteRow> for Stored {
     }
 }
 
-fn fixed(bytes: Vec<u8>) -> Result<[u8; 32], sqlx::Error> {
+fn to_array(bytes: Vec<u8>) -> Result<[u8; 32], sqlx::Error> {
     bytes
         .try_into()
         .map_err(|bytes: Vec<u8>| sqlx::Error::Decode(format!("{} bytes instead of 32", bytes.len()).into()))
@@ -85,7 +85,7 @@ pub(super) fn insert(epoch: i64, user: &User) -> Query<'_> {
     .bind(position_of(user.user_id))
     .bind(epoch)
     .bind(user.created_at.millis());
-    bind_changeable(query, user)
+    bind_mutable(query, user)
 }
 
 pub(super) fn update(user: &User, expected: i64) -> Query<'_> {
@@ -94,11 +94,11 @@ pub(super) fn update(user: &User, expected: i64) -> Query<'_> {
          suspended = ?, idempotency_hash = ?, reset_hash = ?, reset_expires_at = ?, version = ?, updated_at = ? \
          WHERE user_id = ? AND state = 'live' AND version = ?",
     );
-    bind_changeable(query, user).bind(expected)
+    bind_mutable(query, user).bind(expected)
 }
 
-/// Everything that an update may change, in the order of both statements, and the id.
-fn bind_changeable<'q>(query: Query<'q>, user: &'q User) -> Query<'q> {
+/// Binds the columns that an update may change, in the order of both statements, and the id.
+fn bind_mutable<'q>(query: Query<'q>, user: &'q User) -> Query<'q> {
     query
         .bind(user.login_name.as_str())
         .bind(user.password_hash.as_str())

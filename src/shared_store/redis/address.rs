@@ -1,8 +1,8 @@
-//! Where Redis is: what a URL says.
+//! URLs of Redis.
 
 use fred::types::config::Config;
 
-/// The schemes, and what they are without TLS.
+/// Schemes, the same without TLS, and whether they use TLS.
 const SCHEMES: [(&str, &str, bool); 6] = [
     ("redis", "redis", false),
     ("redis-cluster", "redis-cluster", false),
@@ -12,14 +12,14 @@ const SCHEMES: [(&str, &str, bool); 6] = [
     ("rediss-sentinel", "redis-sentinel", true),
 ];
 
-/// A URL that is not Redis'.
+/// Not a URL of Redis.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "is not a Redis URL, such as redis://host:6379, redis-cluster://host:7000 or redis-sentinel://host:26379?sentinelServiceName=main; with TLS: rediss://, rediss-cluster:// or rediss-sentinel://"
 )]
 pub struct InvalidUrl;
 
-/// Servers, credentials, and whether TLS is asked for.
+/// Servers, credentials, and whether to use TLS.
 #[derive(Debug)]
 pub struct RedisAddress {
     pub(super) config: Config,
@@ -27,19 +27,18 @@ pub struct RedisAddress {
 }
 
 impl RedisAddress {
-    /// What `url` says.
+    /// Parses a URL.
     ///
     /// # Errors
-    /// [`InvalidUrl`] for one that can't be read, or of another scheme: none is connected to without TLS by mistake.
+    /// Returns [`InvalidUrl`] for a malformed URL and for unknown schemes, so that a typo never disables TLS.
     pub fn parse(url: &str) -> Result<Self, InvalidUrl> {
         let (scheme, rest) = url.split_once("://").ok_or(InvalidUrl)?;
         let &(_, plain, tls) = SCHEMES.iter().find(|(known, ..)| *known == scheme).ok_or(InvalidUrl)?;
-        // Of a URL with TLS fred would make a configuration of its own, from the system's store of CAs.
+        // Given a URL with TLS, fred would build its own TLS configuration with the system's CAs.
         let config = Config::from_url(&format!("{plain}://{rest}")).map_err(|_| InvalidUrl)?;
         Ok(Self { config: Config { fail_fast: false, ..config }, tls })
     }
 
-    /// Whether TLS is asked for.
     pub fn has_tls(&self) -> bool {
         self.tls
     }
@@ -50,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_scheme_says_what_is_there_and_whether_it_is_encrypted() {
+    fn the_scheme_selects_the_kind_of_server_and_tls() {
         for (scheme, clustered, sentinel) in
             [("redis", false, false), ("redis-cluster", true, false), ("redis-sentinel", false, true)]
         {
@@ -68,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn other_schemes_are_refused() {
+    fn other_schemes_are_rejected() {
         for url in ["http://host", "redis:host", "redisss://host", "REDISS://host", "rediss-other://host", "redis://"] {
             assert!(RedisAddress::parse(url).is_err(), "{url}");
         }

@@ -1,12 +1,12 @@
-//! What operators tell the balancers: one hash, in which an instance that was taken out has an empty record; a sorted set
-//! tells since when.
+//! Load-balancing settings of operators: one hash, in which removed instances have an empty record, and a sorted set of the
+//! times at which they were removed.
 
 use std::{collections::HashMap, time::Duration};
 
 use async_trait::async_trait;
 use symbolon_balancer::Algorithm;
 
-use super::{PREFIX, RedisSharedStore};
+use super::{keys, store::RedisSharedStore};
 use crate::{
     shared_store::{BalancerControl, Balancing, NodeRecord},
     store_error::StoreError,
@@ -15,16 +15,8 @@ use crate::{
 const ALGORITHM: &str = "algorithm";
 const NODE: &str = "node:";
 
-/// For how long an instance that was taken out and is gone is remembered.
-pub(super) const REMOVED_FOR: Duration = Duration::from_secs(24 * 3600);
-
-pub(super) fn key() -> String {
-    format!("{PREFIX}{{fleet}}:balancing")
-}
-
-pub(super) fn removed() -> String {
-    format!("{PREFIX}{{fleet}}:removed")
-}
+/// Time for which a removed instance that has left is remembered.
+pub(super) const REMOVED_TTL: Duration = Duration::from_secs(24 * 3600);
 
 fn field(id: &str) -> String {
     format!("{NODE}{id}")
@@ -33,7 +25,7 @@ fn field(id: &str) -> String {
 #[async_trait]
 impl BalancerControl for RedisSharedStore {
     async fn balancing(&self) -> Result<Balancing, StoreError> {
-        let fields: HashMap<String, String> = self.command("HGETALL", &[&key()]).await?;
+        let fields: HashMap<String, String> = self.command("HGETALL", &[&keys::balancing()]).await?;
         let mut balancing =
             Balancing { algorithm: fields.get(ALGORITHM).and_then(|name| name.parse().ok()), ..Balancing::default() };
         for (field, record) in &fields {
@@ -49,7 +41,7 @@ impl BalancerControl for RedisSharedStore {
     }
 
     async fn set_algorithm(&self, algorithm: Option<Algorithm>) -> Result<(), StoreError> {
-        let key = key();
+        let key = keys::balancing();
         match algorithm {
             Some(algorithm) => self.command("HSET", &[&key, ALGORITHM, algorithm.name()]).await,
             None => self.command("HDEL", &[&key, ALGORITHM]).await,
@@ -58,16 +50,16 @@ impl BalancerControl for RedisSharedStore {
 
     async fn add_node(&self, node: &NodeRecord) -> Result<(), StoreError> {
         let record = serde_json::to_string(node).map_err(|error| self.corrupt("node", error))?;
-        self.command("HSET", &[&key(), &field(&node.id), &record]).await
+        self.command("HSET", &[&keys::balancing(), &field(&node.id), &record]).await
     }
 
     async fn remove_node(&self, id: &str, is_instance: bool) -> Result<bool, StoreError> {
         let kind = if is_instance { "instance" } else { "added" };
         let arguments = vec![field(id), kind.to_owned(), id.to_owned()];
-        Ok(self.run::<u64>(&self.scripts.remove_node, vec![key(), removed()], arguments).await? > 0)
+        Ok(self.run::<u64>(&self.scripts.remove_node, vec![keys::balancing(), keys::removed()], arguments).await? > 0)
     }
 
     async fn readmit_node(&self, id: &str) -> Result<bool, StoreError> {
-        Ok(self.run::<u64>(&self.scripts.readmit_node, vec![key()], vec![field(id)]).await? > 0)
+        Ok(self.run::<u64>(&self.scripts.readmit_node, vec![keys::balancing()], vec![field(id)]).await? > 0)
     }
 }

@@ -1,8 +1,8 @@
-//! A Redis Cluster as nodes of their own, each with its connection and its breaker: one that is down costs the users of its
-//! slots only. (fred's own client for Clusters makes all connections anew before it sends anything to any node.)
+//! A Redis Cluster as separate nodes, each with its own connection and circuit breaker, so that a node that is down affects
+//! the users of its slots only. (fred's own Cluster client reopens all connections before it sends anything to any node.)
 //!
-//! Which node has which slots is asked of all of them every second, and at once when a node fails or refers elsewhere; what
-//! most of them say is taken, so that a primary which slept through its replacement does not win.
+//! All nodes are asked for the layout of the slots every second, and at once when a node fails or redirects a command. The
+//! most frequent answer counts, so that a primary which does not know that it was replaced has no effect.
 
 mod layout;
 
@@ -19,49 +19,43 @@ use fred::{
 use futures_util::future::join_all;
 use tokio::sync::Notify;
 
-use super::{
-    connection::{Command, Connector},
-    node::Node,
-};
+use super::{command::Command, connection::Connector, errors::SLOT_UNKNOWN, node::Node};
 use crate::sync::RwLockExt;
 use layout::{Address, Layout};
 
-/// What a command fails of that no node is known to be for.
-pub(super) const SLOT_UNKNOWN: &str = "no node is known to have this slot";
-
-const REFRESH_EVERY: Duration = Duration::from_secs(1);
-/// The least time between two questions for the layout.
-const REFRESH_PAUSE: Duration = Duration::from_millis(50);
+const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
+/// Minimum time between two requests for the layout.
+const MIN_REFRESH_PAUSE: Duration = Duration::from_millis(50);
 
 #[derive(Debug)]
 pub(super) struct Cluster {
     connector: Connector,
-    /// Where to ask while no node is known or none answers.
-    seeds: Vec<Server>,
+    /// Nodes to ask while no node is known or none answers.
+    configured: Vec<Server>,
     replicas: u32,
-    known: RwLock<Arc<Known>>,
-    outdated: Notify,
+    state: RwLock<Arc<ClusterState>>,
+    stale: Notify,
 }
 
-/// The nodes as they were found last.
+/// The most recent layout and its nodes.
 #[derive(Debug, Default)]
-struct Known {
+struct ClusterState {
     layout: Layout,
     nodes: BTreeMap<Address, Arc<Node>>,
 }
 
-/// Where a node sent a command instead of doing it.
+/// Redirection of a command to another node.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Referral {
-    /// Whether only this command is meant, as the slot is on its way.
+pub(super) struct Redirect {
+    /// Whether only this command is redirected (`ASK`), because the slot is being migrated.
     pub(super) asking: bool,
     to: Address,
 }
 
-impl Referral {
-    /// The referral in the answer of a node, such as `MOVED 3999 127.0.0.1:6381`; a node that gives no host means its own,
-    /// and is asked for its layout instead.
-    pub(super) fn of(error: &Error) -> Option<Self> {
+impl Redirect {
+    /// Parses the redirection in an error such as `MOVED 3999 127.0.0.1:6381`. Returns `None` without a host, which means the
+    /// answering node's own host; the next layout shows it.
+    pub(super) fn parse(error: &Error) -> Option<Self> {
         let mut words = error.details().split(' ');
         let asking = match words.next()? {
             "MOVED" => false,
@@ -75,37 +69,37 @@ impl Referral {
 }
 
 impl Cluster {
-    pub(super) fn new(connector: Connector, seeds: Vec<Server>, replicas: u32) -> Self {
-        Self { connector, seeds, replicas, known: RwLock::default(), outdated: Notify::new() }
+    pub(super) fn new(connector: Connector, configured: Vec<Server>, replicas: u32) -> Self {
+        Self { connector, configured, replicas, state: RwLock::default(), stale: Notify::new() }
     }
 
-    fn known(&self) -> Arc<Known> {
-        Arc::clone(&self.known.read_locked())
+    fn state(&self) -> Arc<ClusterState> {
+        Arc::clone(&self.state.read_locked())
     }
 
-    /// The node that has the slot of `key`.
-    pub(super) fn holder(&self, key: &str) -> Result<Arc<Node>, Error> {
-        let known = self.known();
-        let holder = known.layout.holder(fred::util::redis_keyslot(key.as_bytes()));
-        let node = holder.and_then(|address| known.nodes.get(address)).cloned();
+    /// Returns the node that owns the slot of `key`.
+    pub(super) fn owner(&self, key: &str) -> Result<Arc<Node>, Error> {
+        let state = self.state();
+        let owner = state.layout.owner(fred::util::redis_keyslot(key.as_bytes()));
+        let node = owner.and_then(|address| state.nodes.get(address)).cloned();
         node.ok_or_else(|| Error::new(ErrorKind::Cluster, SLOT_UNKNOWN))
     }
 
-    /// All primaries.
+    /// Returns all primaries.
     pub(super) fn nodes(&self) -> Vec<Arc<Node>> {
-        self.known().nodes.values().cloned().collect()
+        self.state().nodes.values().cloned().collect()
     }
 
-    /// The node that another one referred to.
-    pub(super) fn referred(&self, referral: &Referral) -> Arc<Node> {
-        let mut known = self.known.write_locked();
-        if let Some(node) = known.nodes.get(&referral.to) {
+    /// Returns the target of a redirection.
+    pub(super) fn redirect_target(&self, redirect: &Redirect) -> Arc<Node> {
+        let mut state = self.state.write_locked();
+        if let Some(node) = state.nodes.get(&redirect.to) {
             return Arc::clone(node);
         }
-        let node = Arc::new(self.open(&known.layout, &referral.to));
-        let mut nodes = known.nodes.clone();
-        nodes.insert(referral.to.clone(), Arc::clone(&node));
-        *known = Arc::new(Known { layout: known.layout.clone(), nodes });
+        let node = Arc::new(self.open(&state.layout, &redirect.to));
+        let mut nodes = state.nodes.clone();
+        nodes.insert(redirect.to.clone(), Arc::clone(&node));
+        *state = Arc::new(ClusterState { layout: state.layout.clone(), nodes });
         node
     }
 
@@ -114,60 +108,60 @@ impl Cluster {
         Node::open(&self.connector, &ServerConfig::Centralized { server }, self.replicas)
     }
 
-    fn open_seed(&self, seed: &Server) -> (Address, Arc<Node>) {
-        let node = Node::open(&self.connector, &ServerConfig::Centralized { server: seed.clone() }, 0);
-        (Address { host: seed.host.to_string(), port: seed.port }, Arc::new(node))
+    fn open_configured(&self, server: &Server) -> (Address, Arc<Node>) {
+        let node = Node::open(&self.connector, &ServerConfig::Centralized { server: server.clone() }, 0);
+        (Address { host: server.host.to_string(), port: server.port }, Arc::new(node))
     }
 
-    /// Has the layout asked for soon.
-    pub(super) fn doubt(&self) {
-        self.outdated.notify_one();
+    /// Marks the layout as possibly outdated, so that it is requested soon.
+    pub(super) fn mark_stale(&self) {
+        self.stale.notify_one();
     }
 
-    /// Follows the layout for ever.
+    /// Keeps the layout up to date. Does not return.
     pub(super) async fn follow(self: Arc<Self>) {
-        let mut seeds = BTreeMap::new();
+        let mut configured = BTreeMap::new();
         loop {
-            let mut layout = ask(&self.known().nodes).await;
+            let mut layout = fetch_layout(&self.state().nodes).await;
             if layout.is_none() {
-                if seeds.is_empty() {
-                    seeds = self.seeds.iter().map(|seed| self.open_seed(seed)).collect();
+                if configured.is_empty() {
+                    configured = self.configured.iter().map(|server| self.open_configured(server)).collect();
                 }
-                layout = ask(&seeds).await;
+                layout = fetch_layout(&configured).await;
             }
             if let Some(layout) = layout {
                 self.adopt(layout);
-                seeds.clear();
+                configured.clear();
             }
-            tokio::time::sleep(REFRESH_PAUSE).await;
-            // Either way it is asked for again.
-            let _ = tokio::time::timeout(REFRESH_EVERY, self.outdated.notified()).await;
+            tokio::time::sleep(MIN_REFRESH_PAUSE).await;
+            // The layout is requested again in both cases.
+            let _ = tokio::time::timeout(REFRESH_INTERVAL, self.stale.notified()).await;
         }
     }
 
-    /// Opens connections with new nodes and drops those with former ones.
+    /// Connects to new nodes and disconnects from former ones.
     fn adopt(&self, layout: Layout) {
-        let mut known = self.known.write_locked();
-        if known.layout == layout && known.nodes.len() == layout.primaries().count() {
+        let mut state = self.state.write_locked();
+        if state.layout == layout && state.nodes.len() == layout.primaries().count() {
             return;
         }
         let node = |address: &Address| {
-            // A connection that was opened before the host name was known checks for the wrong one.
-            let node = known.nodes.get(address).filter(|_| known.layout.name(address) == layout.name(address));
+            // A connection opened before the host name was known verifies the certificate for the wrong name.
+            let node = state.nodes.get(address).filter(|_| state.layout.name(address) == layout.name(address));
             (address.clone(), node.cloned().unwrap_or_else(|| Arc::new(self.open(&layout, address))))
         };
         let nodes = layout.primaries().map(node).collect();
-        *known = Arc::new(Known { layout, nodes });
+        *state = Arc::new(ClusterState { layout, nodes });
     }
 }
 
-/// The layout as most of `nodes` tell it.
-async fn ask(nodes: &BTreeMap<Address, Arc<Node>>) -> Option<Layout> {
-    let told = join_all(nodes.iter().map(async |(address, node)| {
-        let answer = node.ask(vec![Command::new("CLUSTER", ["SLOTS"])]).await.ok()?.pop()?;
-        Layout::read(answer, &address.host)
+/// Asks `nodes` for the layout and returns the most frequent answer.
+async fn fetch_layout(nodes: &BTreeMap<Address, Arc<Node>>) -> Option<Layout> {
+    let layouts = join_all(nodes.iter().map(async |(address, node)| {
+        let answer = node.send_all(vec![Command::new("CLUSTER", ["SLOTS"])]).await.ok()?.pop()?;
+        Layout::parse(answer, &address.host)
     }));
-    most_common(told.await.into_iter().flatten())
+    most_common(layouts.await.into_iter().flatten())
 }
 
 fn most_common(layouts: impl Iterator<Item = Layout>) -> Option<Layout> {
@@ -180,18 +174,18 @@ fn most_common(layouts: impl Iterator<Item = Layout>) -> Option<Layout> {
 mod tests {
     use super::*;
 
-    fn referral(text: &str) -> Option<Referral> {
-        Referral::of(&Error::new(ErrorKind::Cluster, text.to_owned()))
+    fn redirect(text: &str) -> Option<Redirect> {
+        Redirect::parse(&Error::new(ErrorKind::Cluster, text.to_owned()))
     }
 
     #[test]
-    fn a_referral_names_a_node_and_whether_it_lasts() {
+    fn a_redirection_names_a_node_and_whether_the_slot_has_moved() {
         let to = |host: &str, port| Address { host: host.to_owned(), port };
-        let moved = Referral { asking: false, to: to("10.0.0.1", 6381) };
-        assert_eq!(referral("MOVED 3999 10.0.0.1:6381"), Some(moved));
-        assert_eq!(referral("ASK 3999 ::1:6381"), Some(Referral { asking: true, to: to("::1", 6381) }));
+        let moved = Redirect { asking: false, to: to("10.0.0.1", 6381) };
+        assert_eq!(redirect("MOVED 3999 10.0.0.1:6381"), Some(moved));
+        assert_eq!(redirect("ASK 3999 ::1:6381"), Some(Redirect { asking: true, to: to("::1", 6381) }));
         for other in ["MOVED 3999 :6381", "MOVED", "CLUSTERDOWN Hash slot not served", "ERR ASK 1 a:1"] {
-            assert_eq!(referral(other), None, "{other}");
+            assert_eq!(redirect(other), None, "{other}");
         }
     }
 }

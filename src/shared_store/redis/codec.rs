@@ -1,20 +1,20 @@
-//! Sessions and what they show of their user, as text.
+//! Text format of sessions and user snapshots.
 //!
-//! A session is `GENERATION IDLE_EXPIRES_AT EXPIRES_AT CREATED_AT DIGEST ADDRESS USER_AGENT`, times in Unix milliseconds, and
-//! its user `GENERATION VERSION SNAPSHOT`: scripts compare and replace what is in front, and leave the rest as it is.
+//! A session is `GENERATION IDLE_EXPIRES_AT EXPIRES_AT CREATED_AT DIGEST ADDRESS USER_AGENT`, with times in Unix milliseconds.
+//! A user is `GENERATION VERSION SNAPSHOT`. Scripts compare and replace the leading fields and copy the rest unchanged.
 
 use crate::{
     clock::Timestamp,
     model::{Client, StoredSession, TokenDigest, UserId, UserSnapshot},
 };
 
-/// Why a text can't be read.
+/// Reason why a text can't be decoded.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-/// What stands for an address that is not known.
+/// Placeholder for an unknown address.
 const UNKNOWN: &str = "-";
 
-/// What never changes of a session, and comes behind its generation, idle end and end.
+/// Encodes the immutable fields of a session, which follow its generation, idle expiry and absolute expiry.
 pub fn encode_rest(session: &StoredSession) -> String {
     let digest = const_hex::encode(session.digest.as_bytes());
     let address = session.client.address.as_deref().unwrap_or(UNKNOWN);
@@ -22,16 +22,16 @@ pub fn encode_rest(session: &StoredSession) -> String {
     format!("{} {digest} {address} {user_agent}", session.created_at.millis())
 }
 
-/// A session and the generation that it was made under.
+/// Decodes a session and the generation under which it was created.
 ///
 /// # Errors
-/// Of text that none of this wrote.
+/// Fails for text in another format.
 pub fn decode(user_id: UserId, text: &str) -> Result<(&str, StoredSession), Failure> {
     let mut fields = text.splitn(7, ' ');
     let mut field = |name: &str| fields.next().ok_or_else(|| format!("no {name}"));
     let time = |text: &str| text.parse().map(Timestamp::from_millis);
     let generation = field("generation")?;
-    let (idle_ends, ends, created) = (field("idle end")?, field("end")?, field("creation")?);
+    let (idle_ends, ends, created) = (field("idle expiry")?, field("expiry")?, field("creation time")?);
     let (digest, address, user_agent) = (field("digest")?, field("address")?, field("user agent")?);
     let mut bytes = [0; 32];
     const_hex::decode_to_slice(digest, &mut bytes)?;
@@ -56,10 +56,11 @@ fn decode_snapshot(text: &str) -> Result<UserSnapshot, Failure> {
     Ok(snapshot)
 }
 
-/// A session that is alive by its user's generation, and its user; both as they are stored.
+/// Decodes a session and the snapshot of its user from their stored texts. Returns `None` if the session's generation is not
+/// the user's.
 ///
 /// # Errors
-/// Of texts that none of this wrote.
+/// Fails for text in another format.
 pub fn decode_live(
     user_id: UserId,
     [user, session]: [&str; 2],

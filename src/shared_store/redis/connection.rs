@@ -1,4 +1,4 @@
-//! Connections with Redis servers, and what is sent over them.
+//! Connections to Redis servers.
 
 use std::{path::Path, sync::Arc, time::Duration};
 
@@ -7,63 +7,45 @@ use fred::{
     error::Error,
     interfaces::{ClientLike, EventInterface},
     types::{
-        ClusterHash, CustomCommand, Value,
+        Value,
         config::{
             Config, ConnectionConfig, PerformanceConfig, ReconnectPolicy, Server, ServerConfig, TcpConfig, TlsConfig,
             TlsHostMapping, UnresponsiveConfig,
         },
     },
 };
-
 use tokio::{
     sync::broadcast::{Receiver, error::RecvError},
     task::AbortHandle,
 };
 
 use super::{
-    ConnectError,
-    address::RedisAddress,
+    address::{InvalidUrl, RedisAddress},
+    command::{COMMAND_TIMEOUT, Command, RECONNECT_INTERVAL},
+    errors::is_read_only,
     role::{self, Primary},
-    tls,
+    tls::{self, CaFileError},
 };
 
-/// How long a command may take. fred's default is forever.
-pub(super) const COMMAND_TIMEOUT: Duration = Duration::from_millis(200);
-/// How long to wait between attempts to connect again.
-pub(super) const RECONNECT_EVERY: Duration = Duration::from_millis(100);
-
-/// A command as it is sent.
-#[derive(Debug, Clone)]
-pub(super) struct Command {
-    name: &'static str,
-    arguments: Vec<Value>,
+/// The Redis settings can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    #[error("redis_url: {0}")]
+    Url(#[from] InvalidUrl),
+    #[error("redis_ca_file: {0}")]
+    CaFile(#[from] CaFileError),
 }
 
-impl Command {
-    pub(super) fn new<T: Into<Value>>(name: &'static str, arguments: impl IntoIterator<Item = T>) -> Self {
-        Self { name, arguments: arguments.into_iter().map(Into::into).collect() }
-    }
-
-    /// One without arguments.
-    pub(super) fn bare(name: &'static str) -> Self {
-        Self { name, arguments: Vec::new() }
-    }
-
-    pub(super) fn custom(&self) -> CustomCommand {
-        CustomCommand::new_static(self.name, ClusterHash::Random, false)
-    }
-}
-
-/// How to connect: credentials and TLS.
+/// Opens connections with the configured credentials and TLS.
 #[derive(Debug, Clone)]
 pub(super) struct Connector(Config);
 
-/// A connection that is made again whenever it breaks, until this is dropped. Until it is made, and in between, commands
-/// fail within [`COMMAND_TIMEOUT`].
+/// A connection that reconnects whenever it breaks, until this is dropped. While it is not connected, commands fail within
+/// [`COMMAND_TIMEOUT`].
 #[derive(Debug)]
 pub(super) struct Connection {
     pub(super) client: Client,
-    /// None where any server will do.
+    /// `None` if the server need not be a primary.
     primary: Option<Arc<Primary>>,
     tasks: Vec<AbortHandle>,
 }
@@ -75,7 +57,7 @@ impl Connector {
         Ok(Self(Config { tls, ..address.config.clone() }))
     }
 
-    /// Connects in the background with a server that must be a primary.
+    /// Connects in the background to a server that must be a primary.
     pub(super) fn open_primary(&self, server: ServerConfig) -> Connection {
         let mut connection = self.open(server);
         let primary = Arc::new(Primary::default());
@@ -93,7 +75,7 @@ impl Connector {
         let connection = ConnectionConfig {
             connection_timeout: Duration::from_millis(500),
             internal_command_timeout: Duration::from_millis(500),
-            // A write whose answer was lost must not be made twice.
+            // A write whose response was lost must not be repeated.
             max_command_attempts: 1,
             unresponsive: UnresponsiveConfig {
                 max_timeout: Some(Duration::from_secs(1)),
@@ -102,73 +84,73 @@ impl Connector {
             tcp: TcpConfig { nodelay: Some(true), ..TcpConfig::default() },
             ..ConnectionConfig::default()
         };
-        let policy = ReconnectPolicy::new_constant(0, RECONNECT_EVERY.as_millis() as u32);
+        let policy = ReconnectPolicy::new_constant(0, RECONNECT_INTERVAL.as_millis() as u32);
         let client = Client::new(config, Some(performance), Some(connection), Some(policy));
-        let report = tokio::spawn(report(client.error_rx(), client.reconnect_rx()));
-        Connection { tasks: vec![client.connect().abort_handle(), report.abort_handle()], primary: None, client }
+        let logging = tokio::spawn(log_connection_state(client.error_rx(), client.reconnect_rx()));
+        Connection { tasks: vec![client.connect().abort_handle(), logging.abort_handle()], primary: None, client }
     }
 }
 
 impl Connection {
-    /// Sends commands one behind the other and returns their answers, or the first error.
+    /// Sends commands in a pipeline. Returns their answers or the first error.
     pub(super) async fn send_all(&self, commands: Vec<Command>) -> Result<Vec<Value>, Error> {
-        self.confirmed().await?;
+        self.wait_for_primary().await?;
         let pipeline = self.client.pipeline();
         for command in commands {
             let () = pipeline.custom(command.custom(), command.arguments).await?;
         }
-        self.judged(pipeline.all().await)
+        self.checked(pipeline.all().await)
     }
 
-    /// Sends a command and returns its answer. One that was given up before it was sent is never sent.
+    /// Sends a command and returns its answer. A command that is cancelled before it was sent is never sent.
     pub(super) async fn send(&self, command: Command) -> Result<Value, Error> {
-        self.confirmed().await?;
-        // In a box, as fred's future is large, and would be moved by each that is around it.
-        self.judged(Box::pin(self.client.custom(command.custom(), command.arguments)).await)
+        self.wait_for_primary().await?;
+        // Boxed because fred's future is large, and the futures around it would copy it.
+        self.checked(Box::pin(self.client.custom(command.custom(), command.arguments)).await)
     }
 
-    async fn confirmed(&self) -> Result<(), Error> {
+    async fn wait_for_primary(&self) -> Result<(), Error> {
         match &self.primary {
-            Some(primary) => primary.confirmed().await,
+            Some(primary) => primary.wait().await,
             None => Ok(()),
         }
     }
 
-    /// An answer, which may tell that the server has become a replica.
-    fn judged<T>(&self, answer: Result<T, Error>) -> Result<T, Error> {
+    /// Marks the role as unknown if the answer shows that the server has become a replica. Returns the answer.
+    fn checked<T>(&self, answer: Result<T, Error>) -> Result<T, Error> {
         if let (Some(primary), Err(error)) = (&self.primary, &answer)
-            && role::is_read_only(error)
+            && is_read_only(error)
         {
-            primary.doubt();
+            primary.mark_stale();
         }
         answer
     }
 
-    /// Says goodbye.
+    /// Closes the connection.
     pub(super) async fn close(&self) {
         if let Err(error) = self.client.quit().await {
-            tracing::debug!(%error, "a connection to Redis ended otherwise");
+            tracing::debug!(%error, "closing a Redis connection failed");
         }
     }
 }
 
-/// Says in the log why there is no connection, each reason once, and when there is one again.
-async fn report(mut errors: Receiver<(Error, Option<Server>)>, mut connected: Receiver<Server>) {
-    let mut reported = String::new();
+/// Logs why connecting fails, each reason once, and when the connection is back.
+async fn log_connection_state(mut errors: Receiver<(Error, Option<Server>)>, mut connected: Receiver<Server>) {
+    let mut last_logged = String::new();
     loop {
         tokio::select! {
             error = errors.recv() => match error {
-                Ok((error, _)) if error.details() != reported => {
-                    tracing::warn!(%error, "no connection with Redis; it is tried again");
-                    reported = error.details().to_owned();
+                Ok((error, _)) if error.details() != last_logged => {
+                    tracing::warn!(%error, "cannot connect to Redis; retrying");
+                    last_logged = error.details().to_owned();
                 }
                 Err(RecvError::Closed) => return,
                 Ok(_) | Err(RecvError::Lagged(_)) => {}
             },
             server = connected.recv() => match server {
-                Ok(server) if !reported.is_empty() => {
-                    tracing::info!(%server, "connected with Redis again");
-                    reported.clear();
+                Ok(server) if !last_logged.is_empty() => {
+                    tracing::info!(%server, "connected to Redis again");
+                    last_logged.clear();
                 }
                 Err(RecvError::Closed) => return,
                 Ok(_) | Err(RecvError::Lagged(_)) => {}
@@ -179,7 +161,7 @@ async fn report(mut errors: Receiver<(Error, Option<Server>)>, mut connected: Re
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        // They would go on for ever.
+        // The tasks do not end by themselves.
         self.tasks.iter().for_each(AbortHandle::abort);
     }
 }

@@ -1,8 +1,8 @@
-//! The instance registry and locks.
+//! Instance registry and locks.
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::{PREFIX, RedisSharedStore, balancing};
+use super::{balancing, keys, store::RedisSharedStore};
 use crate::{
     clock::Timestamp,
     shared_store::{InstanceRecord, InstanceRegistry, LockStore},
@@ -10,22 +10,14 @@ use crate::{
 };
 use async_trait::async_trait;
 
-/// Records of instances that said nothing for this long are removed.
-const FORGOTTEN_AFTER: Duration = Duration::from_secs(600);
-
-pub(super) fn seen() -> String {
-    format!("{PREFIX}{{fleet}}:seen")
-}
-
-fn records() -> String {
-    format!("{PREFIX}{{fleet}}:records")
-}
+/// Time after the last heartbeat at which the record of an instance is deleted.
+const RECORD_TTL: Duration = Duration::from_secs(600);
 
 impl RedisSharedStore {
-    /// Removes what is kept of instances that are gone for long.
+    /// Deletes instances and removals that have expired.
     pub(super) async fn reap_fleet(&self) -> Result<(), StoreError> {
-        let keys = vec![seen(), records(), balancing::key(), balancing::removed()];
-        let ages = [FORGOTTEN_AFTER, balancing::REMOVED_FOR].map(|age| age.as_millis() as i64);
+        let keys = vec![keys::heartbeats(), keys::instances(), keys::balancing(), keys::removed()];
+        let ages = [RECORD_TTL, balancing::REMOVED_TTL].map(|age| age.as_millis() as i64);
         self.run(&self.scripts.reap_fleet, keys, ages.to_vec()).await
     }
 }
@@ -35,15 +27,16 @@ impl InstanceRegistry for RedisSharedStore {
     async fn heartbeat(&self, record: &InstanceRecord) -> Result<Option<InstanceRecord>, StoreError> {
         let document = serde_json::to_string(record).map_err(|source| self.corrupt("instance record", source))?;
         let arguments = vec![record.id.clone(), document];
-        let before: Option<String> = self.run(&self.scripts.heartbeat, vec![seen(), records()], arguments).await?;
-        // One that can't be read is replaced all the same.
+        let before: Option<String> =
+            self.run(&self.scripts.heartbeat, vec![keys::heartbeats(), keys::instances()], arguments).await?;
+        // A record that can't be decoded is replaced anyway.
         Ok(before.and_then(|record| serde_json::from_str(&record).ok()))
     }
 
     async fn instances(&self, age: Duration) -> Result<BTreeMap<String, (InstanceRecord, Timestamp)>, StoreError> {
         let arguments = vec![age.as_millis() as i64];
         let known: Vec<(String, f64, String)> =
-            self.run(&self.scripts.list_instances, vec![seen(), records()], arguments).await?;
+            self.run(&self.scripts.list_instances, vec![keys::heartbeats(), keys::instances()], arguments).await?;
         let decoded = known.into_iter().map(|(id, at, document)| {
             let record = serde_json::from_str(&document).map_err(|source| self.corrupt("instance record", source))?;
             Ok((id, (record, Timestamp::from_millis(at as i64))))
@@ -52,8 +45,8 @@ impl InstanceRegistry for RedisSharedStore {
     }
 
     async fn leave(&self, instance_id: &str) -> Result<(), StoreError> {
-        let () = self.command("ZREM", &[&seen(), instance_id]).await?;
-        self.command("HDEL", &[&records(), instance_id]).await
+        let () = self.command("ZREM", &[&keys::heartbeats(), instance_id]).await?;
+        self.command("HDEL", &[&keys::instances(), instance_id]).await
     }
 }
 
@@ -61,19 +54,15 @@ impl InstanceRegistry for RedisSharedStore {
 impl LockStore for RedisSharedStore {
     async fn acquire_lock(&self, name: &str, holder: &str, lease: Duration) -> Result<Option<u64>, StoreError> {
         let arguments = vec![holder.to_owned(), lease.as_millis().to_string()];
-        let fence: u64 = self.run(&self.scripts.acquire_lock, vec![lock(name)], arguments).await?;
+        let fence: u64 = self.run(&self.scripts.acquire_lock, vec![keys::lock(name)], arguments).await?;
         Ok((fence > 0).then_some(fence))
     }
 
     async fn release_lock(&self, name: &str, holder: &str) -> Result<(), StoreError> {
-        self.run(&self.scripts.release_lock, vec![lock(name)], vec![holder.to_owned()]).await
+        self.run(&self.scripts.release_lock, vec![keys::lock(name)], vec![holder.to_owned()]).await
     }
 
     async fn holder(&self, name: &str) -> Result<Option<(String, u64)>, StoreError> {
-        self.run(&self.scripts.lock_holder, vec![lock(name)], Vec::<String>::new()).await
+        self.run(&self.scripts.lock_holder, vec![keys::lock(name)], Vec::<String>::new()).await
     }
-}
-
-fn lock(name: &str) -> String {
-    format!("{PREFIX}lock:{{{name}}}")
 }

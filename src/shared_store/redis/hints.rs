@@ -1,5 +1,5 @@
-//! Hints that the topology may have changed, by publish and subscribe. They only save time: whoever misses one finds out by
-//! reading the catalog every now and then.
+//! Hints that the topology may have changed, by publish/subscribe. They only save time: an instance that misses one reads the
+//! catalog at its next poll.
 
 use std::time::Duration;
 
@@ -10,24 +10,24 @@ use fred::{
 use tokio::sync::broadcast::error::RecvError;
 
 use super::{
-    RedisSharedStore,
     connection::{Connection, Connector},
+    store::RedisSharedStore,
 };
 
-/// Whoever changes the topology says so here; what is said does not matter.
+/// Channel on which changes of the topology are announced. The content of messages does not matter.
 pub const TOPOLOGY_CHANNEL: &str = "symbolon:topology";
 
-/// How soon to subscribe again where that failed.
-const SUBSCRIBE_AGAIN: Duration = Duration::from_secs(1);
+/// Pause before the next attempt to subscribe.
+const SUBSCRIBE_RETRY_PAUSE: Duration = Duration::from_secs(1);
 
-/// A connection that hears hints.
+/// A connection that receives hints.
 #[derive(Debug)]
 pub struct Hints(Connection);
 
 impl RedisSharedStore {
-    /// Listens for hints from now on.
+    /// Opens a connection for hints.
     pub fn hints(&self) -> Hints {
-        // What is published on one node of a Cluster is heard on all.
+        // A message published on one node of a Cluster reaches the subscribers of all.
         let server = match &self.server {
             ServerConfig::Clustered { hosts, .. } => match hosts.first() {
                 Some(server) => ServerConfig::Centralized { server: server.clone() },
@@ -40,8 +40,8 @@ impl RedisSharedStore {
 }
 
 impl Hints {
-    /// Calls `heard` for each hint, and whenever some may have been missed; never ends.
-    pub async fn listen(&self, heard: impl Fn()) {
+    /// Calls `on_hint` for each hint and whenever hints may have been missed. Does not return.
+    pub async fn listen(&self, on_hint: impl Fn()) {
         let client = &self.0.client;
         let (mut messages, mut connected) = (client.message_rx(), client.reconnect_rx());
         let mut subscribed = false;
@@ -50,14 +50,14 @@ impl Hints {
                 match client.subscribe(TOPOLOGY_CHANNEL).await {
                     Ok(()) => {
                         subscribed = true;
-                        heard();
+                        on_hint();
                     }
-                    Err(error) => tracing::debug!(%error, "hints of a new topology are not heard"),
+                    Err(error) => tracing::debug!(%error, "subscribing to topology hints failed"),
                 }
             }
             tokio::select! {
                 message = messages.recv() => match message {
-                    Ok(_) | Err(RecvError::Lagged(_)) => heard(),
+                    Ok(_) | Err(RecvError::Lagged(_)) => on_hint(),
                     Err(RecvError::Closed) => return std::future::pending().await,
                 },
                 // A new connection has no subscription.
@@ -65,7 +65,7 @@ impl Hints {
                     Ok(_) | Err(RecvError::Lagged(_)) => subscribed = false,
                     Err(RecvError::Closed) => return std::future::pending().await,
                 },
-                () = tokio::time::sleep(SUBSCRIBE_AGAIN), if !subscribed => {}
+                () = tokio::time::sleep(SUBSCRIBE_RETRY_PAUSE), if !subscribed => {}
             }
         }
     }

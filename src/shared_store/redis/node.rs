@@ -1,7 +1,7 @@
-//! One Redis server (or whichever is Sentinel's primary) with a breaker in front of it, and the wait for its replicas.
+//! A Redis server, or the current primary of a Sentinel service, behind a circuit breaker.
 //!
-//! `WAIT` holds up whatever comes behind it on its connection, so changes that replicas must have go over a second
-//! connection with a breaker of its own: a replica that is missing costs these changes only.
+//! `WAIT` blocks the commands behind it on the same connection. Writes that must reach replicas therefore use a second
+//! connection with its own circuit breaker, so that a missing replica affects these writes only.
 
 use std::time::{Duration, Instant};
 
@@ -10,23 +10,22 @@ use fred::{
     types::{Value, config::ServerConfig},
 };
 
-use super::cluster::SLOT_UNKNOWN;
-use super::connection::{COMMAND_TIMEOUT, Command, Connection, Connector};
-use super::role::{NO_PRIMARY, is_read_only};
+use super::{
+    command::{COMMAND_TIMEOUT, Command},
+    connection::{Connection, Connector},
+    errors::{CIRCUIT_OPEN, is_down, timed_out},
+};
 use crate::breaker::{Breaker, Circuit};
 
-/// What a command fails of that the breaker refuses.
-const CIRCUIT_OPEN: &str = "the circuit breaker is open";
+/// Time limit of `WAIT`: shorter than that of a command, so that the answer arrives in time.
+const WAIT_TIMEOUT: Duration = Duration::from_millis(150);
 
-/// How long replicas have: less than a command, so that an answer still comes in time.
-const REPLICAS_HAVE: Duration = Duration::from_millis(150);
-
-/// Whether replicas must have a change before it is acknowledged.
+/// Servers that must have a write before it is acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Care {
-    /// The primary is enough.
+pub(super) enum WriteConcern {
+    /// Only the primary.
     Primary,
-    /// As many replicas as the settings say must have it too.
+    /// Also the configured number of replicas.
     Replicas,
 }
 
@@ -34,43 +33,48 @@ pub(super) enum Care {
 pub(super) struct Node {
     connection: Connection,
     breaker: Breaker,
-    keeper: Option<Keeper>,
+    /// `None` if no replicas are configured.
+    replicated: Option<ReplicatedConnection>,
 }
 
+/// Connection for writes that must reach replicas.
 #[derive(Debug)]
-struct Keeper {
+struct ReplicatedConnection {
     connection: Connection,
     breaker: Breaker,
     replicas: u32,
 }
 
 impl Node {
-    /// A server that must be a primary.
+    /// Opens a server that must be a primary.
     pub(super) fn open_primary(connector: &Connector, server: &ServerConfig, replicas: u32) -> Self {
-        Self::over(|| connector.open_primary(server.clone()), replicas)
+        Self::with_connections(|| connector.open_primary(server.clone()), replicas)
     }
 
-    /// A node of a Cluster, where a replica refers to its primary.
+    /// Opens a node of a Cluster, where a replica redirects to its primary.
     pub(super) fn open(connector: &Connector, server: &ServerConfig, replicas: u32) -> Self {
-        Self::over(|| connector.open(server.clone()), replicas)
+        Self::with_connections(|| connector.open(server.clone()), replicas)
     }
 
-    fn over(open: impl Fn() -> Connection, replicas: u32) -> Self {
-        let keeper = (replicas > 0).then(|| Keeper { connection: open(), breaker: Breaker::default(), replicas });
-        Self { connection: open(), breaker: Breaker::default(), keeper }
+    fn with_connections(open: impl Fn() -> Connection, replicas: u32) -> Self {
+        let replicated =
+            (replicas > 0).then(|| ReplicatedConnection { connection: open(), breaker: Breaker::default(), replicas });
+        Self { connection: open(), breaker: Breaker::default(), replicated }
     }
 
-    /// Sends a command; after `ASKING` if the node is only about to get its slot.
+    /// Sends a command. `asking` puts `ASKING` before it, for a node that is still importing the slot.
     pub(super) async fn send(
         &self,
         command: Command,
-        care: Care,
+        concern: WriteConcern,
         asking: bool,
         deadline: Instant,
     ) -> Result<Value, Error> {
-        match (&self.keeper, care) {
-            // In a box, as it is large, and most commands don't need it.
-            (Some(keeper), Care::Replicas) => Box::pin(self.keep(keeper, command, asking, deadline)).await,
+        match (&self.replicated, concern) {
+            // Boxed because it is large and rarely used.
+            (Some(replicated), WriteConcern::Replicas) => {
+                Box::pin(self.write_replicated(replicated, command, asking, deadline)).await
+            }
             _ => self.write(command, asking, deadline).await,
         }
     }
@@ -80,31 +84,37 @@ impl Node {
             return guarded(&self.breaker, deadline, self.connection.send(command)).await;
         }
         let commands = vec![Command::bare("ASKING"), command];
-        // In a box for the same reason.
+        // Boxed for the same reason.
         let mut answers = Box::pin(guarded(&self.breaker, deadline, self.connection.send_all(commands))).await?;
         Ok(answers.pop().unwrap_or(Value::Null))
     }
 
-    /// Sends commands that are for this node whatever keys they name, one behind the other.
-    pub(super) async fn ask(&self, commands: Vec<Command>) -> Result<Vec<Value>, Error> {
+    /// Sends commands to this node in a pipeline, regardless of their keys.
+    pub(super) async fn send_all(&self, commands: Vec<Command>) -> Result<Vec<Value>, Error> {
         guarded(&self.breaker, Instant::now() + COMMAND_TIMEOUT, self.connection.send_all(commands)).await
     }
 
-    /// Sends a command and waits until replicas have what it wrote.
-    async fn keep(&self, keeper: &Keeper, command: Command, asking: bool, deadline: Instant) -> Result<Value, Error> {
-        let Some(permit) = keeper.breaker.permit(Instant::now()) else {
-            // Not acknowledged, but sessions end at the primary without having to wait for a replica to return.
+    /// Sends a write and waits until the configured number of replicas have it.
+    async fn write_replicated(
+        &self,
+        replicated: &ReplicatedConnection,
+        command: Command,
+        asking: bool,
+        deadline: Instant,
+    ) -> Result<Value, Error> {
+        let Some(permit) = replicated.breaker.permit(Instant::now()) else {
+            // The write fails, but takes effect at the primary without waiting for a replica to return.
             self.write(command, asking, deadline).await?;
-            return Err(too_few(keeper.replicas));
+            return Err(too_few_replicas(replicated.replicas));
         };
-        let wait = Command::new("WAIT", [i64::from(keeper.replicas), REPLICAS_HAVE.as_millis() as i64]);
+        let wait = Command::new("WAIT", [i64::from(replicated.replicas), WAIT_TIMEOUT.as_millis() as i64]);
         let asking = asking.then(|| Command::bare("ASKING"));
         let commands = asking.into_iter().chain([command, wait]).collect();
-        let sent = within(deadline, keeper.connection.send_all(commands)).await;
+        let sent = with_deadline(deadline, replicated.connection.send_all(commands)).await;
         let result = sent.and_then(|mut answers| {
-            let have: u32 = answers.pop().unwrap_or(Value::Null).convert()?;
-            if have < keeper.replicas {
-                Err(too_few(keeper.replicas))
+            let reached: u32 = answers.pop().unwrap_or(Value::Null).convert()?;
+            if reached < replicated.replicas {
+                Err(too_few_replicas(replicated.replicas))
             } else {
                 Ok(answers.pop().unwrap_or(Value::Null))
             }
@@ -119,17 +129,17 @@ impl Node {
 
     pub(super) async fn close(&self) {
         self.connection.close().await;
-        if let Some(keeper) = &self.keeper {
-            keeper.connection.close().await;
+        if let Some(replicated) = &self.replicated {
+            replicated.connection.close().await;
         }
     }
 }
 
-fn too_few(replicas: u32) -> Error {
-    Error::new(ErrorKind::Timeout, format!("fewer than {replicas} replicas have it"))
+fn too_few_replicas(replicas: u32) -> Error {
+    Error::new(ErrorKind::Timeout, format!("fewer than {replicas} replicas have the write"))
 }
 
-/// Does `work` unless the breaker says that it would be in vain.
+/// Runs `work` if the circuit breaker permits it, and reports the outcome to the breaker.
 async fn guarded<T>(
     breaker: &Breaker,
     deadline: Instant,
@@ -138,44 +148,16 @@ async fn guarded<T>(
     let open = || Error::new(ErrorKind::Canceled, CIRCUIT_OPEN);
     let begun = Instant::now();
     let permit = breaker.permit(begun).ok_or_else(open)?;
-    let result = within(deadline, work).await;
-    let up = !result.as_ref().is_err_and(is_down);
-    // That there was no answer in what others had left of their time says nothing.
-    if up || deadline.saturating_duration_since(begun) > COMMAND_TIMEOUT / 2 {
-        permit.finish(up, Instant::now());
+    let result = with_deadline(deadline, work).await;
+    let is_available = !result.as_ref().is_err_and(is_down);
+    // A timeout after a short remaining time says nothing about the server.
+    if is_available || deadline.saturating_duration_since(begun) > COMMAND_TIMEOUT / 2 {
+        permit.finish(is_available, Instant::now());
     }
     result
 }
 
-/// Does `work` until the deadline.
-async fn within<T>(deadline: Instant, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-    tokio::time::timeout_at(deadline.into(), work).await.unwrap_or_else(|_| Err(late()))
-}
-
-pub(super) fn late() -> Error {
-    Error::new(ErrorKind::Timeout, "no answer in time")
-}
-
-/// Whether an error says that nothing was sent, or nothing done: the breaker refused it, there is no primary, or no node is
-/// known to have its slot.
-pub(super) fn is_unsent(error: &Error) -> bool {
-    is_read_only(error)
-        || (*error.kind() == ErrorKind::Canceled && [CIRCUIT_OPEN, NO_PRIMARY].contains(&error.details()))
-        || (*error.kind() == ErrorKind::Cluster && error.details() == SLOT_UNKNOWN)
-}
-
-/// Whether an error says that Redis is not there, rather than that it refused a command.
-pub(super) fn is_down(error: &Error) -> bool {
-    let refers_elsewhere = ["MOVED", "ASK"].iter().any(|word| error.details().starts_with(word));
-    let is_unreachable = matches!(
-        error.kind(),
-        ErrorKind::IO
-            | ErrorKind::Timeout
-            | ErrorKind::Canceled
-            | ErrorKind::Cluster
-            | ErrorKind::Sentinel
-            | ErrorKind::Backpressure
-            | ErrorKind::Tls
-    );
-    !refers_elsewhere && (is_unreachable || is_read_only(error))
+/// Runs `work`, which fails at `deadline`.
+async fn with_deadline<T>(deadline: Instant, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    tokio::time::timeout_at(deadline.into(), work).await.unwrap_or_else(|_| Err(timed_out()))
 }

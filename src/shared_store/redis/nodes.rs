@@ -1,4 +1,4 @@
-//! The servers that hold the keys: one, or those of a Cluster.
+//! Servers that hold the keys: one server, or the nodes of a Cluster.
 
 use std::{
     panic::AssertUnwindSafe,
@@ -16,22 +16,24 @@ use futures_util::{
 };
 
 use super::{
-    cluster::{Cluster, Referral},
-    connection::{Command, Connector},
-    node::{Care, Node, is_down},
+    cluster::{Cluster, Redirect},
+    command::Command,
+    connection::Connector,
+    errors::is_down,
+    node::{Node, WriteConcern},
 };
 use crate::breaker::Circuit;
 
-/// How long to wait before a task that died is started again.
+/// Pause before a task that panicked is restarted.
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
-/// How often a command follows one node's reference to another.
-const MAX_REFERRALS: usize = 3;
+/// Maximum number of redirections that a command follows.
+const MAX_REDIRECTS: usize = 3;
 
 #[derive(Debug)]
 pub(super) enum Nodes {
-    /// One server, or whichever is Sentinel's primary.
+    /// One server, or the current primary of a Sentinel service.
     One(Arc<Node>),
-    /// A Cluster, and the task that follows its layout.
+    /// A Cluster and the task that follows its layout.
     Many(Arc<Cluster>, tokio::task::JoinHandle<()>),
 }
 
@@ -47,33 +49,33 @@ impl Nodes {
         }
     }
 
-    /// Sends a command to the node that has `key`.
+    /// Sends a command to the node that holds `key`.
     pub(super) async fn send(
         &self,
         key: &str,
         command: Command,
-        care: Care,
+        concern: WriteConcern,
         deadline: Instant,
     ) -> Result<Value, Error> {
         let cluster = match self {
-            Self::One(node) => return node.send(command, care, false, deadline).await,
+            Self::One(node) => return node.send(command, concern, false, deadline).await,
             Self::Many(cluster, _) => cluster,
         };
-        let (mut node, mut asking) = (cluster.holder(key).inspect_err(|_| cluster.doubt())?, false);
-        let mut referrals = 0;
+        let (mut node, mut asking) = (cluster.owner(key).inspect_err(|_| cluster.mark_stale())?, false);
+        let mut redirects = 0;
         loop {
-            let error = match node.send(command.clone(), care, asking, deadline).await {
+            let error = match node.send(command.clone(), concern, asking, deadline).await {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
-            let referral = Referral::of(&error);
-            if referral.is_some() || is_down(&error) {
-                cluster.doubt();
+            let redirect = Redirect::parse(&error);
+            if redirect.is_some() || is_down(&error) {
+                cluster.mark_stale();
             }
-            match referral {
-                Some(referral) if referrals < MAX_REFERRALS => {
-                    (node, asking) = (cluster.referred(&referral), referral.asking);
-                    referrals += 1;
+            match redirect {
+                Some(redirect) if redirects < MAX_REDIRECTS => {
+                    (node, asking) = (cluster.redirect_target(&redirect), redirect.asking);
+                    redirects += 1;
                 }
                 _ => return Err(error),
             }
@@ -85,7 +87,7 @@ impl Nodes {
         matches!(self, Self::Many(..))
     }
 
-    /// All servers that hold keys.
+    /// Returns all servers that hold keys.
     pub(super) fn all(&self) -> Vec<Arc<Node>> {
         match self {
             Self::One(node) => vec![Arc::clone(node)],
@@ -93,17 +95,17 @@ impl Nodes {
         }
     }
 
-    /// Whether any server answers.
+    /// Checks that at least one server answers.
     pub(super) async fn ping(&self) -> Result<(), Error> {
         let nodes = self.all();
         if nodes.is_empty() {
-            return Err(Error::new(fred::error::ErrorKind::Cluster, "no node is known"));
+            return Err(Error::new(fred::error::ErrorKind::Cluster, "no node of the Cluster is known"));
         }
-        let pings = nodes.iter().map(|node| Box::pin(node.ask(vec![Command::bare("PING")])));
+        let pings = nodes.iter().map(|node| Box::pin(node.send_all(vec![Command::bare("PING")])));
         select_ok(pings).await.map(drop)
     }
 
-    /// How the worst of them stands.
+    /// Returns the worst state of all circuit breakers.
     pub(super) fn circuit(&self) -> Circuit {
         let circuits: Vec<Circuit> = self.all().iter().map(|node| node.circuit()).collect();
         let worst_first = [Circuit::Open, Circuit::HalfOpen];
@@ -119,10 +121,10 @@ impl Nodes {
     }
 }
 
-/// Follows the layout of a Cluster; should that die, says so and goes on.
+/// Follows the layout of a Cluster. Restarts after a panic.
 async fn follow(cluster: Arc<Cluster>) {
     while AssertUnwindSafe(Arc::clone(&cluster).follow()).catch_unwind().await.is_err() {
-        tracing::error!("following the layout of the Redis Cluster died and is started again");
+        tracing::error!("following the layout of the Redis Cluster panicked; restarting");
         tokio::time::sleep(RESTART_PAUSE).await;
     }
 }

@@ -1,8 +1,8 @@
-//! Whether the server at the other end of a connection takes writes.
+//! Role of the server at the other end of a connection.
 //!
-//! A connection may reach a replica: behind an address that a failover moves, or because its server was made one. What a
-//! replica shows may be behind an acknowledged write, so nothing is sent before the server has said that it is a primary,
-//! and one that is not is connected with anew until the address leads elsewhere.
+//! A connection may reach a replica, because a failover has moved the address or demoted the server. The data of a replica may
+//! lag behind an acknowledged write. So no command is sent before the server has confirmed that it is a primary, and the
+//! connection to a replica is reopened until the address leads to a primary.
 
 use std::{
     collections::HashMap,
@@ -21,33 +21,34 @@ use fred::{
 };
 use tokio::sync::{Notify, broadcast::error::RecvError, futures::Notified};
 
-use super::connection::{COMMAND_TIMEOUT, Command, RECONNECT_EVERY};
+use super::{
+    command::{COMMAND_TIMEOUT, Command, RECONNECT_INTERVAL},
+    errors::{NO_PRIMARY, is_down},
+};
 
-/// What a command fails of that had no primary to be sent to.
-pub(super) const NO_PRIMARY: &str = "there is no connection with a primary";
+/// Time that a command waits for a primary. Shorter than the command timeout, so that a command that fails here was certainly
+/// not sent.
+const PRIMARY_TIMEOUT: Duration = COMMAND_TIMEOUT.saturating_sub(Duration::from_millis(50));
 
-/// How long a command waits for a primary: less than it has, so that it is known not to have been sent.
-const PATIENCE: Duration = COMMAND_TIMEOUT.saturating_sub(Duration::from_millis(50));
-
-/// What is known of the server.
+/// Whether the server is known to be a primary.
 #[derive(Debug, Default)]
 pub(super) struct Primary {
     confirmed: AtomicBool,
     changed: Notify,
-    doubted: Notify,
+    stale: Notify,
 }
 
 impl Primary {
-    /// Waits until the server has said that it takes writes.
+    /// Waits until the server has confirmed that it is a primary.
     ///
     /// # Errors
-    /// [`NO_PRIMARY`] if it does not in time.
-    pub(super) async fn confirmed(&self) -> Result<(), Error> {
+    /// Fails with [`NO_PRIMARY`] if it does not in time.
+    pub(super) async fn wait(&self) -> Result<(), Error> {
         if self.confirmed.load(Ordering::Acquire) {
             return Ok(());
         }
-        // In a box, as hardly any command waits, and each would carry the room for it.
-        let waited = Box::pin(tokio::time::timeout(PATIENCE, async {
+        // Boxed because few commands wait, and all would be larger otherwise.
+        let waited = Box::pin(tokio::time::timeout(PRIMARY_TIMEOUT, async {
             loop {
                 let changed = self.next_change();
                 if self.confirmed.load(Ordering::Acquire) {
@@ -59,19 +60,17 @@ impl Primary {
         waited.await.map_err(|_| Error::new(ErrorKind::Canceled, NO_PRIMARY))
     }
 
-    /// Sends nothing more until the server has been asked again.
-    pub(super) fn doubt(&self) {
-        self.forget();
-        self.doubted.notify_one();
+    /// Marks the role as unknown, so that nothing is sent until the server has confirmed it again.
+    pub(super) fn mark_stale(&self) {
+        self.reset();
+        self.stale.notify_one();
     }
 
-    /// Returns that the role is unknown from here on.
-    fn forget(&self) -> bool {
+    fn reset(&self) {
         self.confirmed.store(false, Ordering::Release);
-        true
     }
 
-    /// Notified of what happens from here on, even before it is polled.
+    /// Returns a future that is notified of changes from now on, even before it is polled.
     fn next_change(&self) -> Notified<'_> {
         self.changed.notified()
     }
@@ -82,55 +81,56 @@ impl Primary {
     }
 }
 
-/// Whether a server refused a write because it is a replica. In a script older versions name another error first.
-pub(super) fn is_read_only(error: &Error) -> bool {
-    error.details().contains("READONLY")
-}
-
-/// Asks the server for its role after each change of the connection, for ever.
+/// Asks the server for its role after each change of the connection. Does not return while the client exists.
 pub(super) async fn follow(client: Client, primary: Arc<Primary>) {
     let (mut errors, mut connected) = (client.error_rx(), client.reconnect_rx());
-    let (mut unknown, mut reported) = (true, false);
+    let (mut is_unknown, mut is_logged) = (true, false);
     loop {
         tokio::select! {
             biased;
-            // Either says that the connection is not what it was. Messages may have been missed, or be late.
+            // Any message means that the connection has changed. Messages may be missed or late.
             error = errors.recv() => match error {
                 Err(RecvError::Closed) => return,
-                _ => unknown = primary.forget(),
+                _ => {
+                    primary.reset();
+                    is_unknown = true;
+                }
             },
             server = connected.recv() => match server {
                 Err(RecvError::Closed) => return,
-                _ => unknown = primary.forget(),
+                _ => {
+                    primary.reset();
+                    is_unknown = true;
+                }
             },
-            () = primary.doubted.notified() => unknown = true,
-            is_primary = is_primary(&client), if unknown => match is_primary {
+            () = primary.stale.notified() => is_unknown = true,
+            is_primary = is_primary(&client), if is_unknown => match is_primary {
                 Some(true) => {
                     primary.confirm();
-                    unknown = false;
-                    if reported {
-                        tracing::info!("Redis is a primary again");
-                        reported = false;
+                    is_unknown = false;
+                    if is_logged {
+                        tracing::info!("connected to a Redis primary again");
+                        is_logged = false;
                     }
                 }
                 Some(false) => {
-                    if !reported {
-                        tracing::warn!("Redis is a replica, which takes no writes; connecting again until it is a primary");
-                        reported = true;
+                    if !is_logged {
+                        tracing::warn!("the Redis server is a replica; reconnecting until it is a primary");
+                        is_logged = true;
                     }
-                    tokio::time::sleep(RECONNECT_EVERY).await;
+                    tokio::time::sleep(RECONNECT_INTERVAL).await;
                     if let Err(error) = client.force_reconnection().await {
-                        tracing::debug!(%error, "no new connection with Redis yet");
+                        tracing::debug!(%error, "reconnecting to Redis failed");
                     }
                 }
-                None => tokio::time::sleep(RECONNECT_EVERY).await,
+                None => tokio::time::sleep(RECONNECT_INTERVAL).await,
             },
         }
     }
 }
 
-/// Whether the server is a primary; none if it did not answer. One that does not tell is taken for one: all users may ask, but
-/// not every server that speaks the protocol knows the question.
+/// Returns whether the server is a primary, or `None` if it did not answer. A server that does not know `HELLO` counts as a
+/// primary: every user may send that command, but not every compatible server implements it.
 async fn is_primary(client: &Client) -> Option<bool> {
     let hello = Command::bare("HELLO");
     match client.custom::<Value, Value>(hello.custom(), Vec::new()).await {
@@ -139,7 +139,7 @@ async fn is_primary(client: &Client) -> Option<bool> {
             let role = fields.get("role").and_then(Value::as_string);
             Some(!role.is_some_and(|role| ["replica", "slave"].contains(&role.as_str())))
         }
-        Err(error) if super::node::is_down(&error) => None,
+        Err(error) if is_down(&error) => None,
         Err(_) => Some(true),
     }
 }

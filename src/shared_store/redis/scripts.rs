@@ -1,12 +1,12 @@
-//! The scripts: whatever needs a condition together with a write.
+//! Lua scripts, for writes with a condition.
 
 use std::time::Instant;
 
 use fred::{error::Error, types::Value, util::sha1_hash};
 
-use super::{connection::Command, node::Care, nodes::Nodes};
+use super::{command::Command, node::WriteConcern, nodes::Nodes};
 
-/// A script, called by its digest; its text is sent only to a server that does not know it.
+/// A script. It is called by its digest; the text is sent only to a server that does not have it.
 #[derive(Debug)]
 pub(super) struct Script {
     text: &'static str,
@@ -18,13 +18,13 @@ impl Script {
         Self { text, digest: sha1_hash(text) }
     }
 
-    /// Runs it where its first key is: by its digest, or by its text, which the server keeps from then on.
+    /// Runs the script on the server that holds its first key.
     pub(super) async fn run(
         &self,
         nodes: &Nodes,
         keys: Vec<String>,
         arguments: Vec<Value>,
-        care: Care,
+        concern: WriteConcern,
         deadline: Instant,
     ) -> Result<Value, Error> {
         let key = keys.first().cloned().unwrap_or_default();
@@ -33,9 +33,9 @@ impl Script {
         let command = |name, script: &str| {
             Command::new(name, [Value::from(script), count.clone()].into_iter().chain(rest.iter().cloned()))
         };
-        match nodes.send(&key, command("EVALSHA", &self.digest), care, deadline).await {
+        match nodes.send(&key, command("EVALSHA", &self.digest), concern, deadline).await {
             Err(error) if error.details().starts_with("NOSCRIPT") => {
-                nodes.send(&key, command("EVAL", self.text), care, deadline).await
+                nodes.send(&key, command("EVAL", self.text), concern, deadline).await
             }
             answer => answer,
         }
@@ -44,7 +44,7 @@ impl Script {
 
 macro_rules! scripts {
     ($($name:ident)*) => {
-        /// All of them.
+        /// All scripts.
         #[derive(Debug)]
         pub(super) struct Scripts {
             $(pub(super) $name: Script,)*

@@ -1,7 +1,7 @@
-//! Reading sessions, by far the most frequent thing that Redis is asked for: those that come while others are read are read
-//! together, by one command.
+//! Batched session reads, by far the most frequent requests to Redis: reads that arrive while others are in progress share
+//! one command.
 //!
-//! In a Cluster each is read on its own: users' keys are in different slots, and a command may name those of one only.
+//! In a Cluster they are not batched, because the keys of users are in different slots, and a command may use one slot only.
 
 use std::{sync::Arc, time::Instant};
 
@@ -13,37 +13,38 @@ use symbolon_batcher::{BatchError, BatchLimits, BatchStats, BatchTiming, Batcher
 
 use super::{
     codec,
-    connection::{COMMAND_TIMEOUT, Command},
-    node::{Care, late},
+    command::{COMMAND_TIMEOUT, Command},
+    errors::timed_out,
+    keys,
+    node::WriteConcern,
     nodes::Nodes,
-    sessions::{session_key, user_key},
 };
 use crate::model::{SessionId, StoredSession, UserId, UserSnapshot};
 
-/// A second pass would cost more than it saves.
+/// More than one yield would cost more than it saves.
 const TIMING: BatchTiming = BatchTiming { timeout: COMMAND_TIMEOUT, yields: 1 };
 
-/// A session that is alive by its user's generation, if there is one, and its user; or why it can't be read.
+/// A session of its user's current generation, if there is one, with the user's snapshot; or why they can't be decoded.
 type Live = Result<Option<(StoredSession, UserSnapshot)>, Arc<dyn std::error::Error + Send + Sync>>;
 
-/// A session by its user.
+/// User id and session id.
 type Id = (UserId, SessionId);
 
-/// Reads sessions.
+/// Reads sessions in batches.
 #[derive(Debug)]
 pub(super) struct SessionReads {
     nodes: Arc<Nodes>,
-    /// None if each is read on its own.
+    /// `None` if reads are not batched.
     batcher: Option<Batcher<Id, Live, Error>>,
 }
 
 impl SessionReads {
-    pub(super) fn new(nodes: Arc<Nodes>, policy: BatchLimits) -> Self {
-        let joins = policy.max_keys > 1 && !nodes.is_cluster();
-        Self { nodes, batcher: joins.then(|| Batcher::new(policy, TIMING)) }
+    pub(super) fn new(nodes: Arc<Nodes>, limits: BatchLimits) -> Self {
+        let is_batched = limits.max_keys > 1 && !nodes.is_cluster();
+        Self { nodes, batcher: is_batched.then(|| Batcher::new(limits, TIMING)) }
     }
 
-    /// A session that is alive by its user's generation, whatever the time.
+    /// Reads a session of its user's current generation. Does not check its expiry.
     pub(super) async fn read(&self, id: Id) -> Result<Live, Error> {
         let found = match &self.batcher {
             None => {
@@ -57,14 +58,14 @@ impl SessionReads {
                     async move { fetch(&nodes, ids, deadline.into_std()).await }
                 });
                 found.await.map_err(|failure| match failure {
-                    BatchError::TimedOut => late(),
-                    // It dies only with the runtime.
-                    BatchError::Aborted => Error::new(ErrorKind::Canceled, "the reading task has ended"),
+                    BatchError::TimedOut => timed_out(),
+                    // The task ends early only when the runtime shuts down.
+                    BatchError::Aborted => Error::new(ErrorKind::Canceled, "the batch task has ended"),
                     BatchError::Fetch(error) => error,
                 })?
             }
         };
-        found.ok_or_else(|| Error::new(ErrorKind::Protocol, "an answer was left out"))
+        found.ok_or_else(|| Error::new(ErrorKind::Protocol, "an answer is missing"))
     }
 
     pub(super) fn stats(&self) -> Option<BatchStats> {
@@ -73,18 +74,20 @@ impl SessionReads {
 }
 
 async fn fetch(nodes: &Nodes, ids: Vec<Id>, deadline: Instant) -> Result<Vec<(Id, Live)>, Error> {
-    let keys: Vec<String> =
-        ids.iter().flat_map(|&(user_id, session_id)| [user_key(user_id), session_key(user_id, session_id)]).collect();
-    let first = keys.first().cloned().unwrap_or_default();
-    let answer = nodes.send(&first, Command::new("MGET", keys), Care::Primary, deadline).await?;
-    // They are read here, where one thread has the answer: the texts share it, and to share among threads costs more.
+    let names: Vec<String> = ids
+        .iter()
+        .flat_map(|&(user_id, session_id)| [keys::user(user_id), keys::session(user_id, session_id)])
+        .collect();
+    let first = names.first().cloned().unwrap_or_default();
+    let answer = nodes.send(&first, Command::new("MGET", names), WriteConcern::Primary, deadline).await?;
+    // Decoded here, because the texts share the answer, and sharing it between threads costs more.
     let mut texts = answer.into_array().into_iter();
     let mut next = || texts.next().unwrap_or(Value::Null);
-    Ok(ids.into_iter().map(|id| (id, live(id, [next(), next()]))).collect())
+    Ok(ids.into_iter().map(|id| (id, decode(id, [next(), next()]))).collect())
 }
 
-/// Its user's generation and snapshot, and the session, as they are stored; null if they are not there.
-fn live((user_id, _): Id, texts: [Value; 2]) -> Live {
+/// Decodes the stored texts of a user and a session; null means that there is none.
+fn decode((user_id, _): Id, texts: [Value; 2]) -> Live {
     let [Some(user), Some(session)] = texts.each_ref().map(Value::as_str) else { return Ok(None) };
     codec::decode_live(user_id, [&user, &session]).map_err(Arc::from)
 }

@@ -5,37 +5,19 @@ use std::time::Duration;
 use async_trait::async_trait;
 use uuid::Uuid;
 
-use super::{PREFIX, RedisSharedStore, codec, totals};
+use super::{codec, keys, store::RedisSharedStore, totals};
 use crate::{
     clock::Timestamp,
     model::{Generation, SessionId, StoredSession, UserId, UserSnapshot},
     secret,
     shared_store::{
         LoginStart, MAX_REVOCATION_LIFETIME, PendingRevocation, RevocationSelector, RevocationStep, SessionStore,
-        SessionTotals, not_prolonged, revocation::EXPIRED_KEPT,
+        SessionTotals, log_extension_failure, revocation::EXPIRED_RETENTION,
     },
     store_error::StoreError,
 };
 
-fn key(user_id: UserId, of: &str) -> String {
-    let mut uuid = uuid::Uuid::encode_buffer();
-    [PREFIX, "{", user_id.uuid().hyphenated().encode_lower(&mut uuid), "}:", of].concat()
-}
-
-/// The user's generation and snapshot.
-pub(super) fn user_key(user_id: UserId) -> String {
-    key(user_id, "user")
-}
-
-pub(super) fn session_key(user_id: UserId, session_id: SessionId) -> String {
-    key(user_id, &format!("session:{session_id}"))
-}
-
-fn revocations_key(user_id: UserId) -> String {
-    key(user_id, "revocations")
-}
-
-/// Where a first generation starts: positive, and with room to rise below 2^53, up to which scripts count exactly.
+/// Returns a first generation: positive, and far enough below 2^53, up to which Lua represents integers exactly.
 fn random_generation() -> i64 {
     let mut bytes = [0; 8];
     bytes.copy_from_slice(&secret::random()[..8]);
@@ -49,9 +31,9 @@ fn remaining(until: Timestamp) -> i64 {
 #[async_trait]
 impl SessionStore for RedisSharedStore {
     async fn begin_login(&self, user_id: UserId) -> Result<LoginStart, StoreError> {
-        let keys = vec![user_key(user_id), revocations_key(user_id)];
+        let names = vec![keys::user(user_id), keys::revocations(user_id)];
         let (generation, last_expiry, now): (String, String, String) =
-            self.run(&self.scripts.begin_login, keys, vec![MAX_REVOCATION_LIFETIME.as_millis() as i64]).await?;
+            self.run(&self.scripts.begin_login, names, vec![MAX_REVOCATION_LIFETIME.as_millis() as i64]).await?;
         let number = |what, text: &str| match text {
             "" => Ok(None),
             text => text.parse::<i64>().map(Some).map_err(|error| self.corrupt(what, error)),
@@ -72,7 +54,7 @@ impl SessionStore for RedisSharedStore {
         limit: u32,
     ) -> Result<bool, StoreError> {
         let user_id = session.user_id;
-        let keys = [user_key(user_id), key(user_id, "index"), session_key(user_id, session.session_id)];
+        let names = [keys::user(user_id), keys::session_index(user_id), keys::session(user_id, session.session_id)];
         let document = serde_json::to_string(snapshot).map_err(|source| self.corrupt("user snapshot", source))?;
         let arguments = [
             generation.map_or_else(String::new, |generation| generation.0.to_string()),
@@ -81,14 +63,14 @@ impl SessionStore for RedisSharedStore {
             limit.to_string(),
             snapshot.version.to_string(),
             document,
-            key(user_id, "session:"),
+            keys::session_prefix(user_id),
             session.session_id.to_string(),
             session.idle_expires_at.millis().to_string(),
             session.expires_at.millis().to_string(),
             codec::encode_rest(session),
             i64::MAX.to_string(),
         ];
-        self.run(&self.scripts.create_session, keys.to_vec(), arguments.to_vec()).await
+        self.run(&self.scripts.create_session, names.to_vec(), arguments.to_vec()).await
     }
 
     async fn use_session(
@@ -106,24 +88,24 @@ impl SessionStore for RedisSharedStore {
             match Box::pin(self.slide(&session, idle, now)).await {
                 Ok(Some(idle_ends)) => session.idle_expires_at = Timestamp::from_millis(idle_ends),
                 Ok(None) => return Ok(None),
-                // The session is alive all the same; it slides when it is used again.
-                Err(error) => not_prolonged(&error),
+                // The session is live anyway. The next use extends it.
+                Err(error) => log_extension_failure(&error),
             }
         }
         Ok(Some((session, snapshot)))
     }
 
     async fn list_sessions(&self, user_id: UserId, now: Timestamp) -> Result<Vec<StoredSession>, StoreError> {
-        let keys = vec![user_key(user_id), key(user_id, "index")];
-        let arguments = vec![now.millis().to_string(), key(user_id, "session:")];
-        let texts: Vec<String> = self.run(&self.scripts.list_sessions, keys, arguments).await?;
+        let names = vec![keys::user(user_id), keys::session_index(user_id)];
+        let arguments = vec![now.millis().to_string(), keys::session_prefix(user_id)];
+        let texts: Vec<String> = self.run(&self.scripts.list_sessions, names, arguments).await?;
         let decode = |text: &String| codec::decode(user_id, text).map(|(_, session)| session);
         texts.iter().map(decode).collect::<Result<_, _>>().map_err(|source| self.corrupt("session", source))
     }
 
     async fn end_session(&self, user_id: UserId, session_id: SessionId) -> Result<bool, StoreError> {
-        let keys = vec![user_key(user_id), key(user_id, "index"), session_key(user_id, session_id)];
-        self.run_kept(&self.scripts.end_session, keys, vec![session_id.to_string()]).await
+        let names = vec![keys::user(user_id), keys::session_index(user_id), keys::session(user_id, session_id)];
+        self.run_replicated(&self.scripts.end_session, names, vec![session_id.to_string()]).await
     }
 
     async fn raise_generation(
@@ -133,8 +115,8 @@ impl SessionStore for RedisSharedStore {
         step: RevocationStep,
         keep_until: Timestamp,
     ) -> Result<(), StoreError> {
-        let user = user_key(user_id);
-        let kept = keep.map_or_else(|| user.clone(), |session_id| session_key(user_id, session_id));
+        let user = keys::user(user_id);
+        let kept = keep.map_or_else(|| user.clone(), |session_id| keys::session(user_id, session_id));
         let (revocation, lifetime) = match step {
             RevocationStep::Only => (String::new(), String::new()),
             RevocationStep::First { id, lifetime } => (id.to_string(), lifetime.as_millis().to_string()),
@@ -145,13 +127,14 @@ impl SessionStore for RedisSharedStore {
             remaining(keep_until).to_string(),
             revocation,
             lifetime,
-            EXPIRED_KEPT.as_millis().to_string(),
+            EXPIRED_RETENTION.as_millis().to_string(),
         ];
-        self.run_kept(&self.scripts.raise_generation, vec![user, kept, revocations_key(user_id)], arguments).await
+        self.run_replicated(&self.scripts.raise_generation, vec![user, kept, keys::revocations(user_id)], arguments)
+            .await
     }
 
     async fn remove_revocations(&self, user_id: UserId, which: RevocationSelector) -> Result<(), StoreError> {
-        let key = revocations_key(user_id);
+        let key = keys::revocations(user_id);
         match which {
             RevocationSelector::One(id) => self.command("ZREM", &[&key, &id.to_string()]).await,
             RevocationSelector::ExpiredBy(moment) => {
@@ -166,15 +149,15 @@ impl SessionStore for RedisSharedStore {
         revocation: Option<Uuid>,
         keep_until: Timestamp,
     ) -> Result<(), StoreError> {
-        let keys = vec![user_key(user_id), key(user_id, "index"), revocations_key(user_id)];
+        let names = vec![keys::user(user_id), keys::session_index(user_id), keys::revocations(user_id)];
         let arguments = vec![
             random_generation().to_string(),
             remaining(keep_until).to_string(),
-            key(user_id, "session:"),
+            keys::session_prefix(user_id),
             i64::MAX.to_string(),
             revocation.map_or_else(String::new, |id| id.to_string()),
         ];
-        self.run_kept(&self.scripts.forget_user, keys, arguments).await
+        self.run_replicated(&self.scripts.forget_user, names, arguments).await
     }
 
     async fn put_snapshot(
@@ -190,25 +173,25 @@ impl SessionStore for RedisSharedStore {
             snapshot.version.to_string(),
             document,
         ];
-        self.run_kept(&self.scripts.put_snapshot, vec![user_key(user_id)], arguments).await
+        self.run_replicated(&self.scripts.put_snapshot, vec![keys::user(user_id)], arguments).await
     }
 
     async fn replace_snapshot(&self, user_id: UserId, snapshot: &UserSnapshot) -> Result<bool, StoreError> {
         let document = serde_json::to_string(snapshot).map_err(|source| self.corrupt("user snapshot", source))?;
         let arguments = vec![snapshot.version.to_string(), document];
-        self.run(&self.scripts.replace_snapshot, vec![user_key(user_id)], arguments).await
+        self.run(&self.scripts.replace_snapshot, vec![keys::user(user_id)], arguments).await
     }
 
     async fn session_totals(&self) -> Result<SessionTotals, StoreError> {
-        totals::of(&self.nodes).await.map_err(|source| self.unavailable(source))
+        totals::session_totals(&self.nodes).await.map_err(|source| self.unavailable(source))
     }
 }
 
 impl RedisSharedStore {
-    /// Moves the idle expiry of a session; when it ends then, in milliseconds, or none if it is gone.
+    /// Extends the idle expiry of a session. Returns the new expiry in Unix milliseconds, or `None` if the session has ended.
     async fn slide(&self, session: &StoredSession, idle: Duration, now: Timestamp) -> Result<Option<i64>, StoreError> {
-        let keys = vec![session_key(session.user_id, session.session_id)];
+        let names = vec![keys::session(session.user_id, session.session_id)];
         let arguments = vec![now.millis().to_string(), idle.as_millis().to_string()];
-        self.run(&self.scripts.slide_session, keys, arguments).await
+        self.run(&self.scripts.slide_session, names, arguments).await
     }
 }

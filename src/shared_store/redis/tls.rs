@@ -1,4 +1,4 @@
-//! TLS to Redis: rustls with ring, and CAs from one place. Certificates and host names are always verified.
+//! TLS to Redis, with rustls and ring. Certificates and host names are always verified.
 
 use std::{
     path::{Path, PathBuf},
@@ -12,32 +12,25 @@ use rustls::{
     pki_types::{CertificateDer, pem, pem::PemObject},
 };
 
-/// CAs that can't be used.
+/// The CA certificates can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum CaFileError {
-    /// The file can't be read, or not as PEM.
+    /// The file can't be read or is not PEM.
     #[error("cannot read CA certificates from {}: {source}", path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: pem::Error,
-    },
-    /// The file holds no certificate.
-    #[error("{} holds no CA certificate in PEM", .0.display())]
+    Unreadable { path: PathBuf, source: pem::Error },
+    #[error("{} contains no PEM certificate", .0.display())]
     Empty(PathBuf),
-    /// A certificate can't be used.
-    #[error("a CA certificate can't be used: {0}")]
+    #[error("cannot use a CA certificate: {0}")]
     Unusable(#[from] rustls::Error),
 }
 
-/// How to connect with servers whose certificates come from a CA of `ca_file`, or else from one that browsers trust.
+/// Returns a connector that accepts certificates issued by a CA in `ca_file`, or by one that browsers trust if there is no file.
 pub(super) fn connector(ca_file: Option<&Path>) -> Result<TlsConnector, CaFileError> {
     let roots = match ca_file {
-        Some(path) => roots_of(path)?,
+        Some(path) => read_roots(path)?,
         None => webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect(),
     };
-    // Named here, so that no other crate's choice of a default provider matters.
+    // Explicit, so that it does not depend on which default provider another crate installs.
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots)
@@ -45,7 +38,7 @@ pub(super) fn connector(ca_file: Option<&Path>) -> Result<TlsConnector, CaFileEr
     Ok(config.into())
 }
 
-fn roots_of(path: &Path) -> Result<RootCertStore, CaFileError> {
+fn read_roots(path: &Path) -> Result<RootCertStore, CaFileError> {
     let unreadable = |source| CaFileError::Unreadable { path: path.to_owned(), source };
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_file_iter(path).map_err(unreadable)? {

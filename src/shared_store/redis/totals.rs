@@ -1,4 +1,4 @@
-//! How many sessions there are, at a cost that does not depend on it: a small server is counted, a large one sampled.
+//! Session totals at a cost that does not depend on their number: few keys are counted, many are sampled.
 
 use std::collections::HashSet;
 
@@ -8,18 +8,23 @@ use fred::{
 };
 use futures_util::future::try_join_all;
 
-use super::{PREFIX, connection::Command, node::Node, nodes::Nodes};
+use super::{
+    command::Command,
+    keys::{PREFIX, is_session},
+    node::Node,
+    nodes::Nodes,
+};
 use crate::shared_store::{Accuracy, SessionTotals};
 
-/// A server with no more keys than this is counted.
-const COUNTED: u64 = 1000;
-/// How many keys of a larger one are looked at.
-const SAMPLE: usize = 200;
+/// Maximum number of keys of a server that are counted instead of sampled.
+const MAX_COUNTED: u64 = 1000;
+/// Number of keys sampled on a larger server.
+const SAMPLE_SIZE: usize = 200;
 
-/// The totals of all servers.
-pub(super) async fn of(nodes: &Nodes) -> Result<SessionTotals, Error> {
+/// Returns the totals of all servers.
+pub(super) async fn session_totals(nodes: &Nodes) -> Result<SessionTotals, Error> {
     let nodes = nodes.all();
-    let parts = try_join_all(nodes.iter().map(|node| of_node(node))).await?;
+    let parts = try_join_all(nodes.iter().map(|node| node_totals(node))).await?;
     let estimated = parts.iter().any(|part| part.accuracy == Accuracy::Estimate);
     Ok(SessionTotals {
         sessions: parts.iter().map(|part| part.sessions).sum(),
@@ -28,19 +33,19 @@ pub(super) async fn of(nodes: &Nodes) -> Result<SessionTotals, Error> {
     })
 }
 
-async fn of_node(node: &Node) -> Result<SessionTotals, Error> {
+async fn node_totals(node: &Node) -> Result<SessionTotals, Error> {
     let keys: u64 = one(node, Command::bare("DBSIZE")).await?;
-    let (looked_at, accuracy) = if keys <= COUNTED {
+    let (examined, accuracy) = if keys <= MAX_COUNTED {
         (all_keys(node).await?, Accuracy::UpperBound)
     } else {
-        let sample = all::<Option<String>>(node, (0..SAMPLE).map(|_| Command::bare("RANDOMKEY"))).await?;
+        let sample = all::<Option<String>>(node, (0..SAMPLE_SIZE).map(|_| Command::bare("RANDOMKEY"))).await?;
         (sample.into_iter().flatten().collect(), Accuracy::Estimate)
     };
-    let sessions: Vec<&String> = looked_at.iter().filter(|key| is_session(key)).collect();
+    let sessions: Vec<&String> = examined.iter().filter(|key| is_session(key)).collect();
     let sizes = sessions.iter().map(|key| Command::new("MEMORY", ["USAGE", key.as_str()]));
     let bytes: u64 = all::<Option<u64>>(node, sizes).await?.into_iter().flatten().sum();
     let scale = match accuracy {
-        Accuracy::Estimate => keys as f64 / looked_at.len().max(1) as f64,
+        Accuracy::Estimate => keys as f64 / examined.len().max(1) as f64,
         Accuracy::UpperBound => 1.0,
     };
     let scaled = |count: u64| (count as f64 * scale).round() as u64;
@@ -62,13 +67,9 @@ async fn all_keys(node: &Node) -> Result<Vec<String>, Error> {
 }
 
 async fn one<T: FromValue>(node: &Node, command: Command) -> Result<T, Error> {
-    node.ask(vec![command]).await?.pop().unwrap_or(Value::Null).convert()
+    node.send_all(vec![command]).await?.pop().unwrap_or(Value::Null).convert()
 }
 
 async fn all<T: FromValue>(node: &Node, commands: impl Iterator<Item = Command>) -> Result<Vec<T>, Error> {
-    node.ask(commands.collect()).await?.into_iter().map(Value::convert).collect()
-}
-
-fn is_session(key: &str) -> bool {
-    key.starts_with(PREFIX) && key.contains("}:session:")
+    node.send_all(commands.collect()).await?.into_iter().map(Value::convert).collect()
 }

@@ -1,4 +1,4 @@
-//! What operators tell the balancers. Unlike heartbeats nobody says it again, so it waits for the disk.
+//! Load-balancing settings of operators. Unlike heartbeats they are not repeated, so writes are durable.
 
 use async_trait::async_trait;
 use sqlx::Row;
@@ -11,7 +11,7 @@ use crate::{
     store_error::StoreError,
 };
 
-/// Ids that were taken out a day ago and are not there any more.
+/// Deletes removed instances that left the fleet, a day after their removal.
 pub(super) const REAP: &str = "DELETE FROM balancer_nodes WHERE node_id IN \
     (SELECT node_id FROM balancer_nodes WHERE record IS NULL AND removed_at <= ? - 86400000 \
      AND node_id NOT IN (SELECT instance_id FROM instances) LIMIT ?)";
@@ -40,7 +40,7 @@ impl BalancerControl for SqliteSharedStore {
     }
 
     async fn set_algorithm(&self, algorithm: Option<Algorithm>) -> Result<(), StoreError> {
-        self.keep(sqlx::query("UPDATE balancing SET algorithm = ?").bind(algorithm.map(Algorithm::name)))
+        self.execute_durably(sqlx::query("UPDATE balancing SET algorithm = ?").bind(algorithm.map(Algorithm::name)))
             .await
             .map(drop)
     }
@@ -48,7 +48,7 @@ impl BalancerControl for SqliteSharedStore {
     async fn add_node(&self, node: &NodeRecord) -> Result<(), StoreError> {
         let statement = "INSERT INTO balancer_nodes VALUES (?, ?, NULL) ON CONFLICT (node_id) DO UPDATE \
                          SET record = excluded.record, removed_at = NULL";
-        self.keep(sqlx::query(statement).bind(&node.id).bind(sqlx::types::Json(node))).await.map(drop)
+        self.execute_durably(sqlx::query(statement).bind(&node.id).bind(sqlx::types::Json(node))).await.map(drop)
     }
 
     async fn remove_node(&self, id: &str, is_instance: bool) -> Result<bool, StoreError> {
@@ -59,11 +59,11 @@ impl BalancerControl for SqliteSharedStore {
         } else {
             sqlx::query("DELETE FROM balancer_nodes WHERE node_id = ? AND record IS NOT NULL").bind(id)
         };
-        Ok(self.keep(query).await? > 0)
+        Ok(self.execute_durably(query).await? > 0)
     }
 
     async fn readmit_node(&self, id: &str) -> Result<bool, StoreError> {
         let statement = "DELETE FROM balancer_nodes WHERE node_id = ? AND record IS NULL";
-        Ok(self.keep(sqlx::query(statement).bind(id)).await? > 0)
+        Ok(self.execute_durably(sqlx::query(statement).bind(id)).await? > 0)
     }
 }

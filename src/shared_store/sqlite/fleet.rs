@@ -1,4 +1,4 @@
-//! The instance registry and locks.
+//! Instance registry and locks.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -13,7 +13,7 @@ use crate::{
     store_error::StoreError,
 };
 
-/// Instances that said nothing for ten minutes.
+/// Deletes instances without a heartbeat for ten minutes.
 pub(super) const REAP: &str = "DELETE FROM instances WHERE instance_id IN \
     (SELECT instance_id FROM instances WHERE seen_at <= ? - 600000 LIMIT ?)";
 
@@ -37,7 +37,7 @@ impl InstanceRegistry for SqliteSharedStore {
         .await
         .map_err(self.failed())?;
         write.commit().await?;
-        // One that can't be read is replaced all the same.
+        // A record that can't be decoded is replaced anyway.
         Ok(before.and_then(|record| serde_json::from_str(&record).ok()))
     }
 
@@ -45,7 +45,7 @@ impl InstanceRegistry for SqliteSharedStore {
         let (now, age) = (Timestamp::now(), age.as_millis() as i64);
         let rows = sqlx::query("SELECT instance_id, seen_at, record FROM instances WHERE seen_at BETWEEN ? AND ?")
             .bind(now.millis() - age)
-            // What lies in the future was said before the clock went back.
+            // A heartbeat in the future was recorded before the clock was set back.
             .bind(now.millis() + age)
             .fetch_all(self.database.reader())
             .await

@@ -1,4 +1,4 @@
-//! Notes. Like operators' choices they wait for the disk.
+//! Notes. Writes are durable.
 
 use async_trait::async_trait;
 
@@ -19,6 +19,6 @@ impl NoteStore for SqliteSharedStore {
         let statement = "INSERT INTO notes VALUES (?, ?, ?) ON CONFLICT (name) \
                          DO UPDATE SET text = excluded.text, fence = excluded.fence WHERE excluded.fence >= fence";
         let fence = i64::try_from(fence).unwrap_or(i64::MAX);
-        Ok(self.keep(sqlx::query(statement).bind(name).bind(text).bind(fence)).await? > 0)
+        Ok(self.execute_durably(sqlx::query(statement).bind(name).bind(text).bind(fence)).await? > 0)
     }
 }

@@ -3,20 +3,16 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use sqlx::{
-    Row, Sqlite,
-    query::Query,
-    sqlite::{SqliteArguments, SqliteRow},
-};
+use sqlx::{Row, sqlite::SqliteRow};
 use uuid::Uuid;
 
-use super::SqliteSharedStore;
+use super::{SqliteSharedStore, revocations};
 use crate::{
     clock::Timestamp,
     model::{Client, Generation, SessionId, StoredSession, TokenDigest, UserId, UserSnapshot},
     shared_store::{
         Accuracy, LoginStart, MAX_REVOCATION_LIFETIME, PendingRevocation, RevocationSelector, RevocationStep,
-        SessionStore, SessionTotals, not_prolonged,
+        SessionStore, SessionTotals, log_extension_failure,
     },
     sqlite::Durability,
     store_error::StoreError,
@@ -27,34 +23,6 @@ pub(super) const REAP: &str = "DELETE FROM sessions WHERE (user_id, session_id) 
 
 pub(super) const REAP_USERS: &str = "DELETE FROM session_users WHERE user_id IN \
     (SELECT user_id FROM session_users WHERE expires_at <= ? LIMIT ?)";
-
-pub(super) const REAP_REVOCATIONS: &str = "DELETE FROM revocations WHERE (user_id, revocation_id) IN \
-    (SELECT user_id, revocation_id FROM revocations WHERE expires_at <= ? LIMIT ?)";
-
-impl SqliteSharedStore {
-    /// Has revocations of a user that last for too long expire at `now`; returns the last expiry of all.
-    async fn end_impossible_revocations(
-        &self,
-        user_id: UserId,
-        now: Timestamp,
-    ) -> Result<Option<Timestamp>, StoreError> {
-        let mut write = self.database.write(Durability::Relaxed).await?;
-        sqlx::query("UPDATE revocations SET expires_at = ? WHERE user_id = ? AND expires_at > ?")
-            .bind(now.millis())
-            .bind(user_id.to_string())
-            .bind((now + MAX_REVOCATION_LIFETIME).millis())
-            .execute(&mut **write)
-            .await
-            .map_err(self.failed())?;
-        let last: Option<i64> = sqlx::query_scalar("SELECT max(expires_at) FROM revocations WHERE user_id = ?")
-            .bind(user_id.to_string())
-            .fetch_one(&mut **write)
-            .await
-            .map_err(self.failed())?;
-        write.commit().await?;
-        Ok(last.map(Timestamp::from_millis))
-    }
-}
 
 #[async_trait]
 impl SessionStore for SqliteSharedStore {
@@ -70,7 +38,7 @@ impl SessionStore for SqliteSharedStore {
         let now = Timestamp::now();
         let mut last_expiry = last_expiry.map(Timestamp::from_millis);
         if last_expiry.is_some_and(|expiry| expiry > now + MAX_REVOCATION_LIFETIME) {
-            last_expiry = self.end_impossible_revocations(user_id, now).await?;
+            last_expiry = self.expire_overlong_revocations(user_id, now).await?;
         }
         Ok(LoginStart { generation: generation.map(Generation), revocation: PendingRevocation::at(now, last_expiry) })
     }
@@ -84,28 +52,29 @@ impl SessionStore for SqliteSharedStore {
     ) -> Result<bool, StoreError> {
         let user_id = session.user_id.to_string();
         let mut write = self.database.write(Durability::Full).await?;
-        let agreed = match generation {
+        let statement = match generation {
             None => sqlx::query_scalar(
                 "INSERT INTO session_users (user_id, gen, expires_at, version, snapshot) \
                  VALUES (?1, random() >> 2, ?2, ?3, ?4) ON CONFLICT DO NOTHING RETURNING gen",
             ),
             Some(_) => sqlx::query_scalar(
-                // What was left of a forgotten user gives way: the generation says that this one was read after it.
+                // Version ?6 marks a forgotten user. Its snapshot is replaced: the generation proves that this user was read
+                // afterwards.
                 "UPDATE session_users SET expires_at = max(expires_at, ?2), \
                  version = iif(?3 > version OR version = ?6, ?3, version), \
                  snapshot = iif(?3 > version OR version = ?6, ?4, snapshot) \
                  WHERE user_id = ?1 AND gen = ?5 RETURNING gen",
             ),
         };
-        let mut agreed = agreed
+        let mut statement = statement
             .bind(&user_id)
             .bind(session.expires_at.millis())
             .bind(snapshot.version)
             .bind(sqlx::types::Json(snapshot));
         if let Some(generation) = generation {
-            agreed = agreed.bind(generation.0).bind(i64::MAX);
+            statement = statement.bind(generation.0).bind(i64::MAX);
         }
-        let current: Option<i64> = agreed.fetch_optional(&mut **write).await.map_err(self.failed())?;
+        let current: Option<i64> = statement.fetch_optional(&mut **write).await.map_err(self.failed())?;
         let Some(current) = current else { return Ok(false) };
         sqlx::query(
             "DELETE FROM sessions WHERE user_id = ?1 AND (gen <> ?2 OR min(idle_expires_at, expires_at) <= ?3)",
@@ -167,8 +136,8 @@ impl SessionStore for SqliteSharedStore {
         if let Some(slid) = session.slid(idle, now) {
             match self.slide(&session, slid).await {
                 Ok(()) => session.idle_expires_at = slid,
-                // The session is alive all the same; it slides when it is used again.
-                Err(error) => not_prolonged(&error),
+                // The session is live anyway. The next use extends it.
+                Err(error) => log_extension_failure(&error),
             }
         }
         Ok(Some((session, snapshot)))
@@ -210,18 +179,9 @@ impl SessionStore for SqliteSharedStore {
         keep_until: Timestamp,
     ) -> Result<(), StoreError> {
         let mut write = self.database.write(Durability::Full).await?;
-        let noted = match step {
-            RevocationStep::Only => None,
-            RevocationStep::First { id, lifetime } => Some(
-                sqlx::query("INSERT OR REPLACE INTO revocations (user_id, revocation_id, expires_at) VALUES (?, ?, ?)")
-                    .bind(user_id.to_string())
-                    .bind(id.to_string())
-                    .bind((Timestamp::now() + lifetime).millis()),
-            ),
-            RevocationStep::Second { id } => Some(remove_revocation(user_id, id)),
-        };
-        if let Some(noted) = noted {
-            noted.execute(&mut **write).await.map_err(self.failed())?;
+        let record = revocations::record(user_id, step);
+        if let Some(record) = record {
+            record.execute(&mut **write).await.map_err(self.failed())?;
         }
         sqlx::query(
             "INSERT INTO session_users (user_id, gen, expires_at, version, snapshot) VALUES (?, random() >> 2, ?, 0, '{}') \
@@ -247,15 +207,7 @@ impl SessionStore for SqliteSharedStore {
     }
 
     async fn remove_revocations(&self, user_id: UserId, which: RevocationSelector) -> Result<(), StoreError> {
-        let query = match which {
-            RevocationSelector::One(id) => remove_revocation(user_id, id),
-            RevocationSelector::ExpiredBy(moment) => {
-                sqlx::query("DELETE FROM revocations WHERE user_id = ? AND expires_at <= ?")
-                    .bind(user_id.to_string())
-                    .bind(moment.millis())
-            }
-        };
-        self.keep(query).await.map(drop)
+        self.execute_durably(revocations::remove_selected(user_id, which)).await.map(drop)
     }
 
     async fn forget_user(
@@ -266,9 +218,9 @@ impl SessionStore for SqliteSharedStore {
     ) -> Result<(), StoreError> {
         let mut write = self.database.write(Durability::Full).await?;
         if let Some(id) = revocation {
-            remove_revocation(user_id, id).execute(&mut **write).await.map_err(self.failed())?;
+            revocations::remove(user_id, id).execute(&mut **write).await.map_err(self.failed())?;
         }
-        // No snapshot has a higher version than this, so none is written after the user was forgotten.
+        // No snapshot has a higher version, so none is written after the user was forgotten.
         sqlx::query(
             "INSERT INTO session_users (user_id, gen, expires_at, version, snapshot) VALUES (?1, random() >> 2, ?2, ?3, '{}') \
              ON CONFLICT (user_id) DO UPDATE SET gen = gen + 1, expires_at = ?2, version = ?3, snapshot = '{}'",
@@ -310,7 +262,7 @@ impl SessionStore for SqliteSharedStore {
     }
 
     async fn replace_snapshot(&self, user_id: UserId, snapshot: &UserSnapshot) -> Result<bool, StoreError> {
-        // Version 0 is a generation without a snapshot.
+        // Version 0 means a generation without a snapshot.
         let is_older: Option<bool> =
             sqlx::query_scalar("SELECT version BETWEEN 1 AND ? - 1 FROM session_users WHERE user_id = ?")
                 .bind(snapshot.version)
@@ -325,7 +277,7 @@ impl SessionStore for SqliteSharedStore {
             "UPDATE session_users SET version = ?2, snapshot = ?3 WHERE user_id = ?1 AND version BETWEEN 1 AND ?2 - 1",
         );
         let replace = replace.bind(user_id.to_string()).bind(snapshot.version).bind(sqlx::types::Json(snapshot));
-        Ok(self.keep(replace).await? > 0)
+        Ok(self.execute_durably(replace).await? > 0)
     }
 
     async fn session_totals(&self) -> Result<SessionTotals, StoreError> {
@@ -338,14 +290,8 @@ impl SessionStore for SqliteSharedStore {
     }
 }
 
-fn remove_revocation<'q>(user_id: UserId, id: Uuid) -> Query<'q, Sqlite, SqliteArguments> {
-    sqlx::query("DELETE FROM revocations WHERE user_id = ? AND revocation_id = ?")
-        .bind(user_id.to_string())
-        .bind(id.to_string())
-}
-
 impl SqliteSharedStore {
-    /// Moves an idle expiry forward, if the session still exists: a logout in between stays a logout.
+    /// Extends the idle expiry if the session still exists, so that a logout in between is not undone.
     async fn slide(&self, session: &StoredSession, to: Timestamp) -> Result<(), StoreError> {
         let mut write = self.database.write(Durability::Relaxed).await?;
         sqlx::query(

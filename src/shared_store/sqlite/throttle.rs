@@ -1,7 +1,8 @@
-//! Throttle buckets by the generic cell rate algorithm (ITU-T I.371): each bucket is one number, the time at which it
-//! will be full again. A charge moves it an interval on, and is refused if that would take it more than `burst`
-//! intervals ahead of now. A stored time further ahead than that, by a clock that was ahead or has been set back, is taken for
-//! an empty bucket.
+//! Throttle buckets by the generic cell rate algorithm (ITU-T I.371).
+//!
+//! A bucket is one number: the time at which it will be full again. A charge adds an interval, and is rejected if the result
+//! would be more than `burst` intervals ahead of now. A stored time further ahead than that was written by a clock that was
+//! ahead or has been set back since; it counts as an empty bucket.
 
 use std::time::Duration;
 
@@ -22,25 +23,25 @@ pub(super) const REAP: &str =
 impl ThrottleStore for SqliteSharedStore {
     async fn charge(&self, buckets: &[Bucket], now: Timestamp) -> Result<Charge, StoreError> {
         let mut write = self.database.write(Durability::Relaxed).await?;
-        let (mut charged, mut impossible) = (Vec::with_capacity(buckets.len()), Vec::new());
+        let (mut charged, mut out_of_range) = (Vec::with_capacity(buckets.len()), Vec::new());
         let mut longest: Option<(Duration, Bucket)> = None;
         for &bucket in buckets {
             let (stored, latest) = (self.stored(&mut write, &bucket).await?, latest(&bucket, now));
-            let full_at = possible(stored, &bucket, now) + bucket.interval * bucket.charges;
+            let full_at = clamped(stored, &bucket, now) + bucket.interval * bucket.charges;
             let wait = full_at.since(latest);
             if wait > longest.map_or(Duration::ZERO, |(longest, _)| longest) {
                 longest = Some((wait, bucket));
             }
             if stored.is_some_and(|stored| stored > latest) {
-                impossible.push((bucket, latest));
+                out_of_range.push((bucket, latest));
             }
             charged.push((bucket, full_at));
         }
-        // A refusal changes nothing but impossible times, which become those of empty buckets: they fill from now on.
-        for (bucket, full_at) in if longest.is_none() { &charged } else { &impossible } {
+        // A rejection writes only times that were out of range, so that these buckets fill from now on.
+        for (bucket, full_at) in if longest.is_none() { &charged } else { &out_of_range } {
             self.set_full_at(&mut write, bucket, *full_at).await?;
         }
-        if longest.is_none() || !impossible.is_empty() {
+        if longest.is_none() || !out_of_range.is_empty() {
             write.commit().await?;
         }
         Ok(longest.map_or(Charge::Accepted, |(retry_after, bucket)| Charge::Refused { retry_after, bucket }))
@@ -49,7 +50,7 @@ impl ThrottleStore for SqliteSharedStore {
     async fn refund(&self, buckets: &[Bucket], now: Timestamp) -> Result<(), StoreError> {
         let mut write = self.database.write(Durability::Relaxed).await?;
         for bucket in buckets {
-            let full_at = possible(self.stored(&mut write, bucket).await?, bucket, now);
+            let full_at = clamped(self.stored(&mut write, bucket).await?, bucket, now);
             let charges = (bucket.interval * bucket.charges).as_millis() as i64;
             let refunded = Timestamp::from_millis(full_at.millis() - charges);
             self.set_full_at(&mut write, bucket, refunded).await?;
@@ -58,18 +59,18 @@ impl ThrottleStore for SqliteSharedStore {
     }
 }
 
-/// When a bucket is full again that is empty at `now`.
+/// Returns when a bucket that is empty at `now` will be full.
 fn latest(bucket: &Bucket, now: Timestamp) -> Timestamp {
     now + bucket.interval * bucket.burst
 }
 
-/// When a bucket is full again that is stored so; one whose time is impossible is empty.
-fn possible(stored: Option<Timestamp>, bucket: &Bucket, now: Timestamp) -> Timestamp {
+/// Returns when a bucket will be full, with stored times that are out of range clamped.
+fn clamped(stored: Option<Timestamp>, bucket: &Bucket, now: Timestamp) -> Timestamp {
     stored.map_or(now, |stored| stored.clamp(now, latest(bucket, now)))
 }
 
 impl SqliteSharedStore {
-    /// When a bucket is full again, as it is stored.
+    /// Returns the stored time at which a bucket will be full.
     async fn stored(&self, write: &mut Write<'_>, bucket: &Bucket) -> Result<Option<Timestamp>, StoreError> {
         let stored: Option<i64> = sqlx::query_scalar("SELECT full_at FROM throttle WHERE bucket = ?")
             .bind(bucket.key.as_slice())

@@ -1,10 +1,10 @@
-//! Which node of a Cluster has which slots, as `CLUSTER SLOTS` tells it.
+//! Slot layout of a Cluster, parsed from `CLUSTER SLOTS`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use fred::types::Value;
 
-/// Where a node listens.
+/// Address of a node.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Address {
     pub(super) host: String,
@@ -13,22 +13,22 @@ pub(super) struct Address {
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Layout {
-    /// The first slot of each range, with its last one and its primary.
+    /// Last slot and primary of each range, by its first slot.
     ranges: BTreeMap<u16, (u16, Address)>,
-    /// Host names of nodes, replicas too, that are announced by an address. A certificate is checked for them.
+    /// Host names of primaries and replicas that are announced by an IP address. Certificates are verified for them.
     names: BTreeMap<Address, String>,
 }
 
 impl Layout {
-    /// Reads the answer of the node at `host`; none if it makes no sense or tells of no slots.
-    pub(super) fn read(answer: Value, host: &str) -> Option<Self> {
+    /// Parses the answer of the node at `host`. Returns `None` if it is malformed or contains no slots.
+    pub(super) fn parse(answer: Value, host: &str) -> Option<Self> {
         let mut layout = Self::default();
         for range in answer.into_array() {
             let mut fields = range.into_array().into_iter();
             let (first, last) = (fields.next()?.convert().ok()?, fields.next()?.convert().ok()?);
             let mut nodes = Vec::new();
             for node in fields {
-                let (address, name) = read_node(node, host)?;
+                let (address, name) = parse_node(node, host)?;
                 layout.names.extend(name.map(|name| (address.clone(), name)));
                 nodes.push(address);
             }
@@ -37,30 +37,30 @@ impl Layout {
         (!layout.ranges.is_empty()).then_some(layout)
     }
 
-    /// The primary that has a slot.
-    pub(super) fn holder(&self, slot: u16) -> Option<&Address> {
+    /// Returns the primary that owns a slot.
+    pub(super) fn owner(&self, slot: u16) -> Option<&Address> {
         let (_, (last, primary)) = self.ranges.range(..=slot).next_back()?;
         (slot <= *last).then_some(primary)
     }
 
-    /// All primaries, each once.
+    /// Returns all primaries, each once.
     pub(super) fn primaries(&self) -> impl Iterator<Item = &Address> {
         self.ranges.values().map(|(_, primary)| primary).collect::<BTreeSet<_>>().into_iter()
     }
 
-    /// The host name of a node, if it is announced beside its address.
+    /// Returns the host name of a node, if it is announced besides its address.
     pub(super) fn name(&self, address: &Address) -> Option<String> {
         self.names.get(address).cloned()
     }
 }
 
-/// A node: host, port, id, and since Redis 7 more names. A host that is not told is that of the node that answers.
-fn read_node(node: Value, default_host: &str) -> Option<(Address, Option<String>)> {
+/// Parses a node: host, port, id and, since Redis 7, a list of metadata. A missing host means that of the answering node.
+fn parse_node(node: Value, default_host: &str) -> Option<(Address, Option<String>)> {
     let mut fields = node.into_array().into_iter();
     let host = fields.next()?.as_string().filter(|host| !host.is_empty() && host != "?");
     let port = fields.next()?.convert().ok()?;
-    let more = fields.nth(1).unwrap_or(Value::Null).into_array();
-    let name = more.chunks(2).find(|pair| pair[0].as_str().as_deref() == Some("hostname"));
+    let metadata = fields.nth(1).unwrap_or(Value::Null).into_array();
+    let name = metadata.chunks(2).find(|pair| pair[0].as_str().as_deref() == Some("hostname"));
     let name = name.and_then(|pair| pair.get(1)?.as_string());
     let host = host.unwrap_or_else(|| default_host.to_owned());
     Some((Address { host, port }, name.filter(|name| !name.is_empty())))
@@ -84,34 +84,34 @@ mod tests {
     }
 
     #[test]
-    fn a_slot_is_held_by_the_primary_of_its_range() {
+    fn a_slot_is_owned_by_the_primary_of_its_range() {
         let answer = Value::Array(vec![
             range(0, 99, &[node("a".into(), 1, &[]), node("b".into(), 2, &[])]),
             range(200, 16383, &[node(Value::Null, 3, &[])]),
         ]);
-        let layout = Layout::read(answer, "asked").expect("a layout");
-        assert_eq!(layout.holder(0), Some(&address("a", 1)));
-        assert_eq!(layout.holder(99), Some(&address("a", 1)));
-        assert_eq!(layout.holder(100), None);
-        assert_eq!(layout.holder(16383), Some(&address("asked", 3)));
+        let layout = Layout::parse(answer, "asked").expect("a layout");
+        assert_eq!(layout.owner(0), Some(&address("a", 1)));
+        assert_eq!(layout.owner(99), Some(&address("a", 1)));
+        assert_eq!(layout.owner(100), None);
+        assert_eq!(layout.owner(16383), Some(&address("asked", 3)));
         assert_eq!(layout.primaries().count(), 2);
     }
 
     #[test]
-    fn a_host_name_beside_an_address_is_kept_for_replicas_too() {
+    fn announced_host_names_are_kept_also_for_replicas() {
         let nodes = [
             node("10.0.0.1".into(), 1, &["hostname", "a.example"]),
             node("10.0.0.2".into(), 1, &["hostname", "b.example"]),
         ];
-        let layout = Layout::read(Value::Array(vec![range(0, 16383, &nodes)]), "x").expect("a layout");
+        let layout = Layout::parse(Value::Array(vec![range(0, 16383, &nodes)]), "x").expect("a layout");
         assert_eq!(layout.name(&address("10.0.0.2", 1)).as_deref(), Some("b.example"));
         assert_eq!(layout.name(&address("10.0.0.3", 1)), None);
     }
 
     #[test]
-    fn an_answer_without_slots_is_no_layout() {
+    fn an_answer_without_slots_is_rejected() {
         for answer in [Value::Array(vec![]), Value::Null, Value::from("OK"), Value::Array(vec![Value::from(1)])] {
-            assert_eq!(Layout::read(answer, "x"), None);
+            assert_eq!(Layout::parse(answer, "x"), None);
         }
     }
 }

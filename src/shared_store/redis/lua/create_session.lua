@@ -1,4 +1,4 @@
--- Adds a session if the user's generation is the expected one, or if none was expected and there is none.
+-- Creates a session if the user's generation is the expected one, or if none is expected and there is none.
 -- KEYS: user, index, the new session
 -- ARGV: expected generation or '', random generation, now, limit, version, snapshot, session key prefix, session id,
 --       idle_expires_at, expires_at, the rest of the session, the highest version
@@ -6,16 +6,17 @@ local current, known = string.match(redis.call('GET', KEYS[1]) or '', '^(%S+) ?(
 local now, ending = tonumber(ARGV[3]), tonumber(ARGV[10])
 if (current or '') ~= ARGV[1] then return 0 end
 current = current or ARGV[2]
--- The first write, and one that takes memory: where that is full, Redis refuses it, and what is behind it.
+-- This write comes first and needs memory: when memory is full, Redis rejects it, and the script has no effect.
 local session = table.concat({current, ARGV[9], ARGV[10], ARGV[11]}, ' ')
 redis.call('SET', KEYS[3], session, 'PX', string.format('%.0f', tonumber(ARGV[9]) - now))
--- What was left of a forgotten user gives way: the generation says that this one was read after it.
+-- The snapshot of a forgotten user, which has the highest version, is replaced: the generation proves that this user was read
+-- afterwards.
 if not known or known == '' or known == ARGV[12] or tonumber(known) < tonumber(ARGV[5]) then
     redis.call('SET', KEYS[1], table.concat({current, ARGV[5], ARGV[6]}, ' '), 'KEEPTTL')
 end
 local left = ending - now
 if redis.call('PTTL', KEYS[1]) < left then redis.call('PEXPIRE', KEYS[1], string.format('%.0f', left)) end
--- Oldest first: the index is in the order of absolute expiry, which all sessions have equally far from their making.
+-- Oldest first: the index is ordered by absolute expiry, and all sessions have the same absolute lifetime.
 local alive = {}
 for _, id in ipairs(redis.call('ZRANGE', KEYS[2], 0, -1)) do
     local generation, idle_ends, ends = string.match(redis.call('GET', ARGV[7] .. id) or '', '^(%S+) (%S+) (%S+) ')

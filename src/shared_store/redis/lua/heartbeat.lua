@@ -1,4 +1,4 @@
--- Registers or refreshes an instance at the time of Redis; returns its record from before, or false.
+-- Registers or refreshes an instance by the clock of Redis. Returns its previous record, or false.
 -- KEYS: seen, records
 -- ARGV: instance id, record
 local time = redis.call('TIME')

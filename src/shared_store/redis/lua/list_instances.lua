@@ -1,5 +1,5 @@
--- The instances seen of late by the time of Redis: id, when, record, and so on. What lies in the future was said before the
--- clock went back, or to another server before a failover.
+-- Returns id, last heartbeat and record of each instance with a recent heartbeat by the clock of Redis. A heartbeat in the
+-- future was recorded before the clock was set back, or by another server before a failover.
 -- KEYS: seen, records
 -- ARGV: age
 local time = redis.call('TIME')

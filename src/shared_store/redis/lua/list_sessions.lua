@@ -1,4 +1,4 @@
--- The live sessions, oldest first.
+-- Returns the live sessions, oldest first.
 -- KEYS: user, index
 -- ARGV: now, session key prefix
 local current = string.match(redis.call('GET', KEYS[1]) or '', '^%S+')

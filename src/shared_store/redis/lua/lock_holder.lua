@@ -1,4 +1,4 @@
--- The holder of a lock and its fence, by the time of Redis; false if nobody has it.
+-- Returns the holder of a lock and its fencing token by the clock of Redis, or false if it is free.
 -- KEYS: lock
 local time = redis.call('TIME')
 local lock = redis.call('HMGET', KEYS[1], 'holder', 'fence', 'expires_at')

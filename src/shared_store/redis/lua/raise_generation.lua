@@ -1,9 +1,9 @@
--- Raises the generation, or makes one; the kept session follows it if it was of the one before. The first step of a
--- revocation is noted until it expires, and some time longer; the second removes the note.
+-- Raises or creates the generation. The kept session moves to it if it was of the previous one. The first step of a revocation
+-- records it as pending until some time after its expiry; the second step removes the record.
 -- KEYS: user, kept session or, if none is kept, the user again, revocations
--- ARGV: random generation, how long to keep it at least, revocation or '', how long it lasts or '' if this ends it,
---       how long to keep it beyond that
--- First what takes no memory: behind it Redis refuses nothing where memory is full.
+-- ARGV: random generation, its minimum time to live, revocation id or '', lifetime of the revocation or '' for the second step,
+--       time for which to keep the revocation after its expiry
+-- The first write needs no memory, so Redis accepts the following ones even when memory is full.
 redis.call('ZREM', KEYS[3], ARGV[3])
 if ARGV[4] ~= '' then
     local time = redis.call('TIME')

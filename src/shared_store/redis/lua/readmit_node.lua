@@ -1,4 +1,4 @@
--- Forgets that an instance was taken out; 0 if it was not.
+-- Readmits a removed instance. Returns 0 if it was not removed.
 -- KEYS: balancing
 -- ARGV: field
 if redis.call('HGET', KEYS[1], ARGV[1]) == '' then return redis.call('HDEL', KEYS[1], ARGV[1]) end

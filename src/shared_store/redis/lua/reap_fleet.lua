@@ -1,6 +1,6 @@
--- Forgets instances that were not seen for long by the time of Redis, and those that were taken out and are gone for long.
+-- Deletes instances without recent heartbeats by the clock of Redis, and removed instances that left the fleet long ago.
 -- KEYS: seen, records, balancing, removed
--- ARGV: age of instances, age of those taken out
+-- ARGV: maximum age of heartbeats, maximum age of removals
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local function before(age) return string.format('%.0f', now - tonumber(age)) end
@@ -11,7 +11,7 @@ end
 local nodes = redis.call('HGETALL', KEYS[3])
 for index = 1, #nodes, 2 do
     local id = string.match(nodes[index], '^node:(.*)$')
-    -- Who was taken out by an older version counts from now on.
+    -- For instances removed by an older version, which recorded no time, the age starts now.
     if id and nodes[index + 1] == '' then redis.call('ZADD', KEYS[4], 'NX', string.format('%.0f', now), id) end
 end
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[4], '-inf', before(ARGV[2]))) do

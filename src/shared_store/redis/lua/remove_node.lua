@@ -1,4 +1,4 @@
--- Forgets an added node, or notes that an instance is taken out; 0 if there is no such node.
+-- Deletes an added node, or records an instance as removed. Returns 0 if there is no such node.
 -- KEYS: balancing, removed
 -- ARGV: field, instance or added, id
 if ARGV[2] == 'instance' then

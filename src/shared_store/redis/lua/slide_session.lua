@@ -1,4 +1,4 @@
--- Moves the idle expiry of a session that is still there; when it ends now, or false.
+-- Extends the idle expiry of a session. Returns the new expiry, or false if there is no such session.
 -- KEYS: session
 -- ARGV: now, idle
 local text = redis.call('GET', KEYS[1])

@@ -1,4 +1,4 @@
--- Writes a note, unless the one before was written under a later fence; 1 if it was written.
+-- Writes a note, unless the current one has a higher fencing token. Returns 1 if it was written.
 -- KEYS: note
 -- ARGV: text, fence
 local fence = redis.call('HGET', KEYS[1], 'fence')

@@ -57,7 +57,7 @@ impl Stage {
     /// Does what an import does before it breaks off.
     async fn claim_only(&self, candidate: &Candidate) -> Claim {
         let claim = names::claim_of_import(&candidate.user.login_name, candidate.user.user_id);
-        let home = self.shards.of_name(&claim.login_name).expect("a home");
+        let home = self.shards.shard_for_name(&claim.login_name).expect("a home");
         home.claim_name(home.epoch, &claim).await.expect("a claim");
         claim
     }
