@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::stop;
 use crate::{
-    config::{SETTINGS, Settings},
+    config::Settings,
     gateway::{GatewayServer, NodeSource, SpawnCount},
 };
 
@@ -69,10 +69,9 @@ fn source(matches: &ArgMatches) -> anyhow::Result<NodeSource> {
 /// Returns the settings given as flags, in the form that the instances take them.
 fn shared_arguments(matches: &ArgMatches) -> Vec<String> {
     let config = matches.get_one::<std::path::PathBuf>("config").map(|file| format!("--config={}", file.display()));
-    let settings = SETTINGS.iter().filter(|setting| !GATEWAY_ONLY.contains(&setting.name)).filter_map(|setting| {
-        let value = matches.get_one::<String>(setting.name)?;
-        Some(format!("--{}={value}", setting.name.replace('_', "-")))
-    });
+    let settings = super::given_settings(matches)
+        .filter(|(name, _)| !GATEWAY_ONLY.contains(name))
+        .map(|(name, value)| format!("--{}={value}", name.replace('_', "-")));
     config.into_iter().chain(settings).collect()
 }
 
