@@ -69,7 +69,7 @@ fn source(matches: &ArgMatches) -> anyhow::Result<NodeSource> {
 /// Returns the settings given as flags, in the form that the instances take them.
 fn shared_arguments(matches: &ArgMatches) -> Vec<String> {
     let config = matches.get_one::<std::path::PathBuf>("config").map(|file| format!("--config={}", file.display()));
-    let settings = super::given(matches)
+    let settings = super::given_settings(matches)
         .filter(|(name, _)| !GATEWAY_ONLY.contains(name))
         .map(|(name, value)| format!("--{}={value}", name.replace('_', "-")));
     config.into_iter().chain(settings).collect()
