@@ -98,7 +98,7 @@ impl RequestMetrics {
         // Their former names, throughout 0.1.x.
         registry.register("requests", ENDED, self.ended.clone());
         registry.register("request_duration_seconds", DURATION, self.durations.clone());
-        registry.register("requests_in_flight", "Requests under way", self.in_flight.clone());
+        registry.register("requests_in_flight", "Requests in progress", self.in_flight.clone());
     }
 }
 
