@@ -39,7 +39,7 @@ pub use spawn::SpawnCount;
 use self::{budget::RetryBudget, metrics::Metrics, nodes::Nodes};
 use crate::{
     config::{HashBy, Networks, OperatorTokens},
-    throttle::Guesses,
+    throttle::GuessLimiter,
     web::{ClientBody, Connections, ProblemKind},
 };
 
@@ -71,7 +71,7 @@ struct Inner {
     budget: RetryBudget,
     metrics: Metrics,
     operator_tokens: OperatorTokens,
-    guesses: Guesses,
+    guesses: GuessLimiter,
     /// Whether operators have a listener of their own, where metrics are open.
     operators_apart: bool,
     connections: Connections,

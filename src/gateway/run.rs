@@ -32,7 +32,7 @@ use crate::{
     },
     shared_store::SharedStore,
     supervisor::Background,
-    throttle::Guesses,
+    throttle::GuessLimiter,
     web::ClientBody,
 };
 
@@ -96,7 +96,7 @@ impl GatewayServer {
             metrics: Metrics::new(Arc::clone(&nodes.balancer), connections.clone()),
             nodes,
             operator_tokens,
-            guesses: Guesses::new(settings.throttle.then_some(settings.throttle_operator)),
+            guesses: GuessLimiter::new(settings.throttle.then_some(settings.throttle_operator)),
             operators_apart: bound.operator.is_some(),
             connections,
             draining: CancellationToken::new(),

@@ -34,7 +34,7 @@ use crate::{
     shared_store::{SharedStore, redis::Hints},
     sqlite::Database,
     supervisor::Background,
-    throttle::{Guesses, Throttle, ThrottleLimits},
+    throttle::{GuessLimiter, Throttle, ThrottleLimits},
     users::Users,
     web::Listener,
 };
@@ -94,7 +94,7 @@ impl Server {
             tuner,
             admission: Admission::new(admission_policy(&settings)),
             operator_tokens: stores.operator_tokens,
-            guesses: Guesses::new(settings.throttle.then_some(settings.throttle_operator)),
+            guesses: GuessLimiter::new(settings.throttle.then_some(settings.throttle_operator)),
             shards,
             catalog,
             shared: stores.shared,
@@ -288,10 +288,10 @@ fn password_policy(settings: &Settings) -> PasswordPolicy {
     let cores_but_one = || std::thread::available_parallelism().map_or(1, NonZero::get).saturating_sub(1).max(1);
     PasswordPolicy {
         memory_kib: settings.hash_memory_kib,
-        passes: settings.hash_passes,
-        lanes: settings.hash_lanes,
+        iterations: settings.hash_passes,
+        parallelism: settings.hash_lanes,
         threads: if settings.hash_threads == 0 { cores_but_one() } else { settings.hash_threads as usize },
-        deadline: settings.hash_deadline,
+        queue_timeout: settings.hash_deadline,
     }
 }
 

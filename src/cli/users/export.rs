@@ -17,7 +17,7 @@ use crate::{
     cli::read_on,
     model::UserId,
     server::CommandShards,
-    users::transfer::{Export, Record},
+    users::transfer::{Export, ExportRecord},
 };
 
 /// For its owner only: an export holds password hashes.
@@ -62,7 +62,7 @@ pub(super) async fn run(arguments: Arguments, stores: &CommandShards) -> anyhow:
             break;
         }
         for user in &page {
-            serde_json::to_writer(&mut output, &Record::of(user))
+            serde_json::to_writer(&mut output, &ExportRecord::of(user))
                 .map_err(io::Error::from)
                 .and_then(|()| output.write_all(b"\n"))
                 .or_else(|error| read_on(Err(error)).map(drop))?;
