@@ -3,7 +3,7 @@
 //! A handler lists the problems of its own by slug, in the description of their status. What every operation shares is
 //! added here: what a body, a token or a path can be wrong in, and what can fail anywhere; and which answers lead to which
 //! requests (`links`). Where a rule can be said as JSON Schema, it is said so that a value keeps the one if and only if it
-//! keeps the other: `scripts/contract` holds the service against this document.
+//! keeps the other: `tests/contract/run` holds the service against this document.
 
 mod links;
 

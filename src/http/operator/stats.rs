@@ -100,7 +100,7 @@ pub struct HashingStats {
     /// How long those that were not refused waited, on average since the start, in milliseconds.
     #[schema(example = 0.4)]
     mean_wait_milliseconds: f64,
-    /// The longest that one waited since the start, in milliseconds; `hash_deadline` is the limit.
+    /// The longest that one waited since the start, in milliseconds; `hash_queue_timeout` is the limit.
     #[schema(example = 61.2)]
     longest_wait_milliseconds: f64,
 }
