@@ -22,7 +22,7 @@ use crate::{
     sessions::Sessions,
     shards::{Shards, catalog::Catalog},
     shared_store::{BalancerControl, NoteStore, SharedStore},
-    throttle::Guesses,
+    throttle::GuessLimiter,
     tuner::Tuner,
     users::Users,
     web::Connections,
@@ -35,7 +35,7 @@ pub struct App(Arc<Components>);
 pub(crate) struct Components {
     pub(crate) settings: Settings,
     pub(crate) operator_tokens: OperatorTokens,
-    pub(crate) guesses: Guesses,
+    pub(crate) guesses: GuessLimiter,
     pub(crate) shards: Shards,
     pub(crate) catalog: Option<Arc<Catalog>>,
     pub(crate) shared: Arc<dyn SharedStore>,
@@ -70,7 +70,7 @@ impl App {
     }
 
     /// Returns the counter of guesses at operator tokens.
-    pub fn guesses(&self) -> &Guesses {
+    pub fn guesses(&self) -> &GuessLimiter {
         &self.0.guesses
     }
 

@@ -1,7 +1,9 @@
-//! Audit events: who did what to which account, or to the fleet, from where. One log line each, on the target `audit`, inside the
-//! request's span, which has its id; of refusals that anyone can cause without end, one with a count every ten seconds.
+//! Audit events: who did what to which account, or to the fleet, and from which address.
 //!
-//! No event holds a secret, and none holds a login name that was typed in: people type passwords there.
+//! An event is one log line on the target `audit`, inside the request's span, which has the request id. Refusals that anyone
+//! can cause without limit are written at most every ten seconds, with a count.
+//!
+//! No event holds a secret. None holds a login name as it was typed, because people type passwords into that field.
 
 use std::{
     fmt,
@@ -15,54 +17,48 @@ use crate::{
     sync::MutexExt,
 };
 
-/// What happened.
+/// Kind of an audit event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// A session was made with a password.
     Login,
-    /// A login was refused: the name, the password, or a suspended user.
+    /// The name was unknown, the password wrong, or the user suspended.
     LoginRefused,
-    /// A password check, login or registration was not made, because too many were.
+    /// A password check, login or registration was refused by the throttle.
     Throttled,
-    /// A password check other than a login's failed.
+    /// A password check failed outside a login.
     PasswordRefused,
-    /// A user was registered.
     Registered,
-    /// A registration was refused: a taken name, or values that break rules.
+    /// The name was taken, or values were invalid.
     RegistrationRefused,
-    /// The password was changed by its owner, or by an admin who knew it.
+    /// By its owner, or by an admin who knew it.
     PasswordChanged,
-    /// A token to reset the password was made.
+    /// A token to reset the password was issued.
     ResetStarted,
-    /// The password was reset by such a token.
+    /// The password was set with a reset token.
     PasswordReset,
-    /// The login name was changed.
     LoginNameChanged,
-    /// Permissions were given or taken.
+    /// Permissions were granted or revoked.
     PermissionsChanged,
-    /// The user may no longer log in, and its sessions have ended.
+    /// The user can no longer log in, and its sessions have ended.
     Suspended,
-    /// The user may log in again.
+    /// The user can log in again.
     Unsuspended,
-    /// A session was made without a password.
+    /// An operator issued a session without a password.
     SessionIssued,
-    /// One session was ended.
     SessionEnded,
-    /// All sessions were ended.
     SessionsEnded,
-    /// The account was deleted.
     UserDeleted,
-    /// The algorithm that balances was chosen.
+    /// The load-balancing algorithm was changed.
     AlgorithmChosen,
-    /// The number of instances that a gateway runs was chosen.
+    /// The number of instances that a gateway runs was changed.
     InstancesChosen,
-    /// A node was added, or an instance let in again.
+    /// A node was added, or an instance admitted again.
     NodeAdded,
-    /// An added node was forgotten, or an instance taken out.
+    /// An added node was removed, or an instance taken out.
     NodeRemoved,
-    /// Tuning was switched on or off.
+    /// Self-tuning was switched on or off.
     TuningSwitched,
-    /// Someone without the right tried an operator's endpoint.
+    /// A request to an operator endpoint was not authorised.
     OperatorRefused,
 }
 
@@ -96,28 +92,28 @@ impl Kind {
     }
 }
 
-/// Who did it.
+/// Who caused an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Actor {
-    /// Someone who is not known.
-    Nobody,
-    /// A user, by a session.
+    /// A client without a session or operator token.
+    Anonymous,
+    /// A user with a session.
     User(UserId),
-    /// Whoever has an operator token.
+    /// The holder of an operator token.
     Operator,
 }
 
 impl fmt::Display for Actor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Nobody => f.write_str("nobody"),
+            Self::Anonymous => f.write_str("nobody"),
             Self::User(user_id) => user_id.fmt(f),
             Self::Operator => f.write_str("operator"),
         }
     }
 }
 
-/// Notes what `actor` did from `address`; `user_id` is the account that it was done to, where there is one.
+/// Records what `actor` did from `address` to the account `user_id`, if there is one.
 pub fn record(kind: Kind, user_id: Option<UserId>, actor: Actor, address: Option<IpAddr>) {
     let write = || {
         tracing::info!(
@@ -135,18 +131,19 @@ pub fn record(kind: Kind, user_id: Option<UserId>, actor: Actor, address: Option
     }
 }
 
-static THROTTLED: Repeated = Repeated::new(Kind::Throttled, |count| THROTTLED.write(count));
-static OPERATOR_REFUSED: Repeated = Repeated::new(Kind::OperatorRefused, |count| OPERATOR_REFUSED.write(count));
+static THROTTLED: RepeatedEvent = RepeatedEvent::new(Kind::Throttled, |count| THROTTLED.write(count));
+static OPERATOR_REFUSED: RepeatedEvent =
+    RepeatedEvent::new(Kind::OperatorRefused, |count| OPERATOR_REFUSED.write(count));
 
-/// Events that anyone can cause as often as they like, at no cost of theirs: one is written at once, and then one every ten
-/// seconds, with a count and the first address.
-struct Repeated {
+/// An event that anyone can cause without limit. The first is written at once, later ones as one line every ten seconds with
+/// a count and the first address.
+struct RepeatedEvent {
     kind: Kind,
     repeats: Repeats,
     first_address: Mutex<Option<IpAddr>>,
 }
 
-impl Repeated {
+impl RepeatedEvent {
     const fn new(kind: Kind, write: fn(u64)) -> Self {
         Self { kind, repeats: Repeats::new(write), first_address: Mutex::new(None) }
     }
@@ -172,8 +169,8 @@ impl Repeated {
     }
 }
 
-/// Notes what `actor` did to the fleet from `address`; `subject` is the node or whatever else it was done to.
-pub fn record_of_fleet(kind: Kind, subject: &str, actor: Actor, address: Option<IpAddr>) {
+/// Records what `actor` did to the fleet from `address`. `subject` is what was changed, such as a node.
+pub fn record_fleet_event(kind: Kind, subject: &str, actor: Actor, address: Option<IpAddr>) {
     tracing::info!(
         target: AUDIT_TARGET,
         event = kind.name(),

@@ -42,7 +42,7 @@ pub use spawn::SpawnCount;
 use self::{budget::RetryBudget, metrics::Metrics, nodes::Nodes};
 use crate::{
     config::{HashBy, Networks, OperatorTokens},
-    throttle::Guesses,
+    throttle::GuessLimiter,
     web::{ClientBody, Connections, ProblemKind},
 };
 
@@ -74,7 +74,7 @@ struct Inner {
     budget: RetryBudget,
     metrics: Metrics,
     operator_tokens: OperatorTokens,
-    guesses: Guesses,
+    guesses: GuessLimiter,
     /// Whether there is an operator listener. Metrics need no token there.
     has_operator_listener: bool,
     connections: Connections,

@@ -1,4 +1,4 @@
-//! The types that travel between layers: no I/O, and no import of anything above.
+//! Domain types that all layers share. They do no I/O and import nothing from the layers above.
 
 mod load;
 pub(crate) mod login_name;

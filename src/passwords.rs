@@ -1,8 +1,9 @@
-//! Passwords: recognised by argon2id hashes (RFC 9106) in PHC format, computed off the runtime on a bounded pool. Hashes
-//! that came with imported users may be of other kinds until their next login (`format`).
+//! Password hashing: argon2id (RFC 9106) in PHC format, computed off the runtime on a bounded pool.
 //!
-//! Invariants: a password is never stored, logged or compared; hashing never runs on a runtime thread; an unknown user
-//! costs one hash with the parameters in force.
+//! Imported users may have hashes of other formats until their next login (`format`).
+//!
+//! Invariants: a password is never stored, logged or compared. Hashing never runs on a runtime thread. An unknown user costs
+//! one hash with the current parameters.
 
 mod common;
 mod format;
@@ -15,17 +16,17 @@ use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
 use format::Parsed;
 pub use format::{HashingError, InvalidHash};
 use icu_normalizer::ComposingNormalizerBorrowed;
-pub use pool::{HashKind, Place, PoolStats, Saturated};
-use pool::{HashPool, Memory};
+pub use pool::{HashKind, PoolStats, QueueSlot, Saturated};
+use pool::{HashMemory, HashPool};
 use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
 
 use crate::model::{Network, PasswordHash};
 
-/// The length of a salt, in bytes.
-const SALT: usize = 16;
+/// In bytes.
+const SALT_LENGTH: usize = 16;
 
-/// A password as a client sent it; wiped from memory when dropped, hidden from `Debug`.
+/// A password as a client sent it. It is wiped from memory when dropped, and hidden from `Debug`.
 #[derive(Debug, Clone, serde::Deserialize)]
 #[serde(transparent)]
 pub struct Password(SecretString);
@@ -37,12 +38,11 @@ impl From<String> for Password {
 }
 
 impl Password {
-    /// Its text, for rules and hashing.
     pub fn reveal(&self) -> &str {
         self.0.expose_secret()
     }
 
-    /// The form that is hashed (NFC): keyboards and systems write the same letters in different ways.
+    /// Returns the form that is hashed (NFC), because keyboards and systems encode the same letters differently.
     pub fn normalized(&self) -> Cow<'_, Self> {
         if self.is_normalized() {
             return Cow::Borrowed(self);
@@ -50,67 +50,54 @@ impl Password {
         Cow::Owned(ComposingNormalizerBorrowed::new_nfc().normalize(self.reveal()).into_owned().into())
     }
 
-    /// Whether it was sent in the form that is hashed.
+    /// Returns whether it was sent in the form that is hashed.
     pub fn is_normalized(&self) -> bool {
         ComposingNormalizerBorrowed::new_nfc().is_normalized(self.reveal())
     }
 }
 
-/// How passwords are hashed.
 #[derive(Debug, Clone)]
 pub struct PasswordPolicy {
-    /// argon2id memory, in KiB.
     pub memory_kib: u32,
-    /// argon2id passes.
-    pub passes: u32,
-    /// argon2id lanes.
-    pub lanes: u32,
-    /// How many hashes are computed at a time.
+    pub iterations: u32,
+    pub parallelism: u32,
+    /// Hashes computed at a time.
     pub threads: usize,
-    /// How long a hash may wait for its turn.
-    pub deadline: Duration,
+    /// Maximum time that a hash may wait before it begins.
+    pub queue_timeout: Duration,
 }
 
-/// Parameters that argon2 does not accept.
 #[derive(Debug, thiserror::Error)]
-#[error("argon2 refuses these parameters: {0}")]
+#[error("argon2 does not accept these parameters: {0}")]
 pub struct InvalidPolicy(argon2::Error);
 
-/// Whether argon2 accepts these parameters.
-///
-/// # Errors
-/// [`InvalidPolicy`] says what it refuses.
-pub fn check_parameters(memory_kib: u32, passes: u32, lanes: u32) -> Result<(), InvalidPolicy> {
-    parameters(memory_kib, passes, lanes).map(drop)
+/// Checks that argon2 accepts these parameters.
+pub fn check_parameters(memory_kib: u32, iterations: u32, parallelism: u32) -> Result<(), InvalidPolicy> {
+    parameters(memory_kib, iterations, parallelism).map(drop)
 }
 
-fn parameters(memory_kib: u32, passes: u32, lanes: u32) -> Result<Params, InvalidPolicy> {
-    Params::new(memory_kib, passes, lanes, None).map_err(InvalidPolicy)
+fn parameters(memory_kib: u32, iterations: u32, parallelism: u32) -> Result<Params, InvalidPolicy> {
+    Params::new(memory_kib, iterations, parallelism, None).map_err(InvalidPolicy)
 }
 
-/// Why a password was not hashed or checked.
 #[derive(Debug, thiserror::Error)]
 pub enum PasswordError {
-    /// Too many others are waiting.
     #[error(transparent)]
     Saturated(#[from] Saturated),
-    /// The hasher failed, or a stored hash can't be read.
     #[error(transparent)]
     Hashing(#[from] HashingError),
 }
 
-/// What a check found.
+/// Result of a password check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// Another password.
     Wrong,
-    /// The right one, hashed as it would be today.
+    /// The password is right, and its hash has the current parameters.
     Right,
-    /// The right one, hashed under other parameters: to be hashed again.
+    /// The password is right, and its hash has other parameters: it should be hashed again.
     RightButOutdated,
 }
 
-/// Hashes and checks passwords.
 #[derive(Debug)]
 pub struct Passwords {
     pool: HashPool,
@@ -124,72 +111,72 @@ impl Passwords {
     /// # Errors
     /// [`InvalidPolicy`] if argon2 does not accept the parameters.
     pub fn start(policy: &PasswordPolicy) -> Result<Self, InvalidPolicy> {
-        let params = parameters(policy.memory_kib, policy.passes, policy.lanes)?;
+        let params = parameters(policy.memory_kib, policy.iterations, policy.parallelism)?;
         let argon2 = Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, params);
         let decoy = PasswordHash::new(decoy(&argon2));
-        Ok(Self { pool: HashPool::start(policy.threads, policy.deadline), argon2, decoy })
+        Ok(Self { pool: HashPool::start(policy.threads, policy.queue_timeout), argon2, decoy })
     }
 
-    /// A place in the queue for one hash of a client, to be asked for before anything else is done for a request.
+    /// Reserves a queue slot for one hash of a client. Requests call this before anything else, so a refused one costs little.
     ///
     /// # Errors
-    /// [`Saturated`] if the hash could not be begun before the deadline, or the client has others that wait.
-    pub fn place(&self, client: impl Into<Network>, kind: HashKind) -> Result<Place, Saturated> {
-        self.pool.place(client.into(), kind)
+    /// [`Saturated`] if the hash would not begin before the queue timeout, or the client has too many waiting.
+    pub fn reserve(&self, client: impl Into<Network>, kind: HashKind) -> Result<QueueSlot, Saturated> {
+        self.pool.reserve(client.into(), kind)
     }
 
     /// Hashes the normalized form of a password with a random salt.
-    pub async fn hash(&self, place: Place, password: &Password) -> Result<PasswordHash, PasswordError> {
+    pub async fn hash(&self, slot: QueueSlot, password: &Password) -> Result<PasswordHash, PasswordError> {
         let (argon2, password) = (self.argon2.clone(), password.normalized().into_owned());
-        Ok(self.pool.run(place, move |memory| hash(&argon2, &password, memory)).await??)
+        Ok(self.pool.run(slot, move |memory| hash(&argon2, &password, memory)).await??)
     }
 
-    /// Hashes the normalized form of a new password; `None` for one that guessers try first, `login_name` being known to them.
+    /// Hashes the normalized form of a new password. Returns `None` if it is easy to guess for someone who knows
+    /// `login_name`.
     pub async fn hash_new(
         &self,
-        place: Place,
+        slot: QueueSlot,
         password: &Password,
         login_name: &str,
     ) -> Result<Option<PasswordHash>, PasswordError> {
         let (argon2, login_name) = (self.argon2.clone(), login_name.to_owned());
         let password = password.normalized().into_owned();
-        let judge_and_hash = move |memory: &mut Memory| {
+        let check_and_hash = move |memory: &mut HashMemory| {
             let is_common = common::is_common(password.reveal(), &[&login_name]);
             if is_common { Ok(None) } else { hash(&argon2, &password, memory).map(Some) }
         };
-        Ok(self.pool.run(place, judge_and_hash).await??)
+        Ok(self.pool.run(slot, check_and_hash).await??)
     }
 
-    /// Checks a password as it is against a stored hash. For a user without one it costs the same.
+    /// Checks a password, without normalizing it, against a stored hash. A user without a password costs the same.
     pub async fn verify(
         &self,
-        place: Place,
+        slot: QueueSlot,
         password: &Password,
         hash: &PasswordHash,
     ) -> Result<Verdict, PasswordError> {
         let hash = if hash.export().is_some() { hash } else { &self.decoy };
         let (argon2, password, hash) = (self.argon2.clone(), password.clone(), hash.clone());
-        Ok(self.pool.run(place, move |memory| verify(&argon2, &password, &hash, memory)).await??)
+        Ok(self.pool.run(slot, move |memory| verify(&argon2, &password, &hash, memory)).await??)
     }
 
-    /// The hash of users that don't exist: no password is right, and to check one costs the same.
+    /// Returns a hash for unknown users. No password matches it, and a check costs the same as for a real one.
     pub fn decoy(&self) -> &PasswordHash {
         &self.decoy
     }
 
-    /// From now on hashes at most `concurrency` passwords at a time, in at most `buffers` pieces of memory.
+    /// Computes at most `concurrency` hashes at a time in at most `buffers` buffers from now on.
     pub fn resize(&self, concurrency: usize, buffers: usize) {
         self.pool.resize(concurrency, buffers);
     }
 
-    /// How busy the pool is.
     pub fn stats(&self) -> PoolStats {
         self.pool.stats()
     }
 }
 
-fn hash(argon2: &Argon2<'_>, password: &Password, memory: &mut Memory) -> Result<PasswordHash, HashingError> {
-    let salt = &crate::secret::random()[..SALT];
+fn hash(argon2: &Argon2<'_>, password: &Password, memory: &mut HashMemory) -> Result<PasswordHash, HashingError> {
+    let salt = &crate::secret::random()[..SALT_LENGTH];
     let mut output = [0; Params::DEFAULT_OUTPUT_LEN];
     let blocks = memory.blocks(argon2.params().block_count());
     argon2
@@ -202,11 +189,11 @@ fn verify(
     argon2: &Argon2<'_>,
     password: &Password,
     hash: &PasswordHash,
-    memory: &mut Memory,
+    memory: &mut HashMemory,
 ) -> Result<Verdict, HashingError> {
     let parsed = Parsed::new(hash.as_str()).map_err(|error| HashingError(error.into()))?;
     let is_current = is_current(argon2, &parsed);
-    // What others have hashed may take any amount of memory: a thread keeps only what it always needs.
+    // A hash with other parameters may need any amount of memory. Only the buffer for the current ones is kept.
     let matches = match &parsed {
         Parsed::Argon2(hash, params) if is_current => matches_current(password, hash, params, memory)?,
         parsed => parsed.matches(password)?,
@@ -218,12 +205,12 @@ fn verify(
     })
 }
 
-/// Whether `password` is the one of a hash made under the parameters in force.
+/// Checks a password against a hash with the current parameters, in reused memory.
 fn matches_current(
     password: &Password,
     hash: &phc::PasswordHash,
     params: &Params,
-    memory: &mut Memory,
+    memory: &mut HashMemory,
 ) -> Result<bool, HashingError> {
     let (Some(salt), Some(expected)) = (&hash.salt, &hash.hash) else { return Ok(false) };
     let argon2 = Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, params.clone());
@@ -247,9 +234,9 @@ fn is_current(argon2: &Argon2<'_>, hash: &Parsed<'_>) -> bool {
             && cost(params) == cost(argon2.params()))
 }
 
-/// A well-formed hash that no password is known for: its output is random instead of computed.
+/// Returns a well-formed hash that no known password matches: its output is random instead of computed.
 fn decoy(argon2: &Argon2<'_>) -> String {
-    phc_string(argon2.params(), &crate::secret::random()[..SALT], &crate::secret::random())
+    phc_string(argon2.params(), &crate::secret::random()[..SALT_LENGTH], &crate::secret::random())
 }
 
 fn phc_string(params: &Params, salt: &[u8], output: &[u8]) -> String {
@@ -262,22 +249,28 @@ mod tests {
     use super::*;
 
     fn passwords(memory_kib: u32) -> Passwords {
-        let policy = PasswordPolicy { memory_kib, passes: 1, lanes: 1, threads: 2, deadline: Duration::from_secs(60) };
+        let policy = PasswordPolicy {
+            memory_kib,
+            iterations: 1,
+            parallelism: 1,
+            threads: 2,
+            queue_timeout: Duration::from_secs(60),
+        };
         Passwords::start(&policy).expect("valid parameters")
     }
 
     async fn hash_of(passwords: &Passwords, text: &str) -> PasswordHash {
-        let place = passwords.place(None, HashKind::New).expect("a place");
-        passwords.hash(place, &text.to_owned().into()).await.expect("a hash")
+        let slot = passwords.reserve(None, HashKind::New).expect("a queue slot");
+        passwords.hash(slot, &text.to_owned().into()).await.expect("a hash")
     }
 
     async fn verdict(passwords: &Passwords, text: &str, hash: &PasswordHash) -> Verdict {
-        let place = passwords.place(None, HashKind::Check).expect("a place");
-        passwords.verify(place, &text.to_owned().into(), hash).await.expect("a verdict")
+        let slot = passwords.reserve(None, HashKind::Check).expect("a queue slot");
+        passwords.verify(slot, &text.to_owned().into(), hash).await.expect("a verdict")
     }
 
     #[tokio::test]
-    async fn a_hash_is_what_any_argon2_makes_of_it() {
+    async fn other_argon2_implementations_verify_a_hash() {
         let hash = hash_of(&passwords(64), "correct horse").await;
         let parsed = Parsed::new(hash.as_str()).expect("a hash");
         assert!(parsed.matches(&"correct horse".to_owned().into()).expect("a verdict"));
@@ -285,7 +278,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_right_password_is_told_from_a_wrong_one() {
+    async fn only_the_right_password_matches() {
         let passwords = passwords(64);
         let hash = hash_of(&passwords, "correct horse").await;
         assert!(hash.as_str().starts_with("$argon2id$v=19$m=64,t=1,p=1$"));
@@ -294,20 +287,20 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_hash_under_other_parameters_is_right_but_outdated() {
+    async fn a_hash_with_other_parameters_is_outdated() {
         let hash = hash_of(&passwords(64), "correct horse").await;
         assert_eq!(verdict(&passwords(128), "correct horse", &hash).await, Verdict::RightButOutdated);
         assert_eq!(verdict(&passwords(128), "correct horsf", &hash).await, Verdict::Wrong);
     }
 
     #[tokio::test]
-    async fn the_decoy_is_checked_like_a_real_hash() {
+    async fn no_password_matches_the_decoy() {
         let passwords = passwords(64);
         assert_eq!(verdict(&passwords, "anything", &passwords.decoy).await, Verdict::Wrong);
     }
 
     #[tokio::test]
-    async fn nothing_secret_shows_in_debug_output() {
+    async fn debug_output_shows_no_secret() {
         let password = Password::from("correct horse".to_owned());
         let hash = hash_of(&passwords(64), password.reveal()).await;
         let shown = format!("{password:?} {hash:?}");

@@ -1,8 +1,7 @@
-//! Sessions without state in the instance: what a token opens is decided by the shared store alone.
+//! Sessions. Instances keep no session state; the shared store decides what a token is good for.
 //!
-//! Invariants: a session is accepted only while the store has it, its generation is the user's current one, and neither
-//! its idle nor its absolute expiry has passed. Ending is acknowledged only once the store has it. The seed's session
-//! id was a user and a second, and guessable; here it names a session without opening it.
+//! Invariants: a session is accepted only while the store has it, its generation is the user's current one, and neither its
+//! idle nor its absolute expiry has passed. A request to end a session succeeds only once the store has ended it.
 
 mod revocation;
 
@@ -16,68 +15,61 @@ use crate::{
 };
 pub use revocation::Revocation;
 
-/// How long a generation that no session was made under is kept, for logins under way to find.
-const LOGIN_TAKES_AT_MOST: Duration = Duration::from_secs(3600);
+/// Time for which a generation without sessions is kept, so that a login in progress finds it.
+const GENERATION_TTL: Duration = Duration::from_secs(3600);
 
-/// The longest `User-Agent` that is kept, in bytes.
+/// Maximum length of a stored `User-Agent`, in bytes.
 const MAX_USER_AGENT: usize = 256;
 
-/// How sessions end by themselves.
+/// Limits of sessions.
 #[derive(Debug, Clone, Copy)]
 pub struct SessionPolicy {
-    /// Without use.
+    /// A session ends after this time without use.
     pub idle: Duration,
-    /// At the latest.
+    /// A session ends after this time in any case.
     pub lifetime: Duration,
-    /// How many a user may have; the oldest give way.
+    /// Maximum of sessions of one user. A new session beyond it ends the oldest.
     pub limit: u32,
 }
 
-/// Makes, checks and ends sessions.
 #[derive(Debug, Clone)]
 pub struct Sessions {
     store: Arc<dyn SessionStore>,
     policy: SessionPolicy,
 }
 
-/// A live session and what it shows of its user.
+/// A live session and the snapshot of its user.
 #[derive(Debug, Clone)]
 pub struct LiveSession {
-    /// The session.
     pub session: StoredSession,
-    /// Its user, as of the snapshot's version.
     pub user: UserSnapshot,
 }
 
-/// A token that opens nothing: mangled, unknown, ended or expired.
+/// Why a token was not accepted.
 #[derive(Debug, thiserror::Error)]
 pub enum SessionError {
-    /// There is no such live session.
     #[error("the session does not exist, has ended or has expired")]
     Invalid,
-    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
 impl Sessions {
-    /// Sessions in `store`.
     pub fn new(store: Arc<dyn SessionStore>, policy: SessionPolicy) -> Self {
         Self { store, policy }
     }
 
-    /// How sessions end by themselves.
     pub fn policy(&self) -> SessionPolicy {
         self.policy
     }
 
-    /// The first step of a login: the generation under which its session may be made. What is verified after this and
-    /// before [`Self::create`] can't be outdated by a change that raises the generation, unless a revocation is pending.
+    /// Begins a login: returns the generation for its session, and any pending revocation. If a change raises the generation
+    /// between this call and [`Self::create`], no session is created.
     pub async fn begin(&self, user_id: UserId) -> Result<LoginStart, StoreError> {
         self.store.begin_login(user_id).await
     }
 
-    /// Makes a session for `user` as read after [`Self::begin`]; `None` if the generation was raised since.
+    /// Creates a session for `user`, which was read after [`Self::begin`]. Returns `None` if the generation was raised since.
     pub async fn create(
         &self,
         generation: Option<Generation>,
@@ -104,7 +96,7 @@ impl Sessions {
         Ok(created.then_some((token, LiveSession { session, user: snapshot })))
     }
 
-    /// The live session that a token opens; using it slides its idle expiry.
+    /// Returns the live session of a token, and extends its idle expiry.
     pub async fn authenticate(&self, token: &Token) -> Result<LiveSession, SessionError> {
         let digest = token.digest();
         let used =
@@ -115,39 +107,38 @@ impl Sessions {
         }
     }
 
-    /// The user's live sessions, oldest first.
+    /// Returns the user's live sessions, oldest first.
     pub async fn list(&self, user_id: UserId) -> Result<Vec<StoredSession>, StoreError> {
         self.store.list_sessions(user_id, Timestamp::now()).await
     }
 
-    /// Ends one session; false if there was none.
+    /// Ends one session. Returns false if it did not exist.
     pub async fn end(&self, user_id: UserId, session_id: SessionId) -> Result<bool, StoreError> {
         self.store.end_session(user_id, session_id).await
     }
 
-    /// Ends all of a user's sessions but `keep`, at once however many there are.
+    /// Ends all sessions of a user except `keep`, in constant time.
     pub async fn end_all(&self, user_id: UserId, keep: Option<SessionId>) -> Result<(), StoreError> {
-        let keep_until = Timestamp::now() + LOGIN_TAKES_AT_MOST;
+        let keep_until = Timestamp::now() + GENERATION_TTL;
         self.store.raise_generation(user_id, keep, RevocationStep::Only, keep_until).await
     }
 
-    /// Ends all sessions of a deleted user and erases what is kept of it; the second step of `revocation`, if it is one.
+    /// Ends all sessions of a deleted user and erases its data in the store. Finishes `revocation`, if given.
     pub async fn forget(&self, user_id: UserId, revocation: Option<&Revocation>) -> Result<(), StoreError> {
         let id = revocation.map(Revocation::id);
-        self.store.forget_user(user_id, id, Timestamp::now() + LOGIN_TAKES_AT_MOST).await
+        self.store.forget_user(user_id, id, Timestamp::now() + GENERATION_TTL).await
     }
 
-    /// Shows a changed user in all its sessions.
+    /// Writes the snapshot of a changed user, which all its sessions return.
     pub async fn publish(&self, user: &User) -> Result<(), StoreError> {
-        self.store.put_snapshot(user.user_id, &UserSnapshot::of(user), Timestamp::now() + LOGIN_TAKES_AT_MOST).await
+        self.store.put_snapshot(user.user_id, &UserSnapshot::of(user), Timestamp::now() + GENERATION_TTL).await
     }
 
-    /// Shows a user in its sessions where they show an older version of it.
+    /// Replaces the snapshot of a user if it has an older version.
     pub async fn republish(&self, user: &User) -> Result<(), StoreError> {
         self.store.replace_snapshot(user.user_id, &UserSnapshot::of(user)).await.map(drop)
     }
 
-    /// How many sessions there are.
     pub async fn totals(&self) -> Result<SessionTotals, StoreError> {
         self.store.session_totals().await
     }

@@ -1,14 +1,15 @@
-//! Throttling of what costs a hash, fleet-wide, charged before the password is hashed.
+//! Fleet-wide throttling of requests that hash a password, charged before hashing.
 //!
-//! Charging first means that parallel guesses can't slip past a count that is only raised by failures; a success gives
-//! its own charge back. Password checks have three buckets: by name and address (guessing one account), by address (trying
-//! many accounts; IPv6 by /64, which one customer has to itself), and, looser, by name (a distributed attack), so that
-//! nobody locks someone else out cheaply. Names that nobody has are charged the same. Successful logins and registrations
-//! are charged by address, each in a bucket of its own: they are no guesses, but as many as one client likes would use up
-//! what all others hash with.
+//! Charging first means that parallel guesses can't outrun a count that only failures raise. A success refunds its own
+//! charge. A password check is charged to three buckets: name and address (guessing one account), address (trying many
+//! accounts), and, with a higher limit, name (a distributed attack), so that locking someone else out is expensive. IPv6
+//! addresses count by /64, which one customer has to itself. Unknown names are charged alike.
+//!
+//! Successful logins and registrations are charged by address, each to a bucket of its own. They are no guesses, but
+//! unlimited ones from one client would take the hashing capacity of all others.
 
 mod exhausted;
-mod guesses;
+mod guess_limiter;
 
 use std::{
     fmt,
@@ -19,7 +20,7 @@ use std::{
 };
 
 use exhausted::Exhausted;
-pub use guesses::Guesses;
+pub use guess_limiter::GuessLimiter;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
@@ -32,21 +33,19 @@ use crate::{
     store_error::StoreError,
 };
 
-/// So many tries in so much time, such as `10/15m`.
+/// A number of tries in a time window, such as `10/15m`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limit {
-    /// How many tries.
     pub tries: u32,
-    /// In how much time they come back.
+    /// Time in which all tries become available again.
     pub window: Duration,
 }
 
-/// The shortest time in which a try may come back: with shorter ones a limit would limit nothing.
-const FINEST: Duration = Duration::from_millis(2);
+/// Minimum time in which one try becomes available again. Below it a limit would have no effect.
+const MIN_INTERVAL: Duration = Duration::from_millis(2);
 
-/// Text that is not a limit.
 #[derive(Debug, thiserror::Error)]
-#[error("is not a number of tries in a time, such as 10/15m")]
+#[error("is not a number of tries in a time window, such as 10/15m")]
 pub struct InvalidLimit;
 
 impl FromStr for Limit {
@@ -57,12 +56,12 @@ impl FromStr for Limit {
         let tries = tries.trim().parse().ok().filter(|&tries| tries > 0).ok_or(InvalidLimit)?;
         let window = humantime::parse_duration(window.trim()).map_err(|_| InvalidLimit)?;
         let limit = Self { tries, window };
-        if limit.interval() < FINEST { Err(InvalidLimit) } else { Ok(limit) }
+        if limit.interval() < MIN_INTERVAL { Err(InvalidLimit) } else { Ok(limit) }
     }
 }
 
 impl Limit {
-    /// How long until one try comes back, in whole milliseconds, as stores count them.
+    /// Returns the time until one try becomes available again, in whole milliseconds, as stores count it.
     fn interval(self) -> Duration {
         let millis = self.window.as_millis().div_ceil(u128::from(self.tries));
         Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX))
@@ -75,14 +74,13 @@ impl fmt::Display for Limit {
     }
 }
 
-/// All limits.
 #[derive(Debug, Clone, Copy)]
 pub struct ThrottleLimits {
     /// Password checks for one name from one address.
     pub name_and_address: Limit,
-    /// Password checks from one address, whatever the names.
+    /// Password checks from one address, for all names.
     pub address: Limit,
-    /// Password checks for one name, whatever the addresses.
+    /// Password checks for one name, from all addresses.
     pub name: Limit,
     /// Registrations from one address.
     pub registrations: Limit,
@@ -90,56 +88,51 @@ pub struct ThrottleLimits {
     pub logins: Limit,
 }
 
-/// Addresses are divided into so many groups, each of which has only [`AT_A_TIME`] charges with the store at a time.
+/// Address groups. Each may have [`MAX_CHARGES_PER_GROUP`] charges in flight to the store.
 const GROUPS: usize = 256;
-const AT_A_TIME: usize = 8;
+const MAX_CHARGES_PER_GROUP: usize = 8;
 
-/// Charges and refunds what costs a hash.
+/// Charges and refunds requests that hash a password.
 #[derive(Debug, Clone)]
 pub struct Throttle {
     store: Arc<dyn ThrottleStore>,
     limits: Option<ThrottleLimits>,
     tasks: TaskTracker,
     exhausted: Arc<Exhausted>,
-    /// The turns of each group: a thousand charges of one address at once keep those of others waiting for a few.
-    turns: Arc<[Semaphore]>,
+    /// One semaphore a group, so that a thousand simultaneous charges of one address delay those of others only a little.
+    permits: Arc<[Semaphore]>,
 }
 
-/// A charge that was accepted.
+/// An accepted charge.
 #[derive(Debug)]
 #[must_use = "a check that succeeds refunds its charge"]
 pub struct Charged(Vec<Bucket>);
 
-/// The charges of a login: as a password check, and as a successful login. One of them is refunded once it is known which
-/// it was.
+/// The charges of a login. Once its result is known, one of them is refunded.
 #[derive(Debug)]
-#[must_use = "a login that succeeds is no guess, and one that fails is no login"]
+#[must_use = "one of the two charges must be refunded"]
 pub struct ChargedLogin {
-    /// As a password check.
     pub check: Charged,
-    /// As a successful login.
     pub success: Charged,
 }
 
-/// Why a password may not be checked or hashed.
 #[derive(Debug, thiserror::Error)]
 pub enum ThrottleError {
-    /// Too many were.
     #[error("too many password checks, logins or registrations")]
     Exhausted {
-        /// When the next may be made.
+        /// Time until the next try is available.
         retry_after: Duration,
     },
-    /// The store failed; nothing is checked uncounted.
+    /// The store failed. No password is checked without a charge.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
 impl Throttle {
-    /// Creates a throttle that keeps its buckets in `store`, and that without limits refuses nothing. Refunds are among `tasks`.
+    /// Creates a throttle with its buckets in `store`. Without limits it refuses nothing. Refunds run as `tasks`.
     pub fn new(store: Arc<dyn ThrottleStore>, limits: Option<ThrottleLimits>, tasks: TaskTracker) -> Self {
-        let turns = std::iter::repeat_with(|| Semaphore::new(AT_A_TIME)).take(GROUPS).collect();
-        Self { store, limits, exhausted: Arc::default(), turns, tasks }
+        let permits = std::iter::repeat_with(|| Semaphore::new(MAX_CHARGES_PER_GROUP)).take(GROUPS).collect();
+        Self { store, limits, exhausted: Arc::default(), permits, tasks }
     }
 
     /// Charges `checks` password checks of `name` from `address`.
@@ -147,8 +140,8 @@ impl Throttle {
         self.charge_buckets(|limits| limits.check(name, address, checks)).await
     }
 
-    /// Charges one login as `name` from `address`, for which a password is checked `checks` times, for whatever becomes of it.
-    /// If a success were charged only afterwards, any number of parallel logins would slip by.
+    /// Charges one login as `name` from `address` with `checks` password checks, both as a check and as a success. If a success
+    /// were charged only afterwards, any number of parallel logins would get past the limit.
     pub async fn charge_login(
         &self,
         name: &str,
@@ -179,7 +172,7 @@ impl Throttle {
         self.refuse_exhausted(&buckets)?;
         // The last bucket is that of the address, where there is one.
         let group = buckets.last().map_or(0, |bucket| usize::from(bucket.key[0]) % GROUPS);
-        let _turn = self.turns[group].acquire().await;
+        let _permit = self.permits[group].acquire().await;
         self.refuse_exhausted(&buckets)?;
         match self.store.charge(&buckets, Timestamp::now()).await? {
             Charge::Accepted => Ok(Charged(buckets)),
@@ -197,7 +190,7 @@ impl Throttle {
         }
     }
 
-    /// Refunds a charge in the background: nobody waits for it, and a failure is only logged.
+    /// Refunds a charge in the background. A failure is only logged.
     pub fn refund(&self, Charged(buckets): Charged) {
         if !buckets.is_empty() {
             self.exhausted.forget(&buckets);
@@ -208,9 +201,9 @@ impl Throttle {
 
 async fn refund(store: Arc<dyn ThrottleStore>, buckets: Vec<Bucket>) {
     if let Err(error) = store.refund(&buckets, Timestamp::now()).await {
-        static FAILURES: Repeats = Repeats::new(|count| tracing::warn!(count, "more charges were not refunded"));
+        static FAILURES: Repeats = Repeats::new(|count| tracing::warn!(count, "more throttle charges not refunded"));
         FAILURES.record(|| {
-            tracing::warn!(error = &error as &dyn std::error::Error, "a throttle charge was not refunded");
+            tracing::warn!(error = &error as &dyn std::error::Error, "throttle charge not refunded");
         });
     }
 }
@@ -240,7 +233,7 @@ fn bucket(kind: &str, limit: Limit, parts: &[&str], charges: u32) -> Bucket {
         key: secret::digest([&[kind], parts].concat().join("\0").as_bytes()),
         burst: limit.tries,
         interval: limit.interval(),
-        // Never more than there is room for at all.
+        // A charge above the bucket's size could never be accepted.
         charges: charges.min(limit.tries),
     }
 }

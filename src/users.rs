@@ -1,6 +1,6 @@
-//! Users: registered, let in, changed and removed, on whichever shards they live.
+//! Registration, login, changes and deletion of users across shards.
 //!
-//! Everything here holds across crashes at any line: see `names` for login names, `changes` for rows and sessions.
+//! All invariants hold after a crash at any point. See `names` for login names, and `changes` for rows and sessions.
 
 mod authentication;
 mod changes;
@@ -16,17 +16,16 @@ pub mod transfer;
 
 use std::sync::Arc;
 
-pub use authentication::Issued;
+pub use authentication::IssuedSession;
 pub use changes::{Precondition, UserChange};
 pub use error::UserError;
 pub use registration::Registration;
 pub use reset::RESET_LIFETIME;
-pub use rules::Rules;
+pub use rules::Validator;
 
 use self::republishing::RepublishBackoff;
 use crate::{passwords::Passwords, sessions::Sessions, shards::Shards, throttle::Throttle};
 
-/// What can be done with users.
 #[derive(Debug, Clone)]
 pub struct Users {
     shards: Shards,
@@ -37,7 +36,6 @@ pub struct Users {
 }
 
 impl Users {
-    /// Users on `shards`.
     pub fn new(shards: Shards, sessions: Sessions, passwords: Arc<Passwords>, throttle: Throttle) -> Self {
         Self { shards, sessions, passwords, throttle, republish_backoff: RepublishBackoff::new() }
     }

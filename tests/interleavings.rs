@@ -250,7 +250,7 @@ async fn a_suspension_whose_revocation_expired_before_its_read_leaves_no_session
 
 async fn change_password(users: &Users, user_id: UserId) -> Result<(), UserError> {
     let (old, new) = (PASSWORD.to_owned().into(), NEW_PASSWORD.to_owned().into());
-    users.change_password(user_id, &old, &new, None, Actor::Nobody, None).await
+    users.change_password(user_id, &old, &new, None, Actor::Anonymous, None).await
 }
 
 #[tokio::test]

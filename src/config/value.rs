@@ -306,7 +306,7 @@ impl OperatorTokens {
     /// Whether `token` is one of them, in time that depends only on how many there are.
     pub fn accept(&self, token: &str) -> bool {
         let digest = secret::digest(token.as_bytes());
-        self.0.iter().fold(false, |found, known| found | secret::same(known, &digest))
+        self.0.iter().fold(false, |found, known| found | secret::constant_time_eq(known, &digest))
     }
 }
 

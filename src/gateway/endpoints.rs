@@ -200,7 +200,7 @@ async fn authorize(State(gateway): State<Gateway>, mut request: AxumRequest, nex
         return auth::wrong_operator_token(&gateway.0.guesses, address).into_response();
     }
     gateway.0.guesses.count_missing();
-    audit::record(audit::Kind::OperatorRefused, None, Actor::Nobody, address);
+    audit::record(audit::Kind::OperatorRefused, None, Actor::Anonymous, address);
     ProblemKind::OperatorOnly.into_response()
 }
 
@@ -276,7 +276,7 @@ async fn set_algorithm(
         return invalid("algorithm", &format!("must be one of {names}"));
     };
     gateway.0.nodes.balancer.set_algorithm(algorithm, std::time::Instant::now());
-    audit::record_of_fleet(audit::Kind::AlgorithmChosen, algorithm.name(), Actor::Operator, address);
+    audit::record_fleet_event(audit::Kind::AlgorithmChosen, algorithm.name(), Actor::Operator, address);
     StatusCode::NO_CONTENT.into_response()
 }
 
@@ -303,7 +303,7 @@ async fn set_count(
         return Problem::from(ProblemKind::NotFound).with_detail("This gateway runs no instances.").into_response();
     };
     let count = spawner.set_by_operator(count);
-    audit::record_of_fleet(audit::Kind::InstancesChosen, &count.to_string(), Actor::Operator, address);
+    audit::record_fleet_event(audit::Kind::InstancesChosen, &count.to_string(), Actor::Operator, address);
     Json(InstanceCount { count }).into_response()
 }
 

@@ -32,7 +32,7 @@ use crate::{
     },
     shared_store::SharedStore,
     supervisor::Background,
-    throttle::Guesses,
+    throttle::GuessLimiter,
     web::ClientBody,
 };
 
@@ -98,7 +98,7 @@ impl GatewayServer {
             metrics: Metrics::new(Arc::clone(&nodes.balancer), connections.clone()),
             nodes,
             operator_tokens,
-            guesses: Guesses::new(settings.throttle.then_some(settings.throttle_operator)),
+            guesses: GuessLimiter::new(settings.throttle.then_some(settings.throttle_operator)),
             has_operator_listener: bound.operator.is_some(),
             connections,
             draining: CancellationToken::new(),

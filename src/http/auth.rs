@@ -100,8 +100,8 @@ impl Operator {
         let token = match session_token(parts, app) {
             Ok(Some((token, _))) => token,
             Ok(None) if bearer(&parts.headers).is_some() => return Err(wrong_operator_token(app.guesses(), address)),
-            Ok(None) => return refuse(Actor::Nobody, ProblemKind::OperatorOnly),
-            Err(_) => return refuse(Actor::Nobody, ProblemKind::CrossSite),
+            Ok(None) => return refuse(Actor::Anonymous, ProblemKind::OperatorOnly),
+            Err(_) => return refuse(Actor::Anonymous, ProblemKind::CrossSite),
         };
         match app.sessions().authenticate(&token).await {
             Ok(live) if live.user.permissions.admin => Ok(Self(Actor::User(live.session.user_id))),

@@ -88,6 +88,6 @@ pub(super) async fn reset(
     JsonBody(body): JsonBody<PasswordResetRequest>,
 ) -> Result<StatusCode, Problem> {
     let user_id = app.users().finish_reset(body.token.reveal(), &body.new_password, origin.address).await?;
-    audit::record(audit::Kind::PasswordReset, Some(user_id), Actor::Nobody, origin.address);
+    audit::record(audit::Kind::PasswordReset, Some(user_id), Actor::Anonymous, origin.address);
     Ok(StatusCode::NO_CONTENT)
 }

@@ -108,7 +108,7 @@ impl FromRequestParts<App> for Permitted {
                     Some(_) => charge_guess(app.guesses(), address_of(&parts.headers, &parts.extensions, app)?)?,
                     None => {}
                 }
-                Ok(Self(Actor::Nobody))
+                Ok(Self(Actor::Anonymous))
             }
             config::Registration::Operator => match Operator::authenticate(parts, app).await {
                 Ok(Operator(actor)) => Ok(Self(actor)),

@@ -272,7 +272,7 @@ impl SessionListItem {
 
 impl IssuedView {
     /// A session just made.
-    pub fn new(shards: &Shards, issued: crate::users::Issued) -> Result<Self, StoreError> {
+    pub fn new(shards: &Shards, issued: crate::users::IssuedSession) -> Result<Self, StoreError> {
         Ok(Self {
             token: Some(issued.token.reveal()),
             session: SessionView::new(issued.session),

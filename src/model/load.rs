@@ -1,63 +1,62 @@
-//! What an instance reports of its load.
+//! The load that an instance reports to the fleet.
 
 use serde::{Deserialize, Serialize};
 
-/// What a request does.
+/// Class of a request by its cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LoadClass {
-    /// It hashes a password.
+    /// Hashes a password.
     Login,
-    /// It changes nothing.
+    /// Only reads.
     Read,
-    /// It may change something.
+    /// May write.
     Change,
 }
 
-/// Something for each class.
+/// One value for each [`LoadClass`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ByClass<T> {
-    /// Of what hashes passwords.
+    /// For requests that hash passwords.
     pub login: T,
-    /// Of what changes nothing.
+    /// For requests that only read.
     pub read: T,
-    /// Of all else.
+    /// For all other requests.
     pub change: T,
 }
 
 impl<T> ByClass<T> {
-    /// The same of two for each class.
+    /// Pairs the values of two.
     pub fn zip<U>(self, other: ByClass<U>) -> ByClass<(T, U)> {
         ByClass { login: (self.login, other.login), read: (self.read, other.read), change: (self.change, other.change) }
     }
 
-    /// Of each class what `function` makes of it.
+    /// Applies `function` to each value.
     pub fn map<U>(self, mut function: impl FnMut(T) -> U) -> ByClass<U> {
         ByClass { login: function(self.login), read: function(self.read), change: function(self.change) }
     }
 
-    /// All three.
     pub fn into_array(self) -> [T; 3] {
         [self.login, self.read, self.change]
     }
 }
 
-/// What an instance says of its load.
+/// Load of one instance.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Load {
-    /// Requests that came in a second, those included that were refused.
+    /// Requests a second, including refused ones.
     pub offered: ByClass<f64>,
-    /// Processor time that a request costs, in seconds; none where that is not known yet.
+    /// CPU time of a request in seconds, or `None` while it is unknown.
     pub cost: ByClass<Option<f64>>,
-    /// The processor time that the instance is meant to use, in cores.
+    /// CPU time that the instance may use, in cores.
     pub usable_cores: f64,
-    /// The processor time that it uses, in cores.
+    /// CPU time that it uses, in cores.
     pub used_cores: f64,
-    /// The memory that it uses, in bytes; none if that can't be read.
+    /// Memory that it uses, in bytes, or `None` if it can't be read.
     pub memory_bytes: Option<u64>,
-    /// How much of the container's or machine's processor time is used, in percent.
+    /// CPU utilisation of its container or machine, in percent.
     pub cpu_percent: Option<f64>,
-    /// How much of its memory is used, in percent.
+    /// Memory utilisation of its container or machine, in percent.
     pub memory_percent: Option<f64>,
-    /// Stores that hold it up.
+    /// Names of stores whose latency limits it.
     pub slow_stores: Vec<String>,
 }

@@ -1,7 +1,7 @@
-//! The name that a user logs in with, in canonical form.
+//! Login names in canonical form.
 //!
-//! Invariant: equal to a reader's eye means equal as text. The form is NFKC and case-folded, repeated until it no longer
-//! changes, since folding can denormalise and normalising can unfold. It is the partition key of the name's claim.
+//! Names that look equal are equal as text. The canonical form is NFKC and case-folded. Both steps are repeated until the
+//! text no longer changes, because each can undo the other. The canonical name is the partition key of the name's claim.
 
 use std::{borrow::Cow, fmt};
 
@@ -14,37 +14,32 @@ use icu_properties::{
 use serde::Serialize;
 use unicode_security::{RestrictionLevel, RestrictionLevelDetection};
 
-/// The most characters a canonical login name has: an e-mail address fits.
+/// Maximum length of a login name in characters, long enough for an e-mail address.
 pub const MAX_LOGIN_NAME_CHARS: usize = 254;
 
 /// A canonical login name: 1 to [`MAX_LOGIN_NAME_CHARS`] visible characters without white space.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct LoginName(String);
 
-/// Text that no login name can be made of.
+/// Why text is not a valid login name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum LoginNameError {
-    /// Nothing is left of it.
     #[error("must not be empty")]
     Empty,
-    /// More than [`MAX_LOGIN_NAME_CHARS`] characters.
     #[error("must be at most {MAX_LOGIN_NAME_CHARS} characters long")]
     TooLong,
-    /// White space, control characters, or characters that show nothing.
+    /// White space, control characters or invisible characters.
     #[error("must not contain white space, control or invisible characters")]
     Invisible,
-    /// Characters of several scripts that look alike, or that no script in common use has.
+    /// Mixed scripts with look-alike characters, or characters outside the scripts in common use.
     #[error(
-        "must be of one script in common use, or of Latin with Chinese, Japanese or Korean, and hold no symbols but ASCII's"
+        "must use one script in common use, or Latin with Chinese, Japanese or Korean, and no symbols other than ASCII ones"
     )]
     Deceptive,
 }
 
 impl LoginName {
     /// Brings `text` into canonical form.
-    ///
-    /// # Errors
-    /// [`LoginNameError`] says which rule it breaks.
     pub fn parse(text: &str) -> Result<Self, LoginNameError> {
         if text.chars().nth(MAX_LOGIN_NAME_CHARS).is_some() {
             return Err(LoginNameError::TooLong);
@@ -62,10 +57,7 @@ impl LoginName {
         Ok(Self(name))
     }
 
-    /// Brings the name that someone chooses into canonical form. More is refused than for the names that there are.
-    ///
-    /// # Errors
-    /// [`LoginNameError`] says which rule it breaks.
+    /// Brings a newly chosen name into canonical form. The rules are stricter than for existing names.
     pub fn parse_new(text: &str) -> Result<Self, LoginNameError> {
         let name = Self::parse(text)?;
         if name.0.contains(BRAILLE_BLANK) {
@@ -74,12 +66,11 @@ impl LoginName {
         if is_highly_restrictive(&name.0) { Ok(name) } else { Err(LoginNameError::Deceptive) }
     }
 
-    /// A name that a store has kept, canonical since it was written.
+    /// Wraps a stored name, which is already canonical.
     pub(crate) fn from_store(text: String) -> Self {
         Self(text)
     }
 
-    /// The canonical text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -91,7 +82,7 @@ impl fmt::Display for LoginName {
     }
 }
 
-/// The form in which login names, and passwords that are compared with them, are equal.
+/// Returns the canonical form of a login name, or of a password that is compared with one.
 pub(crate) fn canonical(text: &str) -> String {
     let normalizer = ComposingNormalizerBorrowed::new_nfkc();
     let mut current = Cow::Borrowed(text);
@@ -107,12 +98,12 @@ pub(crate) fn canonical(text: &str) -> String {
     current.into_owned()
 }
 
-/// A symbol by its category, and blank to the eye.
+/// In the Unicode category of symbols, but displayed as a blank.
 const BRAILLE_BLANK: char = '\u{2800}';
 
-/// Whether a name is Highly Restrictive (UTS 39, section 5.2): of one script, or of Latin with one of the combinations that
-/// Chinese, Japanese and Korean are written in, and of characters that are recommended for identifiers. ASCII's marks go
-/// with every script, those too that e-mail addresses have and identifiers don't.
+/// Returns whether a name is Highly Restrictive (UTS 39, section 5.2): one script, or Latin with the scripts of Chinese,
+/// Japanese or Korean, and only characters recommended for identifiers. ASCII punctuation is allowed with every script,
+/// because e-mail addresses contain it.
 fn is_highly_restrictive(name: &str) -> bool {
     let text: String = name.chars().filter(|c| !c.is_ascii_punctuation()).collect();
     text.as_str().check_restriction_level(RestrictionLevel::HighlyRestrictive)
@@ -148,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_show_nothing_or_hide_something_are_refused() {
+    fn empty_names_and_invisible_characters_are_refused() {
         assert_eq!(parsed(""), Err(LoginNameError::Empty));
         for text in ["a b", " a", "a\n", "a\0", "a\u{200b}", "a\u{202e}b", "\u{3000}", "\u{ad}"] {
             assert_eq!(parsed(text), Err(LoginNameError::Invisible), "{text:?}");
@@ -156,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_name_is_of_one_script_and_shows_what_it_is() {
+    fn a_new_name_has_one_script_and_no_look_alikes() {
         let new = |text: &str| LoginName::parse_new(text).map(drop);
         let passing = [
             "ada",
@@ -191,7 +182,7 @@ mod tests {
         for name in ["\u{430}da", "c\u{3bf}rp", "ᏣᎳᎩ", "a∕b", "ada😀", "𐌰𐌳𐌰", "αб", "김たろう"]
         {
             assert_eq!(new(name), Err(LoginNameError::Deceptive), "{name}");
-            assert!(LoginName::parse(name).is_ok(), "those who have {name} log in with it");
+            assert!(LoginName::parse(name).is_ok(), "an existing user can log in as {name}");
         }
         let blank = ['\u{2800}', '\u{3164}', '\u{115f}', '\u{ffa0}', '\u{180b}', '\u{fe0f}', '\u{e0100}', '\u{200d}'];
         for c in blank {
@@ -209,7 +200,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_canonical_form_is_its_own_canonical_form(text in "\\PC{0,40}") {
+        fn canonical_is_idempotent(text in "\\PC{0,40}") {
             let once = canonical(&text);
             prop_assert_eq!(canonical(&once), once);
         }

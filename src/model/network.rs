@@ -1,18 +1,17 @@
-//! Who counts as one client.
+//! Grouping of addresses into clients, for limits and fairness.
 
 use std::{
     fmt,
     net::{IpAddr, Ipv4Addr},
 };
 
-/// What one customer of a provider has to itself: an IPv4 address, or an IPv6 /64.
+/// The network of one client: an IPv4 address or an IPv6 /64, which a provider assigns to one customer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Network {
-    /// One address.
     V4(Ipv4Addr),
-    /// The first four segments of an address.
+    /// The first four segments of the address.
     V6([u16; 4]),
-    /// All clients whose address is not known, together.
+    /// All clients whose address is unknown.
     Unknown,
 }
 
@@ -53,7 +52,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_of_one_customer_are_one_network() {
+    fn an_ipv4_address_or_an_ipv6_64_is_one_network() {
         assert_eq!(network("2001:db8:1:2:3:4:5:6"), network("2001:db8:1:2:ffff::1"));
         assert_ne!(network("2001:db8:1:2::1"), network("2001:db8:1:3::1"));
         assert_eq!(network("::ffff:192.0.2.1"), network("192.0.2.1"));
@@ -61,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn the_text_of_a_network_stays_the_same_as_buckets_are_named_by_it() {
+    fn the_text_of_a_network_is_stable_because_it_names_stored_buckets() {
         assert_eq!(network("192.0.2.1").to_string(), "192.0.2.1");
         assert_eq!(network("2001:db8:1:2::1").to_string(), "2001:db8:1:2");
     }

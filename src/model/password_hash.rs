@@ -1,16 +1,15 @@
 use std::fmt;
 
-/// A password hash, in PHC format if it was made here; hidden from `Debug`.
+/// A password hash, usually in PHC format. `Debug` hides it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PasswordHash(String);
 
 impl PasswordHash {
-    /// A hash that was computed, or that a store has kept.
+    /// Wraps a computed or stored hash.
     pub(crate) fn new(text: String) -> Self {
         Self(text)
     }
 
-    /// The PHC string.
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }

@@ -1,4 +1,4 @@
-//! A preferences document as it is kept: its JSON text, which most requests only pass on.
+//! Preferences documents, kept as JSON text because most requests only pass them on.
 
 use serde::{Deserialize, Deserializer, Serialize, de::Error};
 use serde_json::{
@@ -6,21 +6,20 @@ use serde_json::{
     value::{RawValue, to_raw_value},
 };
 
-/// The text of a JSON object of the client's own making.
+/// The text of a JSON object that the client defines.
 #[derive(Debug, Clone, Serialize)]
 #[serde(transparent)]
 pub struct Preferences(Box<RawValue>);
 
 impl Preferences {
-    /// Its text.
     pub fn as_str(&self) -> &str {
         self.0.get()
     }
 
-    /// The document, to look into or to change.
+    /// Parses the document.
     ///
     /// # Errors
-    /// It holds what no document that was accepted holds, such as a number that is none: it is damaged.
+    /// The stored document is corrupt: an accepted document always parses.
     pub fn to_map(&self) -> Result<Map<String, Value>, serde_json::Error> {
         serde_json::from_str(self.as_str())
     }
@@ -49,7 +48,11 @@ impl PartialEq for Preferences {
 impl<'de> Deserialize<'de> for Preferences {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = Box::<RawValue>::deserialize(deserializer)?;
-        if text.get().starts_with('{') { Ok(Self(text)) } else { Err(D::Error::custom("preferences are an object")) }
+        if text.get().starts_with('{') {
+            Ok(Self(text))
+        } else {
+            Err(D::Error::custom("preferences must be a JSON object"))
+        }
     }
 }
 
@@ -64,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn a_document_is_shown_as_it_was_kept() {
+    fn a_document_keeps_its_text() {
         let text = r#"{"b": [1, {"a": "\u00e9"}], "a": 18446744073709551615}"#;
         let kept = read(text).expect("an object");
         assert_eq!(serde_json::to_string(&kept).expect("JSON"), text);
@@ -73,13 +76,13 @@ mod tests {
     }
 
     #[test]
-    fn documents_are_equal_whatever_their_text() {
+    fn documents_with_equal_content_are_equal() {
         assert_eq!(read(r#"{"b": 1, "a": [2]}"#).expect("an object"), read(r#"{"a":[2],"b":1}"#).expect("an object"));
         assert_ne!(read(r#"{"a": 1}"#).expect("an object"), Preferences::default());
     }
 
     #[test]
-    fn what_is_no_object_is_refused() {
+    fn only_objects_are_accepted() {
         for text in ["[]", "null", "{", "\"{}\"", "{\"a\":}"] {
             assert!(read(text).is_err(), "{text}");
         }

@@ -1,8 +1,8 @@
-//! Bearer tokens and what is kept of them.
+//! Session and reset tokens, and their digests.
 //!
-//! A token is `sym_` + base64url(user id, 16 bytes ‖ secret, 32 random bytes). The store holds SHA-256 of the secret,
-//! never the secret, so a stolen store opens no session. The user id in front lets a session be found without an index
-//! across users. A reset token has the same form under the prefix `symr_`, so that neither passes for the other.
+//! A token is `sym_` + base64url(user id, 16 bytes ‖ secret, 32 random bytes). The store holds SHA-256 of the secret, never
+//! the secret, so a stolen store gives access to no session. The user id locates a session without an index across users.
+//! A reset token has the same form and the prefix `symr_`, so that neither is accepted as the other.
 
 use std::{fmt, str::FromStr};
 
@@ -13,7 +13,7 @@ use crate::{model::UserId, secret};
 const SESSION: &str = "sym_";
 const RESET: &str = "symr_";
 
-/// A secret tied to a user. Its text is shown once, to whom it is issued; `Debug` hides it.
+/// A secret tied to a user. Its text is shown only when it is issued. `Debug` hides it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token {
     user_id: UserId,
@@ -25,27 +25,25 @@ pub struct Token {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct TokenDigest([u8; 32]);
 
-/// The public name of a session: the first 16 bytes of its token's digest, as 32 lower-case hex digits.
+/// The public id of a session: the first 16 bytes of its token's digest, as 32 lower-case hex digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId([u8; 16]);
 
 impl Token {
-    /// A new session token.
     pub fn for_session(user_id: UserId) -> Self {
         Self { user_id, secret: secret::random(), prefix: SESSION }
     }
 
-    /// A new password-reset token.
     pub fn for_reset(user_id: UserId) -> Self {
         Self { user_id, secret: secret::random(), prefix: RESET }
     }
 
-    /// A session token from its text; `None` if it can't be one.
+    /// Parses a session token. Returns `None` if the text is malformed.
     pub fn parse_session(text: &str) -> Option<Self> {
         Self::parse(text, SESSION)
     }
 
-    /// A reset token from its text; `None` if it can't be one.
+    /// Parses a reset token. Returns `None` if the text is malformed.
     pub fn parse_reset(text: &str) -> Option<Self> {
         Self::parse(text, RESET)
     }
@@ -56,17 +54,16 @@ impl Token {
         Some(Self { user_id: UserId::from_bytes(user_id.try_into().ok()?), secret: secret.try_into().ok()?, prefix })
     }
 
-    /// Whose it is.
+    /// Returns the user that the token claims to belong to. It is not verified.
     pub fn user_id(&self) -> UserId {
         self.user_id
     }
 
-    /// What the store keeps of it.
     pub fn digest(&self) -> TokenDigest {
         TokenDigest(secret::digest(&self.secret))
     }
 
-    /// The text to hand out.
+    /// Returns the token's text.
     pub fn reveal(&self) -> String {
         format!("{}{}", self.prefix, secret::encode(&[self.user_id.as_bytes().as_slice(), &self.secret].concat()))
     }
@@ -79,26 +76,24 @@ impl fmt::Debug for Token {
 }
 
 impl TokenDigest {
-    /// A digest that a store has kept.
+    /// Wraps a stored digest.
     pub(crate) fn from_store(bytes: &[u8]) -> Result<Self, String> {
         bytes.try_into().map(Self).map_err(|_| format!("{} bytes instead of 32", bytes.len()))
     }
 
-    /// Its bytes.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
 
-    /// The public id of the session.
     pub fn session_id(&self) -> SessionId {
         let mut id = [0; 16];
         id.copy_from_slice(&self.0[..16]);
         SessionId(id)
     }
 
-    /// Whether both are of the same secret, in constant time.
+    /// Compares two digests in constant time.
     pub fn matches(&self, other: &Self) -> bool {
-        secret::same(&self.0, &other.0)
+        secret::constant_time_eq(&self.0, &other.0)
     }
 }
 
@@ -122,7 +117,6 @@ impl Serialize for SessionId {
     }
 }
 
-/// Text that is not a session id.
 #[derive(Debug, thiserror::Error)]
 #[error("a session id is 32 lower-case hexadecimal digits")]
 pub struct InvalidSessionId;
@@ -131,7 +125,7 @@ impl FromStr for SessionId {
     type Err = InvalidSessionId;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        // Other ways to write it, `0x` in front among them, are not ids.
+        // The decoder accepts other spellings, such as a `0x` prefix.
         if text.bytes().any(|byte| !matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
             return Err(InvalidSessionId);
         }
@@ -146,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_is_read_back_from_its_text() {
+    fn a_token_round_trips_through_its_text() {
         let token = Token::for_session(UserId::generate());
         let text = token.reveal();
         assert_eq!(text.len(), "sym_".len() + 64);
@@ -154,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn text_that_differs_in_any_place_is_another_token_or_none() {
+    fn changing_any_byte_gives_another_token_or_none() {
         let token = Token::for_session(UserId::generate());
         let text = token.reveal();
         for at in 0..text.len() {
@@ -169,14 +163,14 @@ mod tests {
     }
 
     #[test]
-    fn session_and_reset_tokens_do_not_pass_for_each_other() {
+    fn session_and_reset_tokens_are_not_interchangeable() {
         let reset = Token::for_reset(UserId::generate()).reveal();
         assert_eq!(Token::parse_session(&reset), None);
         assert_eq!(Token::parse_reset(&Token::for_session(UserId::generate()).reveal()), None);
     }
 
     #[test]
-    fn a_session_id_is_written_in_one_way_only() {
+    fn a_session_id_has_one_spelling() {
         let id = Token::for_session(UserId::generate()).digest().session_id();
         let text = id.to_string();
         assert_eq!(text.parse::<SessionId>().ok(), Some(id));

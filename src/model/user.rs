@@ -1,4 +1,4 @@
-//! What a shard knows of a user.
+//! Users as the shards store them.
 
 use std::fmt;
 
@@ -7,40 +7,33 @@ use serde::{Deserialize, Serialize};
 use super::{LoginName, Preferences, UserId};
 use crate::{clock::Timestamp, model::PasswordHash};
 
-/// A user's row. `version` rises with every change that a client can see, and is the `ETag`.
+/// A user's row.
 #[derive(Debug, Clone, PartialEq)]
 pub struct User {
-    /// Who it is.
     pub user_id: UserId,
-    /// The name it logs in with; the name's claim must name this user back.
+    /// Valid only together with a claim of the name for this user.
     pub login_name: LoginName,
-    /// How the password is recognised.
     pub password_hash: PasswordHash,
-    /// Name and e-mail address.
     pub profile: Profile,
-    /// A JSON object of the client's own making.
     pub preferences: Preferences,
-    /// What it may do.
     pub permissions: Permissions,
-    /// Whether logging in is refused.
+    /// Whether logins are refused.
     pub suspended: bool,
-    /// SHA-256 of the `Idempotency-Key` that it was registered with.
+    /// SHA-256 of the registration's `Idempotency-Key`.
     pub idempotency_hash: Option<[u8; 32]>,
     /// A pending password reset.
     pub reset: Option<PasswordReset>,
-    /// See [`super::version`].
+    /// Grows with every change that a client can see, and is part of the `ETag`. See [`super::version`].
     pub version: i64,
-    /// When it was registered.
     pub created_at: Timestamp,
-    /// When it last changed.
     pub updated_at: Timestamp,
 }
 
-/// What others would call the user.
+/// Display name and e-mail address of a user.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Profile {
-    /// 1 to 200 characters.
+    /// Display name of 1 to 200 characters, at least one of them not blank.
     #[schema(
         min_length = 1,
         max_length = 200,
@@ -48,7 +41,7 @@ pub struct Profile {
         example = "Ada Lovelace"
     )]
     pub name: String,
-    /// An e-mail address; not verified.
+    /// E-mail address. It is not verified.
     #[schema(
         min_length = 3,
         max_length = 254,
@@ -58,26 +51,23 @@ pub struct Profile {
     pub email: String,
 }
 
-/// What a user may do. `read` and `write` are everyone's at first; `admin` lifts the limit to one's own account.
+/// Permissions of a user. New users have `read` and `write`, for their own account only. `admin` extends them to all accounts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Permissions {
-    /// May read accounts.
+    /// Allows reading accounts.
     pub read: bool,
-    /// May change accounts.
+    /// Allows changing accounts.
     pub write: bool,
-    /// May act on every account and use the operator endpoints.
+    /// Allows access to every account and to the operator endpoints.
     pub admin: bool,
 }
 
-/// One permission by name.
+/// A permission: `read` and `write` apply to the user's own account, `admin` to every account and the operator endpoints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Permission {
-    /// See [`Permissions::read`].
     Read,
-    /// See [`Permissions::write`].
     Write,
-    /// See [`Permissions::admin`].
     Admin,
 }
 
@@ -88,13 +78,13 @@ impl Default for Permissions {
 }
 
 impl Permissions {
-    /// Those in `list`; repeats don't matter.
+    /// Creates permissions from a list, which may contain duplicates.
     pub fn from_list(list: &[Permission]) -> Self {
         let has = |permission| list.contains(&permission);
         Self { read: has(Permission::Read), write: has(Permission::Write), admin: has(Permission::Admin) }
     }
 
-    /// As the API lists them.
+    /// Returns the granted permissions in the order of the API.
     pub fn iter(self) -> impl Iterator<Item = Permission> {
         [(self.read, Permission::Read), (self.write, Permission::Write), (self.admin, Permission::Admin)]
             .into_iter()
@@ -114,12 +104,11 @@ impl<'de> Deserialize<'de> for Permissions {
     }
 }
 
-/// A one-time token by which the password can be set without the old one.
+/// A pending password reset with a one-time token.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PasswordReset {
     /// SHA-256 of the token's secret.
     pub digest: [u8; 32],
-    /// When it stops working.
     pub expires_at: Timestamp,
 }
 

@@ -1,32 +1,28 @@
-//! A user's id.
-
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// UUIDv7. Its text (lower case, hyphenated) is the partition key of everything on the user's shard.
+/// A user's id, a UUIDv7. Its text (lower case, hyphenated) is the partition key of the user's row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct UserId(Uuid);
 
 impl UserId {
-    /// A new id; ids made later sort after it.
+    /// Generates an id. Later ids sort after earlier ones.
     pub fn generate() -> Self {
         Self(Uuid::now_v7())
     }
 
-    /// From the 16 bytes that a token carries.
+    /// Creates an id from the 16 bytes in a token.
     pub fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(Uuid::from_bytes(bytes))
     }
 
-    /// As a UUID.
     pub fn uuid(self) -> Uuid {
         self.0
     }
 
-    /// Its 16 bytes.
     pub fn as_bytes(&self) -> &[u8; 16] {
         self.0.as_bytes()
     }
@@ -42,13 +38,12 @@ impl FromStr for UserId {
     type Err = InvalidUserId;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        // Of the forms that the parser takes only the hyphenated one has this length.
+        // Of the formats that the parser accepts, only the hyphenated one has this length.
         let is_hyphenated = text.len() == uuid::fmt::Hyphenated::LENGTH;
         text.parse().ok().filter(|_| is_hyphenated).map(Self).ok_or(InvalidUserId)
     }
 }
 
-/// Text that is not a user id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("must be a UUID, such as 01938d5e-7b2a-7c41-9f0e-3c5d8a1b2f60")]
 pub struct InvalidUserId;

@@ -1,5 +1,6 @@
-//! The hash formats that are recognised: argon2 and scrypt as PHC strings, and bcrypt. Only argon2id is made here; the
-//! others come with imported users and are replaced at their next login.
+//! Supported hash formats: argon2 and scrypt as PHC strings, and bcrypt.
+//!
+//! New hashes are argon2id. Hashes of other formats come from imports and are replaced at the user's next login.
 
 use std::str::FromStr;
 
@@ -8,30 +9,28 @@ use argon2::{Argon2, Params, PasswordVerifier, password_hash::phc};
 use super::Password;
 use crate::model::PasswordHash;
 
-/// The most memory that a stored hash may take to check, in KiB.
+/// Maximum memory for checking a stored hash, in KiB.
 const MAX_MEMORY_KIB: u64 = 256 * 1024;
-/// The most memory that may be gone through to check a stored hash, all passes together, in KiB: a second of one core.
+/// Maximum memory traffic for checking a stored hash, over all passes, in KiB: about a second of one core.
 const MAX_WORK_KIB: u64 = 4 * MAX_MEMORY_KIB;
-/// The costs of a stored bcrypt hash: the lowest that there is, and a second of one core.
+/// Accepted costs of a bcrypt hash, from bcrypt's minimum to about a second of one core.
 const BCRYPT_COSTS: std::ops::RangeInclusive<u32> = 4..=14;
 
-/// Text that is no hash which could be checked.
+/// Why a hash can't be imported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidHash {
-    /// Neither a PHC string nor bcrypt's format, or cut short.
     #[error("must be a PHC string of argon2 or scrypt, or a bcrypt hash")]
     Format,
-    /// A PHC string of another algorithm, or with parameters that make no sense.
-    #[error("is of an algorithm or has parameters that are not supported; argon2, scrypt and bcrypt are")]
+    /// The algorithm is unknown, or its parameters are out of range.
+    #[error("has an unsupported algorithm or parameters: use argon2, scrypt or bcrypt")]
     Unsupported,
-    /// It would occupy a core for long, or more memory than a server has to spare.
     #[error("would take more than 256 MiB of memory or a second to check")]
     TooCostly,
 }
 
 /// A stored hash, parsed.
 pub(super) enum Parsed<'a> {
-    /// There is no password.
+    /// The user has no password.
     None,
     Argon2(phc::PasswordHash, Params),
     Scrypt(phc::PasswordHash),
@@ -39,10 +38,10 @@ pub(super) enum Parsed<'a> {
 }
 
 impl PasswordHash {
-    /// A hash made elsewhere.
+    /// Accepts a hash from another system.
     ///
     /// # Errors
-    /// [`InvalidHash`] for what could never be checked, or not in bearable time.
+    /// [`InvalidHash`] if it can't be checked, or not at an acceptable cost.
     pub fn import(text: String) -> Result<Self, InvalidHash> {
         match Parsed::new(&text)? {
             Parsed::None => Err(InvalidHash::Format),
@@ -51,12 +50,12 @@ impl PasswordHash {
         }
     }
 
-    /// The hash of a user without a password: none is the right one until it is reset.
+    /// Returns the hash of a user without a password. No password matches it.
     pub fn none() -> Self {
         Self::new(String::new())
     }
 
-    /// The hash as text, for export; `None` if there is no password.
+    /// Returns the hash as text, or `None` if there is no password.
     pub fn export(&self) -> Option<&str> {
         Some(self.as_str()).filter(|text| !text.is_empty())
     }
@@ -96,7 +95,7 @@ impl<'a> Parsed<'a> {
             }
             Self::Argon2(_, params) => (u64::from(params.m_cost()), u64::from(params.t_cost())),
             Self::Scrypt(hash) => match scrypt::Params::try_from(hash) {
-                // 128 · r · N bytes, filled and read once a lane.
+                // 128 · r · N bytes, written and read once for each lane.
                 Ok(params) => {
                     let kib = (u64::from(params.r()) << params.log_n().min(40)).div_ceil(8);
                     (kib, 2 * u64::from(params.p()))
@@ -107,7 +106,6 @@ impl<'a> Parsed<'a> {
         memory > MAX_MEMORY_KIB || memory.saturating_mul(passes) > MAX_WORK_KIB
     }
 
-    /// Whether `password` is the one that was hashed.
     pub(super) fn matches(&self, password: &Password) -> Result<bool, HashingError> {
         let bytes = password.reveal().as_bytes();
         let verified = match self {
@@ -126,7 +124,7 @@ impl<'a> Parsed<'a> {
     }
 }
 
-/// A hasher that failed, or a stored hash that can't be read.
+/// The hash function failed, or a stored hash can't be parsed.
 #[derive(Debug, thiserror::Error)]
 #[error("password hashing failed")]
 pub struct HashingError(#[source] pub(super) Box<dyn std::error::Error + Send + Sync>);
@@ -150,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn hashes_made_elsewhere_are_recognised() {
+    fn hashes_of_other_systems_are_verified() {
         for (hash, right) in [(SCRYPT, "password"), (BCRYPT, "U*U"), (ARGON2I, "password")] {
             assert_eq!(refused(hash), None);
             assert!(matches(hash, right) && !matches(hash, "another"), "{hash}");
@@ -158,13 +156,13 @@ mod tests {
     }
 
     #[test]
-    fn no_password_is_right_for_a_user_without_one() {
+    fn no_password_matches_a_user_without_one() {
         assert!(!matches(PasswordHash::none().as_str(), ""));
         assert_eq!(refused(""), Some(InvalidHash::Format));
     }
 
     #[test]
-    fn what_can_not_be_checked_is_refused() {
+    fn malformed_and_unsupported_hashes_are_refused() {
         for text in ["secret", "$2b$05$short", "$argon2id$v=19$m=65536,t=2,p=1", "$argon2id$"] {
             assert_eq!(refused(text), Some(InvalidHash::Format), "{text}");
         }
@@ -173,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_take_too_long_is_refused() {
+    fn hashes_that_are_too_costly_are_refused() {
         let costly = [
             BCRYPT.replace("$05$", "$15$"),
             BCRYPT.replace("$05$", "$03$"),

@@ -1,19 +1,17 @@
-//! A bounded pool of hashing threads with a queue deadline.
+//! A bounded pool of hashing threads with a queue timeout.
 //!
-//! Hashing is the one thing here that costs milliseconds of CPU. It runs on threads of its own, at a lower priority, so
-//! that reads stay fast beside a login storm. A hash that would wait longer than the deadline is refused at once: a
-//! queue beyond what clients wait for only does work that nobody collects. The place in the queue is asked for before
-//! anything else is done for a request, so that what is refused a place costs next to nothing.
+//! Hashing costs milliseconds of CPU. It runs on its own threads at a lower priority, so that reads stay fast during a login
+//! storm. A hash that would wait longer than the timeout is refused at once: its client would have gone before it was
+//! computed. A request reserves its slot before it does anything else, so a refused one costs next to nothing.
 //!
-//! A burst may queue for up to half of the deadline, unless others come before it has drained. A queue that stands, because
-//! more comes than can be hashed, would keep everyone waiting as long and serve nobody more: once a client's has stood for
-//! an eighth of the deadline, it has places for just what keeps the threads busy (`standing`), and those who have waited
-//! longest for more are refused, as CoDel drops from the front. Clients take turns (`fair`): the requests of one, however
-//! many, keep nobody else waiting for longer than one of them.
+//! A burst may queue for up to half of the timeout. A standing queue makes everyone wait without serving anyone more. Once a
+//! client's queue has stood for an eighth of the timeout, it is cut to what keeps the threads busy (`standing`), and its
+//! oldest slots are evicted, as CoDel drops from the head. Clients take turns (`fair`): the requests of one, however many,
+//! delay another client by at most one hash.
 //!
-//! Invariants: at most as many jobs are with the threads as are computed at a time; all others wait for their turn. No hash
-//! is begun after the deadline of its place. The memory that hashes are computed in is kept (`buffers`), and there is never
-//! more of it than hashes are computed at a time.
+//! Invariants: the threads have at most as many jobs as are computed at a time; all others wait for their turn. No hash
+//! begins after the timeout of its slot. The memory for hashing is reused (`buffers`), and there are never more buffers than
+//! hashes computed at a time.
 
 mod buffers;
 mod fair;
@@ -30,11 +28,11 @@ use std::{
 };
 
 use buffers::Buffers;
-pub(super) use buffers::Memory;
+pub(super) use buffers::HashMemory;
 pub use fair::HashKind;
 use fair::QueueLimits;
 use queue::HashQueue;
-pub use queue::Place;
+pub use queue::QueueSlot;
 use tokio::sync::oneshot;
 
 use crate::{model::Network, sync::MutexExt};
@@ -42,74 +40,70 @@ use crate::{model::Network, sync::MutexExt};
 /// Added to the nice value of the hashing threads.
 const NICE: i32 = 5;
 
-/// The weight of the newest duration in the running mean: 1/8.
+/// The newest duration has a weight of 1/8 in the running mean.
 const MEAN_SHIFT: u32 = 3;
 
-/// So many hashes of one client for each thread, running and waiting, are more than a moment's.
-const LONG: usize = 3;
-/// So many keep it busy while more come all the time.
-const ENOUGH: usize = 2;
-/// The most places, however little is known of how long a hash takes.
-const MAX_PLACES: usize = 10_000;
+/// Hashes of one client for each thread, running and waiting, from which on its flow is long.
+const FLOW_THRESHOLD_PER_THREAD: usize = 3;
+/// Hashes of one client for each thread that keep the threads busy while its flow stands.
+const FLOW_LIMIT_PER_THREAD: usize = 2;
+/// Upper bound of the slots, also while the duration of a hash is unknown.
+const MAX_SLOTS: usize = 10_000;
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// The pool.
 #[derive(Debug)]
 pub(super) struct HashPool {
     jobs: mpsc::Sender<Job>,
     queue: Arc<HashQueue>,
     buffers: Arc<Buffers>,
-    deadline: Duration,
-    record: Arc<Record>,
+    queue_timeout: Duration,
+    counters: Arc<PoolCounters>,
 }
 
-/// What the pool has done.
 #[derive(Debug, Default)]
-struct Record {
+struct PoolCounters {
     mean_nanos: AtomicU64,
     computed: AtomicU64,
     refused: AtomicU64,
     cpu_nanos: AtomicU64,
     waited_nanos: AtomicU64,
-    longest_wait_nanos: AtomicU64,
+    max_wait_nanos: AtomicU64,
 }
 
-/// How busy the pool is, and what it has done since the start.
+/// The pool's load, and totals since the start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PoolStats {
-    /// How many hashes it computes at a time.
+    /// Maximum of hashes computed at a time.
     pub threads: usize,
-    /// How many pieces of memory there are for it.
     pub buffers: usize,
-    /// How many are being computed.
+    /// Hashes being computed.
     pub running: usize,
-    /// How many wait.
+    /// Hashes that wait.
     pub waiting: usize,
-    /// A running mean of how long one takes; zero before the first.
+    /// Running mean of a hash's duration; zero before the first.
     pub mean: Duration,
-    /// How many were begun, checks of passwords and new ones.
+    /// Hashes begun, of checks and of new passwords.
     pub computed: u64,
-    /// The processor time that they took.
+    /// CPU time of the computed hashes.
     pub cpu: Duration,
-    /// How many were refused.
     pub refused: u64,
-    /// How long those that were begun had waited, on average.
+    /// Mean waiting time of the hashes begun.
     pub mean_wait: Duration,
-    /// The longest that one had waited.
-    pub longest_wait: Duration,
+    /// Longest waiting time of a hash that began.
+    pub max_wait: Duration,
 }
 
-/// The queue is too long to be served before the deadline.
+/// The hash would not begin before the queue timeout, or the client has too many waiting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("too many passwords are waiting to be hashed")]
 pub struct Saturated {
-    /// When there should be room again.
+    /// Estimated time until there is room.
     pub retry_after: Duration,
 }
 
 impl HashPool {
-    pub(super) fn start(threads: usize, deadline: Duration) -> Self {
+    pub(super) fn start(threads: usize, queue_timeout: Duration) -> Self {
         let (jobs, queue) = mpsc::channel::<Job>();
         let queue = Arc::new(Mutex::new(queue));
         for index in 0..threads {
@@ -120,103 +114,107 @@ impl HashPool {
             }
         }
         let (queue, buffers) = (Arc::new(HashQueue::new(threads)), Arc::new(Buffers::new(threads)));
-        Self { jobs, queue, buffers, deadline, record: Arc::default() }
+        Self { jobs, queue, buffers, queue_timeout, counters: Arc::default() }
     }
 
-    /// From now on at most `concurrency` hashes are computed at a time, in at most `buffers` pieces of memory; what is being
-    /// computed ends first.
+    /// Computes at most `concurrency` hashes at a time in at most `buffers` buffers from now on. Running hashes are not
+    /// interrupted.
     pub(super) fn resize(&self, concurrency: usize, buffers: usize) {
         self.queue.resize(concurrency.min(buffers));
-        self.buffers.keep(buffers);
+        self.buffers.set_max_buffers(buffers);
     }
 
-    /// A place in the queue, unless it is so long that the deadline would pass, or the client's own stands and is long enough.
-    pub(super) fn place(&self, client: Network, kind: HashKind) -> Result<Place, Saturated> {
+    /// Reserves a slot for one hash of a client.
+    pub(super) fn reserve(&self, client: Network, kind: HashKind) -> Result<QueueSlot, Saturated> {
         self.queue.enter(client, kind, |concurrency| self.limits(concurrency)).ok_or_else(|| self.saturated())
     }
 
     fn limits(&self, concurrency: usize) -> QueueLimits {
-        let mean = self.record.mean();
-        let patience = self.deadline / 8;
+        let mean = self.counters.mean();
+        let interval = self.queue_timeout / 8;
         QueueLimits {
-            // Half is left for what the estimate can't know: few who were let in are to be refused after all.
-            max_places: places_within(self.deadline / 2, mean, concurrency),
-            crowd: places_within(patience, mean, concurrency).max(LONG * concurrency),
-            long: LONG * concurrency,
-            enough: ENOUGH * concurrency,
-            patience,
+            // The other half covers errors of the estimate, so that few hashes with a slot time out.
+            max_slots: slots_within(self.queue_timeout / 2, mean, concurrency),
+            standing_kind_limit: slots_within(interval, mean, concurrency).max(FLOW_THRESHOLD_PER_THREAD * concurrency),
+            flow_threshold: FLOW_THRESHOLD_PER_THREAD * concurrency,
+            standing_flow_limit: FLOW_LIMIT_PER_THREAD * concurrency,
+            interval,
         }
     }
 
-    /// Runs `task` on a hashing thread once its turn comes, or refuses it.
+    /// Runs `task` on a hashing thread when its turn comes.
+    ///
+    /// # Errors
+    /// [`Saturated`] if the queue timeout passes first, or the slot is evicted.
     pub(super) async fn run<T: Send + 'static>(
         &self,
-        place: Place,
-        task: impl FnOnce(&mut Memory) -> T + Send + 'static,
+        slot: QueueSlot,
+        task: impl FnOnce(&mut HashMemory) -> T + Send + 'static,
     ) -> Result<T, Saturated> {
-        let left = self.deadline.saturating_sub(place.since.elapsed());
-        let Ok(Ok(())) = tokio::time::timeout(left, place.turn()).await else { return Err(self.saturated()) };
+        let left = self.queue_timeout.saturating_sub(slot.reserved_at.elapsed());
+        let Ok(Ok(())) = tokio::time::timeout(left, slot.turn()).await else { return Err(self.saturated()) };
         let (reply, result) = oneshot::channel();
-        let (record, buffers, deadline) = (Arc::clone(&self.record), Arc::clone(&self.buffers), self.deadline);
+        let (counters, buffers, queue_timeout) =
+            (Arc::clone(&self.counters), Arc::clone(&self.buffers), self.queue_timeout);
         let job = move || {
             let begun = Instant::now();
-            if begun - place.since > deadline {
+            if begun - slot.reserved_at > queue_timeout {
                 return;
             }
-            record.begin(begun - place.since);
+            counters.begin(begun - slot.reserved_at);
             let cpu_before = cpu_time();
             let mut borrowed = buffers.borrow();
             let value = task(&mut borrowed.memory);
-            record.end(begun.elapsed(), cpu_time().saturating_sub(cpu_before));
-            // The memory before the place: who is next finds it.
+            counters.end(begun.elapsed(), cpu_time().saturating_sub(cpu_before));
+            // Memory is returned before the slot, so that the next hash reuses it.
             drop(borrowed);
-            drop(place);
-            // The caller may have gone; then nobody wants the result.
+            drop(slot);
+            // This fails if the caller has gone.
             let _ = reply.send(value);
         };
-        // Both fail only if the deadline has passed or the job panicked; the caller may try again.
+        // Both fail only if the timeout has passed or the job panicked. The caller may try again.
         self.jobs.send(Box::new(job)).map_err(|_| self.saturated())?;
         result.await.map_err(|_| self.saturated())
     }
 
-    /// How long the next one would wait behind so many others, those that are being computed included.
+    /// Estimates the waiting time behind `ahead` hashes, including the running ones.
     fn wait_behind(&self, ahead: usize) -> Duration {
         let concurrency = self.queue.concurrency();
         let rounds = (ahead + 1).saturating_sub(concurrency).div_ceil(concurrency);
-        self.record.mean() * u32::try_from(rounds).unwrap_or(u32::MAX)
+        self.counters.mean() * u32::try_from(rounds).unwrap_or(u32::MAX)
     }
 
     fn saturated(&self) -> Saturated {
-        self.record.refused.fetch_add(1, Ordering::Relaxed);
+        self.counters.refused.fetch_add(1, Ordering::Relaxed);
         let wait = self.wait_behind(self.queue.len_and_running().0);
         Saturated { retry_after: wait.max(Duration::from_secs(1)) }
     }
 
     pub(super) fn stats(&self) -> PoolStats {
-        let (places, running) = self.queue.len_and_running();
-        let computed = self.record.computed.load(Ordering::Relaxed);
-        let waited = Duration::from_nanos(self.record.waited_nanos.load(Ordering::Relaxed));
+        let (slots, running) = self.queue.len_and_running();
+        let computed = self.counters.computed.load(Ordering::Relaxed);
+        let waited = Duration::from_nanos(self.counters.waited_nanos.load(Ordering::Relaxed));
         PoolStats {
             threads: self.queue.concurrency(),
             buffers: self.buffers.count(),
             running,
-            waiting: places - running,
-            mean: self.record.mean(),
+            waiting: slots - running,
+            mean: self.counters.mean(),
             computed,
-            cpu: Duration::from_nanos(self.record.cpu_nanos.load(Ordering::Relaxed)),
-            refused: self.record.refused.load(Ordering::Relaxed),
+            cpu: Duration::from_nanos(self.counters.cpu_nanos.load(Ordering::Relaxed)),
+            refused: self.counters.refused.load(Ordering::Relaxed),
             mean_wait: waited.div_f64(computed.max(1) as f64),
-            longest_wait: Duration::from_nanos(self.record.longest_wait_nanos.load(Ordering::Relaxed)),
+            max_wait: Duration::from_nanos(self.counters.max_wait_nanos.load(Ordering::Relaxed)),
         }
     }
 }
 
-impl Record {
+impl PoolCounters {
     fn begin(&self, waited: Duration) {
         let waited = nanos(waited);
         self.computed.fetch_add(1, Ordering::Relaxed);
         self.waited_nanos.fetch_add(waited, Ordering::Relaxed);
-        self.longest_wait_nanos.fetch_max(waited, Ordering::Relaxed);
+        self.max_wait_nanos.fetch_max(waited, Ordering::Relaxed);
     }
 
     fn end(&self, took: Duration, cpu: Duration) {
@@ -231,14 +229,14 @@ impl Record {
     }
 }
 
-/// How many places there may be for the last of them to wait no longer than `time`; the threads' own in any case.
-fn places_within(time: Duration, mean: Duration, concurrency: usize) -> usize {
+/// Returns how many slots there may be for the last one to wait at most `time`. There is one for each thread in any case.
+fn slots_within(time: Duration, mean: Duration, concurrency: usize) -> usize {
     let rounds = time.as_nanos().checked_div(mean.as_nanos());
-    let rounds = rounds.and_then(|rounds| usize::try_from(rounds).ok()).unwrap_or(MAX_PLACES);
-    rounds.saturating_add(1).saturating_mul(concurrency).min(MAX_PLACES.max(concurrency))
+    let rounds = rounds.and_then(|rounds| usize::try_from(rounds).ok()).unwrap_or(MAX_SLOTS);
+    rounds.saturating_add(1).saturating_mul(concurrency).min(MAX_SLOTS.max(concurrency))
 }
 
-/// The processor time that this thread has used.
+/// Returns the CPU time that this thread has used.
 fn cpu_time() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
@@ -250,14 +248,14 @@ fn nanos(time: Duration) -> u64 {
 
 fn work(queue: &Mutex<mpsc::Receiver<Job>>) {
     if let Err(error) = rustix::process::nice(NICE) {
-        tracing::warn!(%error, "hashing threads run at normal priority");
+        tracing::warn!(%error, "priority of hashing threads not lowered");
     }
     loop {
-        // A poisoned lock only means that another thread died while it waited; the queue is intact.
+        // A poisoned lock means only that another thread panicked while it waited. The queue is intact.
         let next = queue.locked().recv();
         let Ok(job) = next else { return };
         if std::panic::catch_unwind(std::panic::AssertUnwindSafe(job)).is_err() {
-            tracing::error!("a password hash panicked");
+            tracing::error!("password hash panicked");
         }
     }
 }

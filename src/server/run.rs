@@ -34,7 +34,7 @@ use crate::{
     shared_store::{SharedStore, redis::Hints},
     sqlite::Database,
     supervisor::Background,
-    throttle::{Guesses, Throttle, ThrottleLimits},
+    throttle::{GuessLimiter, Throttle, ThrottleLimits},
     users::Users,
     web::Listener,
 };
@@ -93,7 +93,7 @@ impl Server {
             tuner,
             admission: Admission::new(admission_policy(&settings)),
             operator_tokens: stores.operator_tokens,
-            guesses: Guesses::new(settings.throttle.then_some(settings.throttle_operator)),
+            guesses: GuessLimiter::new(settings.throttle.then_some(settings.throttle_operator)),
             shards,
             catalog,
             shared: stores.shared,
@@ -291,10 +291,10 @@ fn password_policy(settings: &Settings) -> PasswordPolicy {
     let cores_but_one = || std::thread::available_parallelism().map_or(1, NonZero::get).saturating_sub(1).max(1);
     PasswordPolicy {
         memory_kib: settings.argon2_memory_kib,
-        passes: settings.argon2_iterations,
-        lanes: settings.argon2_parallelism,
+        iterations: settings.argon2_iterations,
+        parallelism: settings.argon2_parallelism,
         threads: if settings.hash_threads == 0 { cores_but_one() } else { settings.hash_threads as usize },
-        deadline: settings.hash_queue_timeout,
+        queue_timeout: settings.hash_queue_timeout,
     }
 }
 

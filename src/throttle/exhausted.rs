@@ -1,4 +1,4 @@
-//! Buckets that the store found empty, remembered for a moment: going on trying costs the store nothing.
+//! A short-lived cache of exhausted buckets, so that repeated attempts do not reach the store.
 
 use std::{
     collections::HashMap,
@@ -8,19 +8,17 @@ use std::{
 
 use crate::{shared_store::Bucket, sync::MutexExt};
 
-/// How long a bucket is remembered. Refunds by other instances are not seen until then.
-const REMEMBERED: Duration = Duration::from_millis(250);
-/// The most buckets that are remembered.
+/// Lifetime of an entry. Refunds by other instances are not seen until it has passed.
+const ENTRY_TTL: Duration = Duration::from_millis(250);
 const MAX_BUCKETS: usize = 4096;
 
-/// Empty buckets.
 #[derive(Debug, Default)]
 pub(super) struct Exhausted(Mutex<Refusals>);
 
 #[derive(Debug, Default)]
 struct Refusals {
     by_bucket: HashMap<[u8; 32], Refusal>,
-    /// When those that are no longer known were removed last.
+    /// When expired entries were last removed.
     swept_at: Option<Instant>,
 }
 
@@ -32,30 +30,30 @@ struct Refusal {
 }
 
 impl Refusal {
-    fn is_known(&self, now: Instant) -> bool {
-        now < self.has_room_at && now < self.since + REMEMBERED
+    fn is_current(&self, now: Instant) -> bool {
+        now < self.has_room_at && now < self.since + ENTRY_TTL
     }
 }
 
 impl Exhausted {
-    /// How long until there is room in all of `buckets`, if one of them is known to have none.
+    /// Returns the time until all of `buckets` have room, or `None` if none of them is known to be exhausted.
     pub(super) fn wait(&self, buckets: &[Bucket], now: Instant) -> Option<Duration> {
         let refusals = self.lock();
         let waits = buckets.iter().filter_map(|bucket| {
             let refusal = refusals.by_bucket.get(&bucket.key)?;
-            let holds = refusal.is_known(now) && refusal.charges <= bucket.charges;
+            let holds = refusal.is_current(now) && refusal.charges <= bucket.charges;
             holds.then(|| refusal.has_room_at.saturating_duration_since(now))
         });
         waits.max()
     }
 
-    /// Remembers that `bucket` has room after `retry_after`.
+    /// Records that `bucket` has no room until `retry_after` has passed.
     pub(super) fn remember(&self, bucket: &Bucket, retry_after: Duration, now: Instant) {
         let Some(has_room_at) = now.checked_add(retry_after) else { return };
         let mut refusals = self.lock();
-        let is_due = refusals.swept_at.is_none_or(|swept_at| now >= swept_at + REMEMBERED);
+        let is_due = refusals.swept_at.is_none_or(|swept_at| now >= swept_at + ENTRY_TTL);
         if refusals.by_bucket.len() >= MAX_BUCKETS && is_due {
-            refusals.by_bucket.retain(|_, refusal| refusal.is_known(now));
+            refusals.by_bucket.retain(|_, refusal| refusal.is_current(now));
             refusals.swept_at = Some(now);
         }
         if refusals.by_bucket.len() < MAX_BUCKETS {
@@ -63,7 +61,7 @@ impl Exhausted {
         }
     }
 
-    /// Forgets buckets that were given charges back.
+    /// Removes buckets that received a refund.
     pub(super) fn forget(&self, buckets: &[Bucket]) {
         let mut refusals = self.lock();
         for bucket in buckets {
@@ -87,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_bucket_is_remembered_for_a_moment_and_no_longer_than_it_is_empty() {
+    fn an_entry_expires_with_its_ttl_or_once_the_bucket_has_room() {
         let (exhausted, now) = (Exhausted::default(), Instant::now());
         exhausted.remember(&bucket(1, 1), Duration::from_secs(30), now);
         exhausted.remember(&bucket(2, 1), Duration::from_millis(50), now);
@@ -96,26 +94,26 @@ mod tests {
         assert_eq!(wait(&[bucket(3, 1), bucket(1, 1), bucket(2, 1)], now), Some(30_000));
         assert_eq!(wait(&[bucket(1, 1)], later), Some(29_940));
         assert_eq!(wait(&[bucket(2, 1)], later), None);
-        assert_eq!(wait(&[bucket(1, 1)], now + REMEMBERED), None);
+        assert_eq!(wait(&[bucket(1, 1)], now + ENTRY_TTL), None);
         exhausted.forget(&[bucket(1, 1)]);
         assert_eq!(wait(&[bucket(1, 1)], now), None);
     }
 
     #[test]
-    fn what_was_refused_two_charges_may_have_room_for_one() {
+    fn a_bucket_that_refused_two_charges_may_accept_one() {
         let (exhausted, now) = (Exhausted::default(), Instant::now());
         exhausted.remember(&bucket(1, 2), Duration::from_secs(30), now);
         assert!(exhausted.wait(&[bucket(1, 1)], now).is_none() && exhausted.wait(&[bucket(1, 2)], now).is_some());
     }
 
     #[test]
-    fn no_more_are_remembered_than_may_be() {
+    fn the_number_of_entries_is_bounded() {
         let (exhausted, now) = (Exhausted::default(), Instant::now());
         for number in 0..2 * MAX_BUCKETS as u32 {
             exhausted.remember(&bucket(number, 1), Duration::from_secs(1), now);
         }
         assert_eq!(exhausted.lock().by_bucket.len(), MAX_BUCKETS);
-        exhausted.remember(&bucket(u32::MAX, 1), Duration::from_secs(1), now + REMEMBERED);
+        exhausted.remember(&bucket(u32::MAX, 1), Duration::from_secs(1), now + ENTRY_TTL);
         assert_eq!(exhausted.lock().by_bucket.len(), 1);
     }
 }

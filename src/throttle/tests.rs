@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use super::*;
 
 #[test]
-fn a_limit_is_read_from_text_and_written_back() {
+fn a_limit_is_parsed_and_displayed() {
     let limit: Limit = "10/15m".parse().expect("a limit");
     assert_eq!(limit, Limit { tries: 10, window: Duration::from_secs(900) });
     assert_eq!(limit.to_string(), "10/15m");
@@ -15,22 +15,22 @@ fn a_limit_is_read_from_text_and_written_back() {
     }
 }
 
-/// A store without room, which takes a while to say so.
+/// A slow store that refuses every charge.
 #[derive(Debug, Default)]
 struct FullStore {
-    asked: AtomicUsize,
-    at_a_time: AtomicUsize,
-    most_at_a_time: AtomicUsize,
+    charges: AtomicUsize,
+    in_flight: AtomicUsize,
+    max_in_flight: AtomicUsize,
 }
 
 #[async_trait]
 impl ThrottleStore for FullStore {
     async fn charge(&self, buckets: &[Bucket], _: Timestamp) -> Result<Charge, StoreError> {
-        self.asked.fetch_add(1, Ordering::Relaxed);
-        let at_a_time = self.at_a_time.fetch_add(1, Ordering::Relaxed) + 1;
-        self.most_at_a_time.fetch_max(at_a_time, Ordering::Relaxed);
+        self.charges.fetch_add(1, Ordering::Relaxed);
+        let in_flight = self.in_flight.fetch_add(1, Ordering::Relaxed) + 1;
+        self.max_in_flight.fetch_max(in_flight, Ordering::Relaxed);
         tokio::time::sleep(Duration::from_millis(1)).await;
-        self.at_a_time.fetch_sub(1, Ordering::Relaxed);
+        self.in_flight.fetch_sub(1, Ordering::Relaxed);
         let bucket = *buckets.last().expect("a bucket");
         Ok(Charge::Refused { retry_after: Duration::from_secs(60), bucket })
     }
@@ -41,7 +41,7 @@ impl ThrottleStore for FullStore {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_thousand_logins_from_one_address_ask_the_store_a_few_times() {
+async fn a_thousand_logins_from_one_address_reach_the_store_a_few_times() {
     let limit = Limit { tries: 10, window: Duration::from_secs(600) };
     let limits =
         ThrottleLimits { name_and_address: limit, address: limit, name: limit, registrations: limit, logins: limit };
@@ -52,5 +52,5 @@ async fn a_thousand_logins_from_one_address_ask_the_store_a_few_times() {
     let charged = join_all(names.iter().map(|name| throttle.charge_login(name, address, 1))).await;
     assert!(charged.iter().all(|charged| matches!(charged, Err(ThrottleError::Exhausted { .. }))));
     let count = |counter: &AtomicUsize| counter.load(Ordering::Relaxed);
-    assert_eq!((count(&store.asked), count(&store.most_at_a_time)), (AT_A_TIME, AT_A_TIME));
+    assert_eq!((count(&store.charges), count(&store.max_in_flight)), (MAX_CHARGES_PER_GROUP, MAX_CHARGES_PER_GROUP));
 }

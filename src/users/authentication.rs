@@ -1,4 +1,4 @@
-//! Logging in, and checking a password again.
+//! Logins, and password checks of known users.
 
 use std::net::IpAddr;
 
@@ -8,66 +8,62 @@ use crate::{
     audit::{self, Actor},
     log::repeats::Repeats,
     model::{Client, PasswordHash, Token},
-    passwords::{HashKind, Password, Place, Verdict},
+    passwords::{HashKind, Password, QueueSlot, Verdict},
     secret,
     sessions::LiveSession,
     throttle::{Charged, ThrottleError},
 };
 
-/// How often a login starts over when its user's sessions are ended meanwhile.
+/// Attempts of a login while the user's sessions are being ended.
 const ATTEMPTS: usize = 4;
 
-/// A session just made.
+/// A new session and its token.
 #[derive(Debug)]
-pub struct Issued {
-    /// Opens the session; shown this once.
+pub struct IssuedSession {
     pub token: Token,
-    /// The session.
     pub session: LiveSession,
-    /// Whose it is.
     pub user: User,
 }
 
 impl Users {
-    /// Checks name and password and makes a session.
+    /// Checks name and password and creates a session.
     ///
     /// # Errors
-    /// [`UserError::InvalidCredentials`] alike for unknown names, wrong passwords and suspended users, at the same cost.
+    /// [`UserError::InvalidCredentials`] for unknown names, wrong passwords and suspended users, at the same cost.
     pub async fn login(
         &self,
         login_name: &str,
         password: &Password,
         address: Option<IpAddr>,
         client: Client,
-    ) -> Result<Issued, UserError> {
-        // First of all, so that a storm's excess costs no store anything.
-        let place = self.passwords.place(address, HashKind::Check)?;
+    ) -> Result<IssuedSession, UserError> {
+        // Before any store is asked, so that refused logins cost none of them anything.
+        let slot = self.passwords.reserve(address, HashKind::Check)?;
         let name = LoginName::parse(login_name).ok();
         let charged_name = name.as_ref().map_or(login_name, LoginName::as_str);
         let charged = self.throttle.charge_login(charged_name, address, checks(password)).await;
-        let charged = noting_refusal(charged, None, address)?;
-        let issued = self.login_charged(place, name.as_ref(), login_name, password, address, client).await;
+        let charged = audit_throttled(charged, None, address)?;
+        let issued = self.login_charged(slot, name.as_ref(), login_name, password, address, client).await;
         match &issued {
             Ok(issued) => {
                 let user_id = issued.user.user_id;
                 audit::record(audit::Kind::Login, Some(user_id), Actor::User(user_id), address);
             }
             Err(UserError::InvalidCredentials) => {
-                audit::record(audit::Kind::LoginRefused, None, Actor::Nobody, address)
+                audit::record(audit::Kind::LoginRefused, None, Actor::Anonymous, address)
             }
             Err(_) => {}
         }
         if issued.is_err() {
             self.throttle.refund(charged.success);
         }
-        // What ended otherwise was no wrong guess: a right password, or none compared.
+        // Any other result was no wrong guess: the password was right, or was not compared.
         if !matches!(issued, Err(UserError::InvalidCredentials)) {
             self.throttle.refund(charged.check);
         }
         issued
     }
 
-    /// Charges password checks.
     pub(super) async fn charge(
         &self,
         name: &str,
@@ -75,34 +71,34 @@ impl Users {
         address: Option<IpAddr>,
         checks: u32,
     ) -> Result<Charged, UserError> {
-        noting_refusal(self.throttle.charge(name, address, checks).await, user_id, address)
+        audit_throttled(self.throttle.charge(name, address, checks).await, user_id, address)
     }
 
     async fn login_charged(
         &self,
-        place: Place,
+        slot: QueueSlot,
         name: Option<&LoginName>,
         text: &str,
         password: &Password,
         address: Option<IpAddr>,
         client: Client,
-    ) -> Result<Issued, UserError> {
-        let mut place = Some(place);
+    ) -> Result<IssuedSession, UserError> {
+        let mut slot = Some(slot);
         for _ in 0..ATTEMPTS {
             // The generation is read before the row: see Sessions::begin.
-            let user_id = self.claimant(name, text).await?;
+            let user_id = self.find_claimant(name, text).await?;
             let start = self.sessions.begin(user_id).await?;
             let user = self.shards.shard_for_user(user_id)?.find_user(user_id).await?;
-            let place = place.take().map_or_else(|| self.passwords.place(address, HashKind::Check), Ok)?;
+            let slot = slot.take().map_or_else(|| self.passwords.reserve(address, HashKind::Check), Ok)?;
             let Some(user) = user.filter(|user| Some(&user.login_name) == name) else {
-                self.verify(place, password, self.passwords.decoy(), address).await?;
+                self.verify(slot, password, self.passwords.decoy(), address).await?;
                 return Err(UserError::InvalidCredentials);
             };
-            let verdict = self.verify(place, password, &user.password_hash, address).await?;
+            let verdict = self.verify(slot, password, &user.password_hash, address).await?;
             if verdict == Verdict::Wrong || user.suspended {
                 return Err(UserError::InvalidCredentials);
             }
-            // Checked after the password, so that a refusal reveals nothing without it.
+            // Checked after the password, so that a refusal reveals nothing to others.
             if !self.may_log_in(user_id, start).await? {
                 continue;
             }
@@ -110,27 +106,27 @@ impl Users {
                 if verdict == Verdict::RightButOutdated {
                     self.rehash(&user, password, address).await;
                 }
-                return Ok(Issued { token, session, user });
+                return Ok(IssuedSession { token, session, user });
             }
         }
         Err(UserError::Contended)
     }
 
-    /// Checks a password in the form that is hashed today, and if it was sent in another one, in that too: hashes made
-    /// earlier or elsewhere are of what was sent. How long that takes does not depend on what is found.
+    /// Checks a password in normalized form, and also as sent if that differs: earlier and imported hashes are of the form
+    /// that was sent. The time does not depend on the result.
     async fn verify(
         &self,
-        place: Place,
+        slot: QueueSlot,
         password: &Password,
         hash: &PasswordHash,
         address: Option<IpAddr>,
     ) -> Result<Verdict, UserError> {
-        let normalized = self.passwords.verify(place, &password.normalized(), hash).await?;
+        let normalized = self.passwords.verify(slot, &password.normalized(), hash).await?;
         if password.is_normalized() {
             return Ok(normalized);
         }
-        let place = self.passwords.place(address, HashKind::Check)?;
-        let as_sent = self.passwords.verify(place, password, hash).await?;
+        let slot = self.passwords.reserve(address, HashKind::Check)?;
+        let as_sent = self.passwords.verify(slot, password, hash).await?;
         Ok(match (normalized, as_sent) {
             (Verdict::Wrong, Verdict::Wrong) => Verdict::Wrong,
             (Verdict::Wrong, _) => Verdict::RightButOutdated,
@@ -138,17 +134,17 @@ impl Users {
         })
     }
 
-    /// Who claims a name. A name that nobody claims gets an id that nobody has, so that it takes the same steps.
-    async fn claimant(&self, name: Option<&LoginName>, text: &str) -> Result<UserId, UserError> {
+    /// Returns the user that claims a name, or an id that no user has, so that unknown names take the same steps.
+    async fn find_claimant(&self, name: Option<&LoginName>, text: &str) -> Result<UserId, UserError> {
         let claimed = match name {
             Some(name) => self.shards.shard_for_name(name)?.find_claim(name).await?,
             None => None,
         };
-        Ok(claimed.map_or_else(|| nobody(text), |stored| stored.claim.user_id))
+        Ok(claimed.map_or_else(|| decoy_user_id(text), |stored| stored.claim.user_id))
     }
 
-    /// Makes a session for a user whom an operator vouches for.
-    pub async fn issue_session(&self, user_id: UserId, client: Client) -> Result<Issued, UserError> {
+    /// Creates a session without a password, for an operator.
+    pub async fn issue_session(&self, user_id: UserId, client: Client) -> Result<IssuedSession, UserError> {
         for _ in 0..ATTEMPTS {
             let start = self.sessions.begin(user_id).await?;
             let user = self.find(user_id).await?;
@@ -159,13 +155,13 @@ impl Users {
                 continue;
             }
             if let Some((token, session)) = self.sessions.create(start.generation, &user, client.clone()).await? {
-                return Ok(Issued { token, session, user });
+                return Ok(IssuedSession { token, session, user });
             }
         }
         Err(UserError::Contended)
     }
 
-    /// Checks the password of a user known otherwise; charged like a login.
+    /// Checks the password of a known user. It is charged like a login.
     pub(super) async fn check_password(
         &self,
         user: &User,
@@ -173,9 +169,9 @@ impl Users {
         by: Actor,
         address: Option<IpAddr>,
     ) -> Result<(), UserError> {
-        let place = self.passwords.place(address, HashKind::Check)?;
+        let slot = self.passwords.reserve(address, HashKind::Check)?;
         let charged = self.charge(user.login_name.as_str(), Some(user.user_id), address, checks(password)).await?;
-        let verdict = self.verify(place, password, &user.password_hash, address).await;
+        let verdict = self.verify(slot, password, &user.password_hash, address).await;
         if matches!(verdict, Ok(Verdict::Wrong)) {
             audit::record(audit::Kind::PasswordRefused, Some(user.user_id), by, address);
             return Err(UserError::WrongPassword);
@@ -184,48 +180,47 @@ impl Users {
         verdict.map(drop)
     }
 
-    /// Hashes a password under today's parameters, unless it was changed meanwhile. The login has succeeded already: a
-    /// failure is only noted.
+    /// Hashes a password with the current parameters and stores it, unless the password was changed meanwhile. A failure is
+    /// only logged, because the login has succeeded.
     async fn rehash(&self, user: &User, password: &Password, address: Option<IpAddr>) {
         let rehashed = async {
-            let hash = self.passwords.hash(self.passwords.place(address, HashKind::New)?, password).await?;
+            let hash = self.passwords.hash(self.passwords.reserve(address, HashKind::New)?, password).await?;
             self.shards.shard_for_user(user.user_id)?.rehash(user.user_id, &user.password_hash, &hash).await?;
             Ok::<_, UserError>(())
         };
         if let Err(error) = rehashed.await {
-            static FAILURES: Repeats =
-                Repeats::new(|count| tracing::warn!(count, "more passwords were not hashed again"));
+            static FAILURES: Repeats = Repeats::new(|count| tracing::warn!(count, "more passwords not rehashed"));
             FAILURES.record(|| {
-                tracing::warn!(error = &error as &dyn std::error::Error, user_id = %user.user_id, "a password was not hashed again");
+                tracing::warn!(error = &error as &dyn std::error::Error, user_id = %user.user_id, "password not rehashed");
             });
         }
     }
 
-    /// The user whom a login name belongs to.
     pub async fn find_by_name(&self, login_name: &str) -> Result<User, UserError> {
         let Ok(name) = LoginName::parse(login_name) else { return Err(UserError::Unknown) };
         names::find(&self.shards, &name).await?.ok_or(UserError::Unknown)
     }
 }
 
-/// How many checks a password takes: one for each form that it may have been hashed in.
+/// Returns the number of checks for a password: one for each form that may have been hashed.
 fn checks(password: &Password) -> u32 {
     if password.is_normalized() { 1 } else { 2 }
 }
 
-/// What became of a charge; a refusal is an audit event.
-pub(super) fn noting_refusal<T>(
+/// Records an audit event if the throttle refused a charge.
+pub(super) fn audit_throttled<T>(
     charged: Result<T, ThrottleError>,
     user_id: Option<UserId>,
     address: Option<IpAddr>,
 ) -> Result<T, UserError> {
     if matches!(charged, Err(ThrottleError::Exhausted { .. })) {
-        audit::record(audit::Kind::Throttled, user_id, Actor::Nobody, address);
+        audit::record(audit::Kind::Throttled, user_id, Actor::Anonymous, address);
     }
     Ok(charged?)
 }
 
-fn nobody(text: &str) -> UserId {
+/// Returns an id that no user has, always the same for the same name.
+fn decoy_user_id(text: &str) -> UserId {
     let mut bytes = [0; 16];
     bytes.copy_from_slice(&secret::digest(text.as_bytes())[..16]);
     UserId::from_bytes(bytes)

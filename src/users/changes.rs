@@ -1,7 +1,7 @@
 //! Changing and deleting users.
 //!
-//! Every change reads the row, edits it and writes it over the version it was read at, so concurrent changes never lose
-//! one another. What must end sessions is made between the two steps of a revocation (`revocation`).
+//! Every change reads the row, edits it and writes it only over the version that it read, so no concurrent change is lost.
+//! Changes that end sessions are made between the two steps of a revocation (`revocation`).
 
 use std::{net::IpAddr, time::Duration};
 
@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use super::{
     UserError, Users, names,
-    names::Claimed,
-    rules::{Rules, merge_preferences},
+    names::ClaimOutcome,
+    rules::{Validator, merge_preferences},
 };
 use crate::model::Violation;
 use crate::model::{LoginName, Permissions, Profile, User, UserId, version};
@@ -18,22 +18,19 @@ use crate::{
     audit::Actor,
     clock::Timestamp,
     model::{PasswordHash, SessionId},
-    passwords::{HashKind, Password, Place},
+    passwords::{HashKind, Password, QueueSlot},
     shards::Claim,
     store_error::StoreError,
 };
 
-/// How often a change is tried again when others change the same user.
+/// Attempts of a change while others change the same user.
 pub(super) const ATTEMPTS: u32 = 64;
-/// The longest pause between two tries.
-const MAX_PAUSE: Duration = Duration::from_millis(50);
+const MAX_BACKOFF: Duration = Duration::from_millis(50);
 
-/// Which version a change may be made to (`If-Match`).
+/// The versions of a user that a change applies to (`If-Match`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Precondition {
-    /// Any.
     None,
-    /// One of these.
     Versions(Vec<i64>),
 }
 
@@ -46,20 +43,18 @@ impl Precondition {
     }
 }
 
-/// A change of profile and login name; what is `None` stays.
+/// A change of profile and login name. Fields that are `None` stay as they are.
 #[derive(Debug, Default)]
 pub struct UserChange {
-    /// A new login name, in any form.
+    /// Not necessarily canonical.
     pub login_name: Option<String>,
-    /// A new name in the profile.
     pub name: Option<String>,
-    /// A new e-mail address in the profile.
     pub email: Option<String>,
 }
 
 impl Users {
-    /// Applies `edit` to the user as it is, until no one else's change comes in between. An edit that changes nothing
-    /// leaves the version alone. All sessions of the user show the change when this returns.
+    /// Applies `edit` to the current row, and repeats it if another change came in between. An edit that changes nothing
+    /// keeps the version. All sessions of the user show the change when this returns.
     pub(super) async fn edit(
         &self,
         user_id: UserId,
@@ -68,13 +63,13 @@ impl Users {
     ) -> Result<User, UserError> {
         for attempt in 0..ATTEMPTS {
             let current = self.find(user_id).await?;
-            let changed = edited(&current, precondition, &edit)?;
+            let changed = apply_edit(&current, precondition, &edit)?;
             if changed == current || self.shards.shard_for_user(user_id)?.update_user(&changed, current.version).await?
             {
                 self.sessions.publish(&changed).await?;
                 return Ok(changed);
             }
-            tokio::time::sleep(pause(attempt)).await;
+            tokio::time::sleep(backoff(attempt)).await;
         }
         Err(UserError::Contended)
     }
@@ -94,7 +89,7 @@ impl Users {
         .await
     }
 
-    /// Changes profile and login name. A new name is claimed first, so a taken one changes nothing.
+    /// Changes profile and login name. A new name is claimed first, so nothing changes if it is taken.
     pub async fn change(
         &self,
         user_id: UserId,
@@ -110,15 +105,17 @@ impl Users {
         };
         let Some(name) = name else { return self.edit(user_id, precondition, profile_only).await };
         match names::claim(&self.shards, &name, user_id).await? {
-            Claimed::Ours(claim) => self.rename(current, precondition, claim, &change).await,
-            // A rename to the same name came first.
-            Claimed::By(user) if user.user_id == user_id => self.edit(user_id, precondition, profile_only).await,
-            Claimed::By(_) => Err(UserError::NameTaken),
-            Claimed::UnderWay { retry_after } => Err(UserError::NamePending { retry_after }),
+            ClaimOutcome::Acquired(claim) => self.rename(current, precondition, claim, &change).await,
+            // A concurrent rename to the same name has won.
+            ClaimOutcome::Taken(user) if user.user_id == user_id => {
+                self.edit(user_id, precondition, profile_only).await
+            }
+            ClaimOutcome::Taken(_) => Err(UserError::NameTaken),
+            ClaimOutcome::Pending { retry_after } => Err(UserError::NamePending { retry_after }),
         }
     }
 
-    /// Gives the user a name that it has claimed, and frees the former one.
+    /// Gives the user the claimed name, and releases the former one.
     async fn rename(
         &self,
         current: User,
@@ -126,7 +123,7 @@ impl Users {
         claim: Claim,
         change: &UserChange,
     ) -> Result<User, UserError> {
-        let former = match names::held(&self.shards, &current).await {
+        let former = match names::find_held_claim(&self.shards, &current).await {
             Ok(former) => former,
             Err(error) => {
                 names::release(&self.shards, &claim).await;
@@ -142,9 +139,9 @@ impl Users {
         Ok(changed)
     }
 
-    /// Writes the claimed name onto the row. A takeover of the claim first raises the row's version and then replaces the
-    /// claim by its id. So the row is written only over a version that was read before the claim got its present id:
-    /// a raise since then stops the write, and one before it stops the taker.
+    /// Writes the claimed name to the row. A takeover of the claim first raises the row's version and then replaces the claim
+    /// by its id. So the row is written only over a version that was read before the claim got its current id: a later raise
+    /// makes the write fail, and an earlier one makes the takeover fail.
     async fn write_rename(
         &self,
         mut current: User,
@@ -166,11 +163,11 @@ impl Users {
                 Ok(true) => return Ok((changed, claim)),
                 Ok(false) => {}
                 Err(error) if error.is_without_effect() => break error.into(),
-                // It may have been written or not: the claim stays for a takeover to find out.
+                // The outcome is unknown. The claim stays, and a later takeover finds out.
                 Err(error) => return Err(error.into()),
             }
             attempt += 1;
-            tokio::time::sleep(pause(attempt)).await;
+            tokio::time::sleep(backoff(attempt)).await;
             current = match self.find(changed.user_id).await {
                 Ok(found) => found,
                 Err(error) => break error,
@@ -190,7 +187,7 @@ impl Users {
         Err(refusal)
     }
 
-    /// Replaces the password after checking the current one, for `by`; ends all sessions but `keep`.
+    /// Replaces the password after checking the current one, and ends all sessions except `keep`.
     pub async fn change_password(
         &self,
         user_id: UserId,
@@ -204,16 +201,16 @@ impl Users {
         check_new_password(new, &user.login_name)?;
         match self.check_password(&user, current, by, address).await {
             Err(UserError::WrongPassword) if self.has_unfinished_revocation(user_id).await? => {
-                // The change may have been made without its end: then this request repeats it.
+                // An earlier attempt may have changed the password without ending the sessions. This request completes it.
                 self.check_password(&user, new, by, address).await?;
-                return self.end_sessions_of(&user, keep).await;
+                return self.end_sessions_if_unchanged(&user, keep).await;
             }
             checked => checked?,
         }
-        let place = self.passwords.place(address, HashKind::New)?;
-        let new_hash = self.hash_new(place, "new_password", new, &user.login_name).await?;
+        let slot = self.passwords.reserve(address, HashKind::New)?;
+        let new_hash = self.hash_new(slot, "new_password", new, &user.login_name).await?;
         let edit = |changed: &mut User| {
-            // The password that was checked must still be the one that is replaced.
+            // The replaced password must still be the one that was checked.
             if changed.password_hash != user.password_hash {
                 return Err(UserError::Contended);
             }
@@ -224,15 +221,14 @@ impl Users {
         self.edit_and_end_sessions(user_id, keep, edit).await.map(drop)
     }
 
-    /// Ends all sessions but `keep` if the password is still the one that was checked.
-    async fn end_sessions_of(&self, user: &User, keep: Option<SessionId>) -> Result<(), UserError> {
+    /// Ends all sessions except `keep` if the password is still the one that was checked.
+    async fn end_sessions_if_unchanged(&self, user: &User, keep: Option<SessionId>) -> Result<(), UserError> {
         let unchanged = |found: &mut User| {
             if found.password_hash == user.password_hash { Ok(()) } else { Err(UserError::Contended) }
         };
         self.edit_and_end_sessions(user.user_id, keep, unchanged).await.map(drop)
     }
 
-    /// Gives and takes permissions.
     pub async fn set_permissions(&self, user_id: UserId, permissions: Permissions) -> Result<User, UserError> {
         self.edit(user_id, &Precondition::None, |user| {
             user.permissions = permissions;
@@ -241,7 +237,7 @@ impl Users {
         .await
     }
 
-    /// Suspends a user, which ends all its sessions, or lets it log in again.
+    /// Suspends a user and ends all its sessions, or allows logins again.
     pub async fn set_suspended(&self, user_id: UserId, suspended: bool) -> Result<User, UserError> {
         let edit = |user: &mut User| {
             user.suspended = suspended;
@@ -259,14 +255,14 @@ impl Users {
         for attempt in 0..ATTEMPTS {
             let user = match self.find(user_id).await {
                 Err(UserError::Unknown) => {
-                    // An earlier attempt may have ended between the row and the sessions.
+                    // An earlier attempt may have deleted the row but not the sessions.
                     self.sessions.forget(user_id, None).await?;
                     return Err(UserError::Unknown);
                 }
                 other => other?,
             };
             precondition.check(&user)?;
-            let held = names::held(&self.shards, &user).await?;
+            let held = names::find_held_claim(&self.shards, &user).await?;
             let delete = async { Ok(self.shards.shard_for_user(user_id)?.delete_user(user_id, user.version).await?) };
             if let Some(revocation) = self.write_under_revocation(user_id, None, delete).await? {
                 let forgotten = self.retry(|| self.sessions.forget(user_id, Some(&revocation))).await;
@@ -275,21 +271,21 @@ impl Users {
                 }
                 return Ok(forgotten?);
             }
-            tokio::time::sleep(pause(attempt)).await;
+            tokio::time::sleep(backoff(attempt)).await;
         }
         Err(UserError::Contended)
     }
 }
 
-/// Returns `current` with `edit` applied, under the next version if that changed anything.
-pub(super) fn edited(
+/// Returns `current` with `edit` applied, and with the next version if that changed anything.
+pub(super) fn apply_edit(
     current: &User,
     precondition: &Precondition,
     edit: impl Fn(&mut User) -> Result<(), UserError>,
 ) -> Result<User, UserError> {
     let mut changed = current.clone();
     edit(&mut changed)?;
-    // What would be refused anyway is refused for that (RFC 9110, section 13.2.1).
+    // Other refusals take precedence over a failed precondition (RFC 9110, section 13.2.1).
     precondition.check(current)?;
     if changed != *current {
         changed.updated_at = Timestamp::now();
@@ -298,10 +294,10 @@ pub(super) fn edited(
     Ok(changed)
 }
 
-/// A random pause that grows with the attempts, so that writers of one row spread out instead of meeting again.
-pub(super) fn pause(attempt: u32) -> Duration {
-    let most = Duration::from_millis(1 << attempt.min(6)).min(MAX_PAUSE);
-    most.mul_f64(f64::from(crate::secret::random()[0]) / 255.0)
+/// Returns a random pause that grows with the attempts, so that writers of one row spread out.
+pub(super) fn backoff(attempt: u32) -> Duration {
+    let max = Duration::from_millis(1 << attempt.min(6)).min(MAX_BACKOFF);
+    max.mul_f64(f64::from(crate::secret::random()[0]) / 255.0)
 }
 
 fn change_profile(profile: &mut Profile, change: &UserChange) {
@@ -310,41 +306,43 @@ fn change_profile(profile: &mut Profile, change: &UserChange) {
 }
 
 fn check(current: &User, change: &UserChange) -> Result<Option<LoginName>, UserError> {
-    let mut rules = Rules::new();
-    // A user may keep a name of before there were the rules of today.
+    let mut validator = Validator::new();
+    // A user may keep a name that was accepted under earlier rules.
     let is_own = |text: &str| LoginName::parse(text).is_ok_and(|name| name == current.login_name);
     let chosen = change.login_name.as_ref().filter(|text| !is_own(text));
-    let name = chosen.and_then(|text| rules.new_login_name("login_name", text));
+    let name = chosen.and_then(|text| validator.new_login_name("login_name", text));
     let mut profile = current.profile.clone();
     change_profile(&mut profile, change);
-    rules.profile("profile", &profile);
-    rules.finish().map_err(UserError::Invalid)?;
+    validator.profile("profile", &profile);
+    validator.finish().map_err(UserError::Invalid)?;
     Ok(name)
 }
 
 pub(super) fn check_new_password(password: &Password, login_name: &LoginName) -> Result<(), UserError> {
-    let mut rules = Rules::new();
-    rules.new_password("new_password", password, Some(login_name));
-    rules.finish().map_err(UserError::Invalid)
+    let mut validator = Validator::new();
+    validator.new_password("new_password", password, Some(login_name));
+    validator.finish().map_err(UserError::Invalid)
 }
 
 impl Users {
-    /// Hashes a password that a user of this name chose, unless guessers would try it first; `field` is where it stands in
-    /// the request.
+    /// Hashes a password that a user of this name chose.
+    ///
+    /// # Errors
+    /// [`UserError::Invalid`] for `field` if the password is easy to guess.
     pub(super) async fn hash_new(
         &self,
-        place: Place,
+        slot: QueueSlot,
         field: &str,
         password: &Password,
         login_name: &LoginName,
     ) -> Result<PasswordHash, UserError> {
-        let hash = self.passwords.hash_new(place, password, login_name.as_str()).await?;
-        let common = || Violation::new(field, "must not be one of those that are guessed first");
+        let hash = self.passwords.hash_new(slot, password, login_name.as_str()).await?;
+        let common = || Violation::new(field, "is too easy to guess");
         hash.ok_or_else(|| UserError::Invalid(vec![common()]))
     }
 }
 
-/// What a document failed of that no change can have written.
+/// Reports a stored document that does not parse.
 fn damaged(source: serde_json::Error) -> StoreError {
     StoreError::Corrupt { store: "shards".to_owned(), what: "preferences document", source: source.into() }
 }

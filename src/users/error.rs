@@ -1,5 +1,3 @@
-//! What can go wrong with a user.
-
 use std::time::Duration;
 
 use crate::{
@@ -10,58 +8,43 @@ use crate::{
     throttle::ThrottleError,
 };
 
-/// Why a user was not registered, read, changed or let in.
 #[derive(Debug, thiserror::Error)]
 pub enum UserError {
-    /// Values that break rules; all that were found.
-    #[error("{} values break a rule", .0.len())]
+    /// Invalid values, at most [`super::rules::MAX_VIOLATIONS`].
+    #[error("{} values are invalid", .0.len())]
     Invalid(Vec<Violation>),
-    /// There is no such user.
     #[error("there is no such user")]
     Unknown,
-    /// Another user has the login name.
     #[error("the login name is taken")]
     NameTaken,
-    /// Another request is taking the login name, or was left half-way.
-    #[error("the login name is being taken")]
-    NamePending {
-        /// When to try again.
-        retry_after: Duration,
-    },
-    /// Unknown name, wrong password or suspended user: not told apart.
+    /// Another request is claiming the login name, or was interrupted while doing so.
+    #[error("the login name is being claimed by another request")]
+    NamePending { retry_after: Duration },
+    /// The name is unknown, the password is wrong, or the user is suspended. Clients can't tell which.
     #[error("the login name or the password is wrong")]
     InvalidCredentials,
-    /// The current password that came with a change is wrong.
     #[error("the current password is wrong")]
     WrongPassword,
-    /// The reset token is unknown, used or expired.
     #[error("the reset token is not valid")]
     InvalidResetToken,
-    /// The user is suspended: no session is made for it.
     #[error("the user is suspended")]
     Suspended,
-    /// Its sessions are being ended because of a change that nobody knows yet to have been made.
+    /// The outcome of a change that ends all sessions is unknown yet.
     #[error("a change that ends the user's sessions is under way")]
     RevocationPending {
-        /// When that is over at the latest.
+        /// Maximum time until the revocation has ended or expired.
         retry_after: Duration,
     },
-    /// `If-Match` names another version.
+    /// The version is none of those in `If-Match`.
     #[error("the user has changed")]
     PreconditionFailed,
-    /// Others kept changing the same user; nothing was written.
-    #[error("the user is being changed by too many at once")]
+    /// All attempts met a concurrent change. Nothing was written.
+    #[error("the user is being changed by too many requests at once")]
     Contended,
-    /// Too many password checks.
     #[error("too many password checks")]
-    Throttled {
-        /// When the next may be made.
-        retry_after: Duration,
-    },
-    /// The password was not hashed.
+    Throttled { retry_after: Duration },
     #[error(transparent)]
     Password(#[from] PasswordError),
-    /// A store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }

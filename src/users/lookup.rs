@@ -5,12 +5,11 @@ use crate::{
 };
 
 impl Users {
-    /// The live row of a user.
     pub async fn find(&self, user_id: UserId) -> Result<User, UserError> {
         Ok(self.find_placed(user_id, None).await?.0)
     }
 
-    /// Returns the live row of a user, and where it is: at `placed`, if that is known.
+    /// Returns the live row of a user and its location. Looks at `placed` if that is known already.
     pub async fn find_placed(
         &self,
         user_id: UserId,

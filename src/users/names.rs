@@ -1,10 +1,10 @@
-//! Login names that are unique across shards, without a transaction across shards.
+//! Unique login names across shards, without cross-shard transactions.
 //!
-//! A name lives on its own shard as a claim {name, user, claim id}; the user's row lives on another. **A claim is valid
-//! if and only if the user's row names it back.** Any other claim is one under way or one left by a crash. Left ones may
-//! be taken over after [`GRACE`], but only once what they were made for has been fenced out at the user's shard: a
-//! void row stops a registration's insert, a raised version stops a rename's update. So at no point do two users answer
-//! to one name, whoever crashes where.
+//! A name is a claim {name, user, claim id} on the name's shard. The user's row may be on another shard. **A claim is valid
+//! if and only if the user's row has the claimed name.** Any other claim is pending or was abandoned by a crash. An
+//! abandoned claim can be taken over after [`GRACE_PERIOD`], but only after its pending statement was fenced out on the
+//! user's shard: a void row makes a registration's insert fail, and a raised version a rename's update. So two users never
+//! have the same name, even if any process crashes at any point.
 
 use std::time::Duration;
 
@@ -19,58 +19,58 @@ use crate::{
     store_error::StoreError,
 };
 
-/// How long a claim may be under way before it counts as left behind.
-const GRACE: Duration = Duration::from_secs(60);
+/// Age from which on a pending claim counts as abandoned.
+const GRACE_PERIOD: Duration = Duration::from_secs(60);
 
-/// Age below which an attempt is taken to be under way rather than left.
-const SOON_OVER: Duration = Duration::from_secs(5);
-const RETRY_SOON: Duration = Duration::from_secs(1);
+/// Age below which a claim is most likely still in progress, and clients are told to retry soon.
+const YOUNG_CLAIM_AGE: Duration = Duration::from_secs(5);
+const YOUNG_CLAIM_RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// Lookups that wait for the end of a claim under way, and the interval between them.
+/// Lookups while waiting for a pending claim, and the interval between them.
 const POLL_ATTEMPTS: usize = 20;
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// How often a claim is tried again when it loses a race against a change of the same name.
+/// Attempts of a claim while others change the same name.
 const ATTEMPTS: usize = 8;
 
-/// What the ids of an import's claims begin with; they are UUIDs of version 8, as no other claim's are.
-const IMPORT_MARK: &[u8; 6] = b"import";
+/// Prefix of the ids of an import's claims. These ids are UUIDs of version 8, all others of version 4.
+const IMPORT_ID_PREFIX: &[u8; 6] = b"import";
 
-/// What became of an attempt to claim a name.
+/// Result of an attempt to claim a name.
 #[derive(Debug)]
-pub(super) enum Claimed {
-    /// It is ours until confirmed or released.
-    Ours(Claim),
-    /// This user has it.
-    By(Box<User>),
-    /// Someone's attempt is under way, or was left half-way.
-    UnderWay {
-        /// When to try again: soon, or when it may be taken over.
+pub(super) enum ClaimOutcome {
+    /// The caller must confirm or release the claim.
+    Acquired(Claim),
+    /// This user has the name.
+    Taken(Box<User>),
+    /// Another claim is in progress, or was abandoned less than [`GRACE_PERIOD`] ago.
+    Pending {
+        /// Time until a retry may succeed.
         retry_after: Duration,
     },
 }
 
-/// The user whom a name belongs to.
+/// Returns the user that has a name.
 pub(super) async fn find(shards: &Shards, name: &LoginName) -> Result<Option<User>, StoreError> {
     match shards.shard_for_name(name)?.find_claim(name).await? {
-        Some(stored) => named_back(shards, &stored).await,
+        Some(stored) => confirmed_owner(shards, &stored).await,
         None => Ok(None),
     }
 }
 
-/// The claim's user, if its row names the claim back.
-async fn named_back(shards: &Shards, stored: &StoredClaim) -> Result<Option<User>, StoreError> {
+/// Returns the claim's user if its row has the claimed name.
+async fn confirmed_owner(shards: &Shards, stored: &StoredClaim) -> Result<Option<User>, StoreError> {
     let Claim { login_name, user_id, .. } = &stored.claim;
     Ok(shards.shard_for_user(*user_id)?.find_user(*user_id).await?.filter(|user| user.login_name == *login_name))
 }
 
-/// Claims `name` for a user whose row does not name it yet.
-pub(super) async fn claim(shards: &Shards, name: &LoginName, user_id: UserId) -> Result<Claimed, UserError> {
+/// Claims `name` for a user whose row does not have it yet.
+pub(super) async fn claim(shards: &Shards, name: &LoginName, user_id: UserId) -> Result<ClaimOutcome, UserError> {
     let claim = Claim { login_name: name.clone(), user_id, claim_id: Uuid::new_v4() };
-    shards.insert(async || make(shards, claim.clone()).await).await
+    shards.insert(async || try_claim(shards, claim.clone()).await).await
 }
 
-/// Waits up to a second for a claim under way to get its user.
+/// Waits up to a second until a pending claim becomes valid.
 pub(super) async fn wait_for_user(shards: &Shards, name: &LoginName) -> Result<Option<User>, StoreError> {
     for _ in 0..POLL_ATTEMPTS {
         tokio::time::sleep(POLL_INTERVAL).await;
@@ -81,50 +81,49 @@ pub(super) async fn wait_for_user(shards: &Shards, name: &LoginName) -> Result<O
     Ok(None)
 }
 
-/// Puts a claim in its place under one topology.
-pub(super) async fn make(shards: &Shards, claim: Claim) -> Result<Claimed, UserError> {
+/// Makes a claim under the current topology.
+pub(super) async fn try_claim(shards: &Shards, claim: Claim) -> Result<ClaimOutcome, UserError> {
     let name = &claim.login_name;
     let store = shards.shard_for_name(name)?;
     for _ in 0..ATTEMPTS {
         if store.claim_name(store.epoch, &claim).await? {
-            return Ok(Claimed::Ours(claim));
+            return Ok(ClaimOutcome::Acquired(claim));
         }
         let Some(stored) = store.find_claim(name).await? else { continue };
-        if let Some(user) = named_back(shards, &stored).await? {
-            return Ok(Claimed::By(Box::new(user)));
+        if let Some(user) = confirmed_owner(shards, &stored).await? {
+            return Ok(ClaimOutcome::Taken(Box::new(user)));
         }
         let age = stored.read_at.since(stored.claimed_at);
-        // A claim from so far in the future was made before the clock was set back, and would keep its name until then.
-        let is_impossible = stored.claimed_at.since(stored.read_at) > GRACE;
-        if age < GRACE && !is_impossible {
-            let retry_after = if age < SOON_OVER { RETRY_SOON } else { GRACE - age };
-            return Ok(Claimed::UnderWay { retry_after });
+        // The clock was set back after the claim was made. Without this check the name would stay blocked until then.
+        let is_from_future = stored.claimed_at.since(stored.read_at) > GRACE_PERIOD;
+        if age < GRACE_PERIOD && !is_from_future {
+            let retry_after = if age < YOUNG_CLAIM_AGE { YOUNG_CLAIM_RETRY_AFTER } else { GRACE_PERIOD - age };
+            return Ok(ClaimOutcome::Pending { retry_after });
         }
         if fence_out(shards, &stored).await? && store.replace_claim(stored.claim.claim_id, &claim).await? {
-            return Ok(Claimed::Ours(claim));
+            return Ok(ClaimOutcome::Acquired(claim));
         }
     }
     Err(UserError::Contended)
 }
 
-/// A claim for a user that an import is about to insert, recognisable as such.
-pub(super) fn claim_of_import(name: &LoginName, user_id: UserId) -> Claim {
-    Claim { login_name: name.clone(), user_id, claim_id: marked() }
+/// Creates a claim for a user that an import will insert.
+pub(super) fn new_import_claim(name: &LoginName, user_id: UserId) -> Claim {
+    Claim { login_name: name.clone(), user_id, claim_id: import_claim_id() }
 }
 
-fn marked() -> Uuid {
+fn import_claim_id() -> Uuid {
     let mut bytes = *Uuid::new_v4().as_bytes();
-    bytes[..IMPORT_MARK.len()].copy_from_slice(IMPORT_MARK);
+    bytes[..IMPORT_ID_PREFIX.len()].copy_from_slice(IMPORT_ID_PREFIX);
     Uuid::new_v8(bytes)
 }
 
-/// Whether an import made this claim.
-pub(super) fn is_of_import(claim: &Claim) -> bool {
-    claim.claim_id.get_version_num() == 8 && claim.claim_id.as_bytes().starts_with(IMPORT_MARK)
+pub(super) fn is_import_claim(claim: &Claim) -> bool {
+    claim.claim_id.get_version_num() == 8 && claim.claim_id.as_bytes().starts_with(IMPORT_ID_PREFIX)
 }
 
-/// Makes any statement fail by which the claim's user would name it back. Returns false if the user names it back already or
-/// has changed meanwhile.
+/// Makes every statement fail that would make the claim valid. Returns false if it is valid already, or if the user has
+/// changed meanwhile.
 async fn fence_out(shards: &Shards, stored: &StoredClaim) -> Result<bool, StoreError> {
     let Claim { login_name, user_id, .. } = &stored.claim;
     let store = shards.shard_for_user(*user_id)?;
@@ -132,7 +131,7 @@ async fn fence_out(shards: &Shards, stored: &StoredClaim) -> Result<bool, StoreE
         return Ok(true);
     }
     match store.find_user(*user_id).await? {
-        // A void row from an earlier takeover that got no further.
+        // An earlier takeover was interrupted after it made the row void.
         None => Ok(true),
         Some(user) if user.login_name == *login_name => {
             shards.shard_for_name(login_name)?.confirm_claim(&stored.claim).await?;
@@ -142,40 +141,39 @@ async fn fence_out(shards: &Shards, stored: &StoredClaim) -> Result<bool, StoreE
     }
 }
 
-/// Notes that the user's row names the claim back. The name works without: a failure costs nothing but a note.
+/// Marks the claim as valid. A failure is only logged, because the claim is valid without the mark.
 pub(super) async fn confirm(shards: &Shards, claim: &Claim) {
     let confirmed = async { shards.shard_for_name(&claim.login_name)?.confirm_claim(claim).await };
     if let Err(error) = confirmed.await {
-        static FAILURES: Repeats = Repeats::new(|count| tracing::warn!(count, "more login names were not confirmed"));
+        static FAILURES: Repeats = Repeats::new(|count| tracing::warn!(count, "more login name claims not confirmed"));
         FAILURES.record(|| {
-            tracing::warn!(error = &error as &dyn std::error::Error, user_id = %claim.user_id, "a login name was not confirmed");
+            tracing::warn!(error = &error as &dyn std::error::Error, user_id = %claim.user_id, "login name claim not confirmed");
         });
     }
 }
 
-/// Gives a name up that `user_id`'s row does not name, and never will under this claim. If this fails, the name can be
-/// taken over later.
+/// Releases a claim that is not valid and will not become so. A failure is only logged, because the name can be taken over
+/// later.
 pub(super) async fn release(shards: &Shards, claim: &Claim) {
     let released = async { shards.shard_for_name(&claim.login_name)?.release_claim(claim).await };
     if let Err(error) = released.await {
-        static FAILURES: Repeats = Repeats::new(|count| tracing::warn!(count, "more login names were not released"));
+        static FAILURES: Repeats = Repeats::new(|count| tracing::warn!(count, "more login name claims not released"));
         FAILURES.record(|| {
-            tracing::warn!(error = &error as &dyn std::error::Error, user_id = %claim.user_id, "a login name was not released");
+            tracing::warn!(error = &error as &dyn std::error::Error, user_id = %claim.user_id, "login name claim not released");
         });
     }
 }
 
-/// The claim by which a user has its login name, to be released once its row no longer names it. It is read before the
-/// row changes: a claim made later, by the same user too, is another one.
-pub(super) async fn held(shards: &Shards, user: &User) -> Result<Option<Claim>, StoreError> {
+/// Returns the claim of a user's current login name, to be released after the row has changed. It is read before the change,
+/// because a later claim has another id, even for the same user.
+pub(super) async fn find_held_claim(shards: &Shards, user: &User) -> Result<Option<Claim>, StoreError> {
     let stored = shards.shard_for_name(&user.login_name)?.find_claim(&user.login_name).await?;
     Ok(stored.map(|stored| stored.claim).filter(|claim| claim.user_id == user.user_id))
 }
 
-/// Puts a claim of a new id in the place of one's own; `None` if it is no longer there. A takeover of
-/// the old claim fails from then on.
+/// Gives a claim a new id, so that a takeover of the old one fails. Returns `None` if the claim no longer exists.
 pub(super) async fn renew(shards: &Shards, claim: &Claim) -> Result<Option<Claim>, StoreError> {
-    let claim_id = if is_of_import(claim) { marked() } else { Uuid::new_v4() };
+    let claim_id = if is_import_claim(claim) { import_claim_id() } else { Uuid::new_v4() };
     let renewed = Claim { claim_id, ..claim.clone() };
     let replaced = shards.shard_for_name(&claim.login_name)?.replace_claim(claim.claim_id, &renewed).await?;
     Ok(replaced.then_some(renewed))

@@ -1,10 +1,10 @@
-//! Registering users.
+//! Registration.
 
 use std::net::IpAddr;
 
 use serde_json::{Map, Value};
 
-use super::{Rules, UserError, Users, authentication::noting_refusal, names, names::Claimed};
+use super::{UserError, Users, Validator, authentication::audit_throttled, names, names::ClaimOutcome};
 use crate::model::{LoginName, Permissions, Profile, User, UserId, version};
 use crate::{
     audit::{self, Actor},
@@ -13,38 +13,33 @@ use crate::{
     secret,
 };
 
-/// What a new user is made of.
+/// A request to register a user.
 #[derive(Debug)]
 pub struct Registration {
-    /// The name to log in with, in any form.
+    /// Not necessarily canonical.
     pub login_name: String,
-    /// The password.
     pub password: Password,
-    /// Name and e-mail address.
     pub profile: Profile,
-    /// The first preferences.
     pub preferences: Map<String, Value>,
-    /// Whatever makes a repeat of this request recognisable.
+    /// Identifies repeats of the same registration.
     pub idempotency_key: Option<String>,
-    /// Who asks for it.
+    /// Who sent the request.
     pub by: Actor,
-    /// Where the request came from.
     pub address: Option<IpAddr>,
 }
 
 impl Users {
-    /// Registers a user. A repeat with the same idempotency key, name and password answers with the user that the first
-    /// one made.
+    /// Registers a user. A repeat with the same idempotency key, name and password returns the user of the first request.
     ///
-    /// Whether the name exists is looked at last, after everything that can refuse the values and after the password was
-    /// hashed: neither an answer nor its time tells for less than a charged hash.
+    /// The name is looked up last, after the values were checked and the password was hashed. So neither the answer nor its
+    /// time reveals whether a name exists for less than the charge of a hash.
     ///
     /// # Errors
-    /// [`UserError::NameTaken`] for all others of a name that exists: of racing registrations exactly one succeeds.
+    /// [`UserError::NameTaken`] if the name exists. Of concurrent registrations exactly one succeeds.
     pub async fn register(&self, registration: Registration) -> Result<User, UserError> {
         let (by, address) = (registration.by, registration.address);
         let charged = match by {
-            Actor::Nobody => Some(noting_refusal(self.throttle.charge_registration(address).await, None, address)?),
+            Actor::Anonymous => Some(audit_throttled(self.throttle.charge_registration(address).await, None, address)?),
             Actor::User(_) | Actor::Operator => None,
         };
         let registered = self.register_charged(registration).await;
@@ -53,7 +48,7 @@ impl Users {
             Err(UserError::Invalid(_) | UserError::NameTaken) => {
                 audit::record(audit::Kind::RegistrationRefused, None, by, address);
             }
-            // What found no place or no store told nothing.
+            // These failures reveal nothing about the name.
             Err(UserError::Password(_) | UserError::Store(_)) => {
                 if let Some(charged) = charged {
                     self.throttle.refund(charged);
@@ -65,9 +60,9 @@ impl Users {
     }
 
     async fn register_charged(&self, registration: Registration) -> Result<User, UserError> {
-        let place = self.passwords.place(registration.address, HashKind::New)?;
+        let slot = self.passwords.reserve(registration.address, HashKind::New)?;
         let login_name = check(&registration)?;
-        let password_hash = self.hash_new(place, "password", &registration.password, &login_name).await?;
+        let password_hash = self.hash_new(slot, "password", &registration.password, &login_name).await?;
         if let Some(user) = names::find(&self.shards, &login_name).await? {
             return self.repeated(user, &registration).await;
         }
@@ -87,10 +82,10 @@ impl Users {
             updated_at: now,
         };
         let claim = match names::claim(&self.shards, &login_name, user.user_id).await? {
-            Claimed::Ours(claim) => claim,
-            Claimed::By(user) => return self.repeated(*user, &registration).await,
-            Claimed::UnderWay { retry_after } => {
-                // Only a repeat can do more with the outcome than come back later: its first request may be under way.
+            ClaimOutcome::Acquired(claim) => claim,
+            ClaimOutcome::Taken(user) => return self.repeated(*user, &registration).await,
+            ClaimOutcome::Pending { retry_after } => {
+                // With an idempotency key this may be a repeat of a request that is still in progress.
                 let is_repeatable = registration.idempotency_key.is_some();
                 let user = if is_repeatable { names::wait_for_user(&self.shards, &login_name).await? } else { None };
                 let Some(user) = user else { return Err(UserError::NamePending { retry_after }) };
@@ -111,7 +106,7 @@ impl Users {
                 Err(UserError::NameTaken)
             }
             Err(error) => {
-                // Without an answer the row may exist or not: then the claim stays for a takeover to find out.
+                // If the outcome is unknown, the claim stays. A later takeover finds out whether the row exists.
                 if error.is_without_effect() {
                     names::release(&self.shards, &claim).await;
                 }
@@ -120,15 +115,15 @@ impl Users {
         }
     }
 
-    /// The user that an equal registration made, if this one is a repeat of it.
+    /// Returns `user` if this registration repeats the one that created it.
     async fn repeated(&self, user: User, registration: &Registration) -> Result<User, UserError> {
         let key = registration.idempotency_key.as_ref().map(|key| secret::digest(key.as_bytes()));
         match (key, user.idempotency_hash) {
-            (Some(key), Some(first)) if secret::same(&key, &first) => {}
+            (Some(key), Some(first)) if secret::constant_time_eq(&key, &first) => {}
             _ => return Err(UserError::NameTaken),
         }
-        match self.check_password(&user, &registration.password, Actor::Nobody, registration.address).await {
-            // That a user is suspended is not told: a login doesn't tell either.
+        match self.check_password(&user, &registration.password, Actor::Anonymous, registration.address).await {
+            // As at a login, the answer does not reveal that a user is suspended.
             Ok(()) if user.suspended => Err(UserError::NameTaken),
             Err(UserError::WrongPassword) => Err(UserError::NameTaken),
             checked => checked.map(|()| user),
@@ -137,12 +132,12 @@ impl Users {
 }
 
 fn check(registration: &Registration) -> Result<LoginName, UserError> {
-    let mut rules = Rules::new();
-    let login_name = rules.new_login_name("login_name", &registration.login_name);
-    rules.new_password("password", &registration.password, login_name.as_ref());
-    rules.profile("profile", &registration.profile);
-    rules.preferences("preferences", &registration.preferences);
-    rules.finish().map_err(UserError::Invalid)?;
-    // A name that could not be read has broken a rule and ended above.
+    let mut validator = Validator::new();
+    let login_name = validator.new_login_name("login_name", &registration.login_name);
+    validator.new_password("password", &registration.password, login_name.as_ref());
+    validator.profile("profile", &registration.profile);
+    validator.preferences("preferences", &registration.preferences);
+    validator.finish().map_err(UserError::Invalid)?;
+    // An invalid name was reported above.
     login_name.ok_or(UserError::Unknown)
 }

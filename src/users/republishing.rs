@@ -1,4 +1,4 @@
-//! Repairs what sessions show of a user whose row is newer: the change that made it was not published.
+//! Repairs session snapshots that are older than the user's row, because a change was not published.
 
 use std::{
     sync::{
@@ -11,16 +11,16 @@ use std::{
 use super::Users;
 use crate::model::{User, UserId};
 
-/// Pause after a failed repair before the next one of the same user.
+/// Pause after a failed repair of a user.
 const BACKOFF: Duration = Duration::from_secs(10);
-/// Users that share a slot share their pauses, so a lookup costs one atomic read and the memory is bounded.
+/// Users that share a slot share its pause. So a lookup is one atomic read, and memory is bounded.
 const SLOTS: usize = 1024;
 
-/// When the next repairs may be tried.
+/// Earliest times of the next repairs.
 #[derive(Debug, Clone)]
 pub(super) struct RepublishBackoff {
     started: Instant,
-    /// Milliseconds after `started`, by hash of the user's id.
+    /// In milliseconds after `started`, by the user's id modulo [`SLOTS`].
     not_before: Arc<[AtomicU64]>,
 }
 
@@ -49,8 +49,8 @@ impl RepublishBackoff {
 }
 
 impl Users {
-    /// Shows `user` in all its sessions where they show an older version. Does nothing for a while after a failure; the next
-    /// reader of the row repeats it.
+    /// Replaces the session snapshot of `user` if it is older. Does nothing for [`BACKOFF`] after a failure; a later reader of
+    /// the row tries again.
     pub async fn republish(&self, user: &User) {
         if !self.republish_backoff.may_try(user.user_id, Instant::now()) {
             return;
@@ -58,7 +58,7 @@ impl Users {
         if let Err(error) = self.sessions.republish(user).await {
             self.republish_backoff.record_failure(user.user_id, Instant::now());
             let error = &error as &dyn std::error::Error;
-            tracing::debug!(error, user_id = %user.user_id, "newer user row not published; sessions show an older one");
+            tracing::debug!(error, user_id = %user.user_id, "user snapshot not published; sessions show an older version");
         }
     }
 }
@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_repair_that_failed_is_tried_again_after_a_pause_and_others_meanwhile() {
+    fn a_failed_repair_pauses_only_the_same_user() {
         let backoff = RepublishBackoff::new();
         let id = |last: u8| UserId::from_bytes([[0; 15].as_slice(), &[last]].concat().try_into().expect("16 bytes"));
         let (failed, other) = (id(1), id(2));

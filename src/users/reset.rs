@@ -1,6 +1,6 @@
-//! Setting a password without the old one, by a token that an operator asked for.
+//! Password resets with a one-time token that an operator requests.
 //!
-//! The token's digest sits on the user's row and goes with the very update that sets the password: it works once.
+//! The token's digest is on the user's row. The update that sets the password removes it, so a token works once.
 
 use std::{net::IpAddr, time::Duration};
 
@@ -14,11 +14,11 @@ use crate::{
     secret,
 };
 
-/// How long a reset token works.
+/// Lifetime of a reset token.
 pub const RESET_LIFETIME: Duration = Duration::from_secs(3600);
 
 impl Users {
-    /// Makes a reset token, in the place of an earlier one; returns it and when it stops working.
+    /// Creates a reset token, which replaces an earlier one. Returns the token and its expiry.
     pub async fn start_reset(&self, user_id: UserId) -> Result<(Token, Timestamp), UserError> {
         let token = Token::for_reset(user_id);
         let expires_at = Timestamp::now() + RESET_LIFETIME;
@@ -30,7 +30,7 @@ impl Users {
         Ok((token, expires_at))
     }
 
-    /// Sets the password and ends all sessions; returns whose.
+    /// Sets the password of the token's user and ends all its sessions.
     pub async fn finish_reset(
         &self,
         token: &str,
@@ -39,20 +39,20 @@ impl Users {
     ) -> Result<UserId, UserError> {
         let token = Token::parse_reset(token).ok_or(UserError::InvalidResetToken)?;
         let user_id = token.user_id();
-        let place = self.passwords.place(address, HashKind::New)?;
+        let slot = self.passwords.reserve(address, HashKind::New)?;
         let charged = self.charge(&user_id.to_string(), Some(user_id), address, 1).await?;
         let user = match self.find(user_id).await {
             Err(UserError::Unknown) => Err(UserError::InvalidResetToken),
             found => found.and_then(|user| check_token(&user, &token).map(|()| user)),
         };
         if matches!(user, Err(UserError::InvalidResetToken)) {
-            audit::record(audit::Kind::PasswordRefused, Some(user_id), Actor::Nobody, address);
+            audit::record(audit::Kind::PasswordRefused, Some(user_id), Actor::Anonymous, address);
         } else {
             self.throttle.refund(charged);
         }
         let user = user?;
         check_new_password(new, &user.login_name)?;
-        let hash = self.hash_new(place, "new_password", new, &user.login_name).await?;
+        let hash = self.hash_new(slot, "new_password", new, &user.login_name).await?;
         let edit = |changed: &mut User| {
             check_token(changed, &token)?;
             changed.password_hash = hash.clone();
@@ -66,7 +66,8 @@ impl Users {
 fn check_token(user: &User, token: &Token) -> Result<(), UserError> {
     match &user.reset {
         Some(reset)
-            if secret::same(&reset.digest, token.digest().as_bytes()) && reset.expires_at > Timestamp::now() =>
+            if secret::constant_time_eq(&reset.digest, token.digest().as_bytes())
+                && reset.expires_at > Timestamp::now() =>
         {
             Ok(())
         }

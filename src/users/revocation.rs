@@ -1,9 +1,8 @@
-//! Changes after which no session may go on that the row as it was before has allowed.
+//! Changes that end sessions, such as a new password.
 //!
 //! They are made between the two steps of a revocation. While it is pending, the user cannot log in, because the outcome of
-//! its change is unknown. The change replaces a version of the row that was read before the first step. A login that finds
-//! an expired revocation raises the row's version before it reads the row, so a change that has not been committed by then
-//! fails.
+//! the change is unknown. The change replaces a version of the row that was read before the first step. A login that finds
+//! an expired revocation raises the row's version before it reads the row, so a change that is not committed by then fails.
 
 use std::time::Duration;
 
@@ -20,18 +19,18 @@ use crate::{
     store_error::StoreError,
 };
 
-/// Retries of a step that must follow one already taken, and the pause before the first of them.
+/// Retries of a step whose predecessors can't be undone, and the pause before the first retry.
 const RETRY_ATTEMPTS: u32 = 3;
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
-/// Time for the second step with all its retries and the pauses between them.
-const SECOND_STEP: Duration = Duration::from_secs(3);
+/// Time for the second step with all retries and pauses.
+const SECOND_STEP_TIMEOUT: Duration = Duration::from_secs(3);
 /// Lifetime of a revocation in statement timeouts of the shard: one for the change, the rest for a slow first step.
-const STATEMENTS: u32 = 4;
+const LIFETIME_IN_STATEMENT_TIMEOUTS: u32 = 4;
 /// Attempts to raise the version of a row that others change at the same time.
 const FENCE_ATTEMPTS: u32 = 64;
 
 impl Users {
-    /// Applies `edit` as [`Self::edit`] does, and ends all sessions but `keep`.
+    /// Applies `edit` as [`Self::edit`] does, and ends all sessions except `keep`.
     pub(super) async fn edit_and_end_sessions(
         &self,
         user_id: UserId,
@@ -40,7 +39,7 @@ impl Users {
     ) -> Result<User, UserError> {
         for attempt in 0..ATTEMPTS {
             let current = self.find(user_id).await?;
-            let changed = changes::edited(&current, &Precondition::None, &edit)?;
+            let changed = changes::apply_edit(&current, &Precondition::None, &edit)?;
             let update = async {
                 if changed == current {
                     return Ok(true);
@@ -53,7 +52,7 @@ impl Users {
                 self.sessions.publish(&changed).await?;
                 return Ok(changed);
             }
-            tokio::time::sleep(changes::pause(attempt)).await;
+            tokio::time::sleep(changes::backoff(attempt)).await;
         }
         Err(UserError::Contended)
     }
@@ -76,28 +75,29 @@ impl Users {
             write.await
         };
         let written = written.await;
-        if self.withdrawn_if_refused(&revocation, written).await? {
+        if self.withdraw_if_refused(&revocation, written).await? {
             return Ok(Some(revocation));
         }
         self.retry(|| self.sessions.abandon_revocation(&revocation)).await?;
         Ok(None)
     }
 
-    /// Makes the first step. The revocation lasts for as long as the change and the second step may take.
+    /// Makes the first step. The revocation lasts as long as the change and the second step may take.
     async fn begin_revocation(&self, user_id: UserId, keep: Option<SessionId>) -> Result<Revocation, UserError> {
-        let lifetime = self.shards.shard_for_user(user_id)?.statement_timeout() * STATEMENTS + SECOND_STEP;
+        let lifetime = self.shards.shard_for_user(user_id)?.statement_timeout() * LIFETIME_IN_STATEMENT_TIMEOUTS
+            + SECOND_STEP_TIMEOUT;
         Ok(self.sessions.begin_revocation(user_id, keep, lifetime).await?)
     }
 
-    /// Refuses a statement that may outlive its revocation. A suspended machine's clock stands still, so this saves a useless
-    /// statement but guards nothing.
+    /// Refuses a statement that may outlive its revocation. This saves a useless statement but is no safeguard: the clock of a
+    /// suspended machine stands still.
     fn check_time_left(&self, revocation: &Revocation, user_id: UserId) -> Result<(), UserError> {
         let enough = revocation.remaining() > self.shards.shard_for_user(user_id)?.statement_timeout();
         if enough { Ok(()) } else { Err(UserError::Contended) }
     }
 
     /// Withdraws the revocation if its change was refused. If a store failed, the change may or may not have been made.
-    async fn withdrawn_if_refused(
+    async fn withdraw_if_refused(
         &self,
         revocation: &Revocation,
         written: Result<bool, UserError>,
@@ -154,7 +154,7 @@ impl Users {
             if store.raise_version(user_id, user.version, raised).await? {
                 return Ok(());
             }
-            tokio::time::sleep(changes::pause(attempt)).await;
+            tokio::time::sleep(changes::backoff(attempt)).await;
         }
         Err(UserError::Contended)
     }

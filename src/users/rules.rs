@@ -1,4 +1,4 @@
-//! Rules that values of a user must keep, whoever sends them.
+//! Validation of user data, for the API and imports alike.
 
 mod document;
 
@@ -13,36 +13,31 @@ use crate::model::{
 };
 use crate::passwords::Password;
 
-/// The fewest characters of a password.
 pub const MIN_PASSWORD_CHARS: usize = 8;
-/// The most characters of a password.
 pub const MAX_PASSWORD_CHARS: usize = 256;
-/// The most characters of a profile's name.
 pub const MAX_NAME_CHARS: usize = 200;
-/// The most characters of an e-mail address (RFC 5321).
+/// From RFC 5321.
 pub const MAX_EMAIL_CHARS: usize = 254;
-/// The most bytes of a preferences document, as JSON text.
+/// Size of the JSON text.
 pub const MAX_PREFERENCES_BYTES: usize = 64 * 1024;
-/// The most violations that are collected: what is wrong with a document may be as long as the document.
+/// Bounds the answer: a document may have as many violations as values.
 pub const MAX_VIOLATIONS: usize = 20;
 
-/// Collects violations, so that a client learns of many at once: at most [`MAX_VIOLATIONS`], and nothing more is checked
-/// then.
+/// Collects violations, so that a client learns of several at once. Checking stops at [`MAX_VIOLATIONS`].
 #[derive(Debug, Default)]
-pub struct Rules(Vec<Violation>);
+pub struct Validator(Vec<Violation>);
 
-impl Rules {
-    /// Nothing broken yet.
+impl Validator {
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The result: `Ok` if every rule was kept.
+    /// Returns the violations, or `Ok` if there are none.
     pub fn finish(self) -> Result<(), Vec<Violation>> {
         if self.0.is_empty() { Ok(()) } else { Err(self.0) }
     }
 
-    fn broken(&mut self, field: &str, detail: impl Into<String>) {
+    fn reject(&mut self, field: &str, detail: impl Into<String>) {
         if !self.is_full() {
             self.0.push(Violation::new(field, detail));
         }
@@ -52,79 +47,74 @@ impl Rules {
         self.0.len() >= MAX_VIOLATIONS
     }
 
-    /// A login name in canonical form.
+    /// Checks a login name and returns it in canonical form.
     pub fn login_name(&mut self, field: &str, text: &str) -> Option<LoginName> {
-        LoginName::parse(text).map_err(|error: LoginNameError| self.broken(field, error.to_string())).ok()
+        LoginName::parse(text).map_err(|error: LoginNameError| self.reject(field, error.to_string())).ok()
     }
 
-    /// A login name that a user chooses, in canonical form.
+    /// Checks a newly chosen login name and returns it in canonical form.
     pub fn new_login_name(&mut self, field: &str, text: &str) -> Option<LoginName> {
-        LoginName::parse_new(text).map_err(|error: LoginNameError| self.broken(field, error.to_string())).ok()
+        LoginName::parse_new(text).map_err(|error: LoginNameError| self.reject(field, error.to_string())).ok()
     }
 
-    /// A password that a user of this name may choose, judged by the form that is hashed.
+    /// Checks a new password in normalized form.
     pub fn new_password(&mut self, field: &str, password: &Password, login_name: Option<&LoginName>) {
         let password = password.normalized();
         let text = password.reveal();
         let length = text.chars().count();
         if !(MIN_PASSWORD_CHARS..=MAX_PASSWORD_CHARS).contains(&length) {
-            self.broken(field, format!("must have {MIN_PASSWORD_CHARS} to {MAX_PASSWORD_CHARS} characters"));
+            self.reject(field, format!("must have {MIN_PASSWORD_CHARS} to {MAX_PASSWORD_CHARS} characters"));
         } else if text.contains('\0') {
-            self.broken(field, NO_NUL);
+            self.reject(field, NO_NUL);
         } else if login_name.is_some_and(|name| canonical(text) == name.as_str()) {
-            self.broken(field, "must differ from the login name");
+            self.reject(field, "must differ from the login name");
         }
     }
 
-    /// Name and e-mail address; `field` is the profile's.
+    /// Checks name and e-mail address of the profile at `field`.
     pub fn profile(&mut self, field: &str, profile: &Profile) {
         let text = &profile.name;
         let name = format!("{field}.name");
         if text.trim().is_empty() || text.chars().nth(MAX_NAME_CHARS).is_some() {
-            self.broken(&name, format!("must have 1 to {MAX_NAME_CHARS} characters that are not all blank"));
+            self.reject(&name, format!("must have 1 to {MAX_NAME_CHARS} characters and not only blanks"));
         } else if text.chars().any(char::is_control) {
-            self.broken(&name, "must not contain control characters");
+            self.reject(&name, "must not contain control characters");
         }
         let email = format!("{field}.email");
         if profile.email.chars().nth(MAX_EMAIL_CHARS).is_some() {
-            self.broken(&email, format!("must be at most {MAX_EMAIL_CHARS} characters long"));
+            self.reject(&email, format!("must be at most {MAX_EMAIL_CHARS} characters long"));
         } else if !is_email(&profile.email) {
-            self.broken(&email, "must be an e-mail address, such as ada@example.com");
+            self.reject(&email, "must be an e-mail address, such as ada@example.com");
         }
     }
 
-    /// A preferences document.
     pub fn preferences(&mut self, field: &str, document: &Map<String, Value>) {
         DocumentCheck::new(self, field).object(document);
         let size = serde_json::to_string(document).map_or(usize::MAX, |text| text.len());
         if size > MAX_PREFERENCES_BYTES {
-            self.broken(
-                field,
-                format!("must take at most {MAX_PREFERENCES_BYTES} bytes as JSON, and would take {size}"),
-            );
+            self.reject(field, format!("must have at most {MAX_PREFERENCES_BYTES} bytes as JSON, but has {size}"));
         }
     }
 }
 
-/// The document that a JSON Merge Patch (RFC 7396) makes of another.
+/// Applies a JSON Merge Patch (RFC 7396).
 ///
 /// # Errors
-/// The rules that it would break.
+/// The violations of the merged document.
 pub fn merge_preferences(document: Map<String, Value>, patch: &Value) -> Result<Map<String, Value>, Vec<Violation>> {
     let mut merged = Value::Object(document);
     json_patch::merge(&mut merged, patch);
     let Value::Object(merged) = merged else {
         return Err(vec![Violation::new("preferences", "must stay a JSON object")]);
     };
-    let mut rules = Rules::new();
-    rules.preferences("preferences", &merged);
-    rules.finish().map(|()| merged)
+    let mut validator = Validator::new();
+    validator.preferences("preferences", &merged);
+    validator.finish().map(|()| merged)
 }
 
 const NO_NUL: &str = "must not contain the null character";
 
-/// One `@` with something on both sides, and nothing that no address contains: whether mail arrives there, only mail
-/// can tell.
+/// Checks the rough form of an e-mail address: one `@` with text on both sides. Only a sent mail can verify an address.
 fn is_email(text: &str) -> bool {
     let mut parts = text.split('@');
     let (Some(local), Some(domain), None) = (parts.next(), parts.next(), parts.next()) else { return false };
@@ -144,13 +134,13 @@ mod tests {
 
     fn preferences(value: Value) -> Vec<String> {
         let Value::Object(document) = value else { panic!("not an object") };
-        let mut rules = Rules::new();
-        rules.preferences("preferences", &document);
-        rules.finish().err().unwrap_or_default().into_iter().map(|violation| violation.field).collect()
+        let mut validator = Validator::new();
+        validator.preferences("preferences", &document);
+        validator.finish().err().unwrap_or_default().into_iter().map(|violation| violation.field).collect()
     }
 
     #[test]
-    fn a_violation_names_its_place_in_the_document() {
+    fn a_violation_names_the_path_of_the_value() {
         assert_eq!(preferences(json!({"a": {"b": [1, "x\0"]}})), ["preferences.a.b[1]"]);
         assert_eq!(preferences(json!({"a\0": 1})), ["preferences"]);
     }
@@ -171,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_that_lost_digits_are_refused() {
+    fn numbers_that_would_lose_digits_are_refused() {
         let parsed = |text: &str| preferences(serde_json::from_str(text).expect("JSON"));
         assert_eq!(parsed(r#"{"n": 18446744073709551615, "m": -9223372036854775808, "f": 0.1, "e": 1.5e9}"#), [""; 0]);
         assert_eq!(parsed(r#"{"n": 18446744073709551616}"#), ["preferences.n"]);
@@ -186,12 +176,12 @@ mod tests {
     }
 
     #[test]
-    fn a_password_must_have_the_length_and_differ_from_the_name() {
+    fn a_password_has_a_bounded_length_and_differs_from_the_name() {
         let broken = |text: &str| {
-            let mut rules = Rules::new();
+            let mut validator = Validator::new();
             let name = LoginName::parse("Ada.Lovelace").expect("a name");
-            rules.new_password("password", &Password::from(text.to_owned()), Some(&name));
-            rules.finish().is_err()
+            validator.new_password("password", &Password::from(text.to_owned()), Some(&name));
+            validator.finish().is_err()
         };
         assert!(!broken("12345678") && !broken(&"é".repeat(256)));
         assert!(broken(&"e\u{301}".repeat(7)) && !broken(&"e\u{301}".repeat(256)), "the composed form counts");
@@ -199,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn an_email_address_has_two_sides() {
+    fn an_email_address_has_a_local_part_and_a_domain() {
         for good in ["a@b", "ada+x@example.com", "é@exämple.com"] {
             assert!(is_email(good), "{good}");
         }

@@ -1,15 +1,14 @@
-//! Users in and out by the million, one JSON object a line: see [`Record`].
+//! Bulk import and export of users, one JSON object a line: see [`ExportRecord`].
 //!
-//! Import keeps the claim protocol of `names`: names are claimed first, users inserted after, so that at no point a user
-//! answers to a name that another one has. Its claims are marked. A claim of an import whose user does not exist was left
-//! by one that broke off, or belongs to one that runs beside this: either way the user may be inserted for it at once,
-//! under the id that it names, and whoever comes second finds it there. So an import is repeated until it is through, and
-//! what is there already stays as it is.
+//! Import follows the claim protocol of `names`: it claims names before it inserts users, so that no two users ever have the
+//! same name. Import claims are recognisable. An import claim without a user was left by an interrupted import, or belongs
+//! to a concurrent one. In both cases this import may insert the user at once under the claimed id, and the other one finds
+//! it. So an import can be repeated until it succeeds, and existing users stay as they are.
 
 mod export;
 mod import;
 mod record;
 
 pub use export::Export;
-pub use import::{Import, Outcome};
-pub use record::{Candidate, Record, Rejection};
+pub use import::{Import, ImportOutcome};
+pub use record::{ExportRecord, ImportCandidate, Rejection};

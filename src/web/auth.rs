@@ -11,7 +11,7 @@ use super::{
 use crate::{
     audit::{self, Actor},
     model::Token,
-    throttle::Guesses,
+    throttle::GuessLimiter,
 };
 
 /// The one bearer token of a request. Two `Authorization` headers are ambiguous, and none counts.
@@ -28,7 +28,7 @@ pub fn claimed_token(headers: &HeaderMap) -> Option<Token> {
 }
 
 /// Refuses a wrong token at an operator's endpoint, and charges it to its address.
-pub fn wrong_operator_token(guesses: &Guesses, address: Option<IpAddr>) -> Problem {
+pub fn wrong_operator_token(guesses: &GuessLimiter, address: Option<IpAddr>) -> Problem {
     charge_guess(guesses, address).err().unwrap_or(ProblemKind::OperatorOnly.into())
 }
 
@@ -36,8 +36,8 @@ pub fn wrong_operator_token(guesses: &Guesses, address: Option<IpAddr>) -> Probl
 ///
 /// # Errors
 /// 429 if there were too many.
-pub fn charge_guess(guesses: &Guesses, address: Option<IpAddr>) -> Result<(), Problem> {
-    audit::record(audit::Kind::OperatorRefused, None, Actor::Nobody, address);
+pub fn charge_guess(guesses: &GuessLimiter, address: Option<IpAddr>) -> Result<(), Problem> {
+    audit::record(audit::Kind::OperatorRefused, None, Actor::Anonymous, address);
     let charged = guesses.charge(address, Instant::now());
     charged.map_err(|after| Problem::from(ProblemKind::TooManyAttempts).retry_after(after))
 }

@@ -247,8 +247,8 @@ BEYOND_SCHEMAS = [
     ),
     (
         "login_name",
-        "must be of one script in common use, or of Latin with Chinese, Japanese or Korean, and hold no symbols "
-        "but ASCII's",
+        "must use one script in common use, or Latin with Chinese, Japanese or Korean, and no symbols other than "
+        "ASCII ones",
         lambda value: not canonical(value).isascii(),
     ),
     ("login_name", "must be at most 254 characters long", lambda value: len(canonical(value)) > 254),
@@ -256,9 +256,9 @@ BEYOND_SCHEMAS = [
     ("password", "must have 8 to 256 characters", has_other_length_composed),
     ("new_password", "must have 8 to 256 characters", has_other_length_composed),
     ("password", "must differ from the login name", lambda value: True),
-    ("password", "must not be one of those that are guessed first", lambda value: True),
+    ("password", "is too easy to guess", lambda value: True),
     ("new_password", "must differ from the login name", lambda value: True),
-    ("new_password", "must not be one of those that are guessed first", lambda value: True),
+    ("new_password", "is too easy to guess", lambda value: True),
     ("token", "is unknown, used or expired", lambda value: True),
     ("url", "must be http://, a host and perhaps a port, such as http://10.0.0.7:8080", lambda value: "[" in value),
     ("id", "is that of an instance with another url", lambda value: True),
@@ -270,7 +270,7 @@ def is_beyond_schemas(body, error):
     # Limits of a document's depth, and of its size after a change.
     if detail == "must not nest deeper than 32 levels":
         return deepest(body) > 32
-    if field == "preferences" and detail.startswith("must take at most 65536 bytes as JSON"):
+    if field == "preferences" and detail.startswith("must have at most 65536 bytes as JSON"):
         return True
     return any(
         field == known and detail == refusal and broken(body[field]) for known, refusal, broken in BEYOND_SCHEMAS

@@ -22,7 +22,7 @@ use symbolon::{
     store_error::{Outcome, StoreError},
     throttle::Throttle,
     topology::{FIRST_EPOCH, Topology},
-    users::{Issued, Registration, UserError, Users},
+    users::{IssuedSession, Registration, UserError, Users},
 };
 use symbolon_partitioner::{PartitionerSpec, Strategy};
 use tempfile::TempDir;
@@ -70,7 +70,7 @@ pub fn registration(login_name: &str) -> Registration {
         profile: Profile { name: "Ada".to_owned(), email: "ada@example.com".to_owned() },
         preferences: serde_json::Map::new(),
         idempotency_key: None,
-        by: symbolon::audit::Actor::Nobody,
+        by: symbolon::audit::Actor::Anonymous,
         address: None,
     }
 }
@@ -82,7 +82,7 @@ impl Stage {
         let inner = SqliteShard::open("only", &path, FIRST_EPOCH).await.expect("a shard");
         let shared = Arc::new(SqliteSharedStore::open(&directory.path().join("shared.sqlite")).await.expect("a store"));
         let hour = Duration::from_secs(3600);
-        let policy = PasswordPolicy { memory_kib: 8, passes: 1, lanes: 1, threads: 2, deadline: hour };
+        let policy = PasswordPolicy { memory_kib: 8, iterations: 1, parallelism: 1, threads: 2, queue_timeout: hour };
         Self {
             shard: Arc::new(StagedShard {
                 inner,
@@ -134,7 +134,7 @@ impl Stage {
         self.shard.unsent.lock().expect("no panic").insert(step);
     }
 
-    pub async fn login(&self, name: &str, password: &str) -> Result<Issued, UserError> {
+    pub async fn login(&self, name: &str, password: &str) -> Result<IssuedSession, UserError> {
         self.users().login(name, &password.to_owned().into(), None, Client::default()).await
     }
 

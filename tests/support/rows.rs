@@ -13,10 +13,16 @@ use uuid::Uuid;
 
 /// A cheap hash of a password.
 pub async fn hash(password: &str) -> PasswordHash {
-    let policy = PasswordPolicy { memory_kib: 8, passes: 1, lanes: 1, threads: 1, deadline: Duration::from_secs(60) };
+    let policy = PasswordPolicy {
+        memory_kib: 8,
+        iterations: 1,
+        parallelism: 1,
+        threads: 1,
+        queue_timeout: Duration::from_secs(60),
+    };
     let passwords = Passwords::start(&policy).expect("valid parameters");
-    let place = passwords.place(None, HashKind::New).expect("a place");
-    passwords.hash(place, &password.to_owned().into()).await.expect("a hash")
+    let slot = passwords.reserve(None, HashKind::New).expect("a queue slot");
+    passwords.hash(slot, &password.to_owned().into()).await.expect("a hash")
 }
 
 pub fn login_name(text: &str) -> LoginName {

@@ -17,7 +17,7 @@ use crate::{
     cli::is_reader_open,
     model::UserId,
     server::CommandShards,
-    users::transfer::{Export, Record},
+    users::transfer::{Export, ExportRecord},
 };
 
 /// File mode: readable by the owner only, because an export contains password hashes.
@@ -60,7 +60,7 @@ pub(super) async fn run(arguments: Arguments, stores: &CommandShards) -> anyhow:
             break;
         }
         for user in &page {
-            serde_json::to_writer(&mut output, &Record::of(user))
+            serde_json::to_writer(&mut output, &ExportRecord::of(user))
                 .map_err(io::Error::from)
                 .and_then(|()| output.write_all(b"\n"))
                 .or_else(|error| is_reader_open(Err(error)).map(drop))?;

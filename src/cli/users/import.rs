@@ -21,7 +21,7 @@ use tokio::sync::mpsc;
 use super::progress;
 use crate::{
     server::CommandShards,
-    users::transfer::{Candidate, Import, Outcome, Rejection},
+    users::transfer::{Import, ImportCandidate, ImportOutcome, Rejection},
 };
 
 /// Exit code if lines were rejected.
@@ -58,7 +58,7 @@ struct Summary {
 /// Lines read from the input, parsed and checked.
 #[derive(Default)]
 struct Batch {
-    candidates: Vec<Candidate>,
+    candidates: Vec<ImportCandidate>,
     rejected: Vec<Rejection>,
     lines: u64,
     bytes: u64,
@@ -138,7 +138,7 @@ fn read_batch(input: &mut dyn BufRead, number: &mut u64, size: usize) -> io::Res
         } else if line.iter().all(u8::is_ascii_whitespace) {
             continue;
         } else {
-            match Candidate::parse(*number, line.trim_ascii_end()) {
+            match ImportCandidate::parse(*number, line.trim_ascii_end()) {
                 Ok(candidate) => batch.candidates.push(candidate),
                 Err(rejection) => batch.rejected.push(rejection),
             }
@@ -186,7 +186,7 @@ fn report(from_parser: &[Rejection], from_stores: &[Rejection]) {
 }
 
 impl Summary {
-    fn add(&mut self, batch: &Batch, outcome: &Outcome) {
+    fn add(&mut self, batch: &Batch, outcome: &ImportOutcome) {
         self.lines += batch.lines;
         self.imported += outcome.imported;
         self.already_there += outcome.already_there;

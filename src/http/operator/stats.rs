@@ -125,7 +125,7 @@ pub(in crate::http) async fn stats(State(app): State<App>) -> Result<Json<Servic
             computed: hashing.computed,
             refused: hashing.refused,
             mean_wait_milliseconds: milliseconds(hashing.mean_wait),
-            longest_wait_milliseconds: milliseconds(hashing.longest_wait),
+            longest_wait_milliseconds: milliseconds(hashing.max_wait),
         },
         admission: AdmissionView::new(app.admission().stats()),
         circuits: app.circuits(),

@@ -1,5 +1,6 @@
-//! The memory that hashes are computed in, kept from one hash to the next: the system takes long to hand it out anew. What
-//! was used last is used first, so that no more is touched than hashes are computed at a time.
+//! Reuse of the memory that hashes are computed in, because allocating it anew is slow.
+//!
+//! The most recently used buffer is reused first, so no more buffers are touched than hashes are computed at a time.
 
 use std::sync::{Mutex, MutexGuard};
 
@@ -8,55 +9,53 @@ use argon2::Block;
 
 /// The memory of one hash.
 #[derive(Debug, Default)]
-pub(in crate::passwords) struct Memory(Vec<Block>);
+pub(in crate::passwords) struct HashMemory(Vec<Block>);
 
-impl Memory {
-    /// So many blocks, with whatever is in them.
+impl HashMemory {
+    /// Returns `count` blocks. Their content is unspecified.
     pub(in crate::passwords) fn blocks(&mut self, count: usize) -> &mut [Block] {
         self.0.resize(count, Block::new());
         &mut self.0
     }
 }
 
-/// All memory for hashing: there is never more of it than hashes are computed at a time, or than is to be kept.
+/// All memory for hashing. There are never more buffers than hashes being computed, or than the maximum to keep.
 #[derive(Debug)]
 pub(super) struct Buffers(Mutex<State>);
 
 #[derive(Debug)]
 struct State {
-    idle: Vec<Memory>,
+    idle: Vec<HashMemory>,
     borrowed: usize,
-    most: usize,
+    max_buffers: usize,
 }
 
-/// The memory of a hash that is being computed; dropping it gives it back.
+/// The memory of a hash that is being computed. Dropping it returns the memory.
 #[derive(Debug)]
 pub(super) struct Borrowed<'a> {
     buffers: &'a Buffers,
-    pub(super) memory: Memory,
+    pub(super) memory: HashMemory,
 }
 
 impl Buffers {
-    /// Keeps at most so many pieces.
-    pub(super) fn new(most: usize) -> Self {
-        Self(Mutex::new(State { idle: Vec::new(), borrowed: 0, most }))
+    pub(super) fn new(max_buffers: usize) -> Self {
+        Self(Mutex::new(State { idle: Vec::new(), borrowed: 0, max_buffers }))
     }
 
-    /// A piece that was kept, or a new one.
+    /// Takes an idle buffer, or an empty one if there is none.
     pub(super) fn borrow(&self) -> Borrowed<'_> {
         let mut state = self.lock();
         state.borrowed += 1;
         Borrowed { buffers: self, memory: state.idle.pop().unwrap_or_default() }
     }
 
-    /// Keeps at most so many from now on.
-    pub(super) fn keep(&self, most: usize) {
+    pub(super) fn set_max_buffers(&self, max_buffers: usize) {
         let mut state = self.lock();
-        state.most = most;
-        state.idle.truncate(most);
+        state.max_buffers = max_buffers;
+        state.idle.truncate(max_buffers);
     }
 
-    /// How many there are, those in use included.
+    /// Returns the number of buffers, idle and in use.
     pub(super) fn count(&self) -> usize {
         let state = self.lock();
         state.idle.len() + state.borrowed
@@ -71,7 +70,7 @@ impl Drop for Borrowed<'_> {
     fn drop(&mut self) {
         let mut state = self.buffers.lock();
         state.borrowed -= 1;
-        if state.idle.len() + state.borrowed < state.most {
+        if state.idle.len() + state.borrowed < state.max_buffers {
             state.idle.push(std::mem::take(&mut self.memory));
         }
     }

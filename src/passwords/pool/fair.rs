@@ -1,18 +1,18 @@
-//! Who may wait for a hash, and whose turn it is: a queue that is fair by client, after FQ-CoDel (RFC 8290). No I/O, no clock.
+//! Fair queueing of hashes by client, after FQ-CoDel (RFC 8290). No I/O, no clock.
 //!
-//! Every client has a flow of its own for each kind of hash. Flows of one kind take turns, one hash each; while both kinds
-//! wait, one in [`CHECKS_PER_NEW`]` + 1` hashes is of a new password. So how long a client waits depends on how many others
-//! there are, and not on how many requests they send.
+//! Every client has one flow for each kind of hash. Flows of one kind take turns, one hash each. While both kinds wait, one
+//! in [`CHECKS_PER_NEW`]` + 1` hashes is of a new password. So a client's waiting time depends on the number of other
+//! clients, and not on how many requests they send.
 //!
-//! A flow that stands (`standing`) is cut to what keeps the threads busy; so is all of one kind if too many clients stand in it.
-//! Where there is no place left, the largest flow gives one up for a client that would still have fewer: its oldest, as
-//! CoDel drops from the front. That one's client has waited longest and is the likeliest to have gone, and those behind it
-//! are served sooner.
+//! A standing flow (`standing`) is cut to what keeps the threads busy. If too many clients wait for too long, all flows of
+//! that kind are cut. When all slots are taken, the largest flow gives one up for a client with at least two fewer. It gives
+//! up its oldest slot, as CoDel drops from the head: that request has waited longest, its client has most likely gone, and
+//! everyone behind it is served sooner.
 //!
-//! Each step takes at most logarithmic time in the number of places (a flow that is found to stand gives up several at once), and
-//! nothing is remembered of a client that has none.
+//! Each operation takes logarithmic time in the number of slots, apart from evicting several slots of a flow that begins
+//! to stand. Nothing is kept about a client without slots.
 
-mod lane;
+mod flows;
 #[cfg(test)]
 mod tests;
 
@@ -21,54 +21,52 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lane::Lane;
+use flows::Flows;
 
 use crate::model::Network;
 
-/// So many checks are begun for one new password while both wait.
+/// Checks begun for each new password while both kinds wait.
 const CHECKS_PER_NEW: u32 = 3;
-/// New passwords have one in so many places while checks want the others.
+/// Divisor of the slots: new passwords get this part of them while checks compete for the rest.
 const NEW_SHARE: usize = 4;
 
-/// What a hash is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum HashKind {
-    /// To check a password.
+    /// Checks a password.
     Check,
-    /// To store a new one.
+    /// Hashes a new password.
     New,
 }
 
-/// How many may wait, as things are now.
+/// Limits of the queue, derived from the current duration of a hash.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct QueueLimits {
-    /// The most places, those of hashes that are being computed included.
-    pub(super) max_places: usize,
-    /// So many places of one kind are a crowd: if there are more clients for long, that kind is cut to it.
-    pub(super) crowd: usize,
-    /// So many places of one client are more than a moment's.
-    pub(super) long: usize,
-    /// What one client has while its flow stands.
-    pub(super) enough: usize,
-    /// How long a burst may take to drain.
-    pub(super) patience: Duration,
+    /// Maximum of slots, including those whose hash is being computed.
+    pub(super) max_slots: usize,
+    /// Slots of one kind that are left once more clients than this have waited for an interval.
+    pub(super) standing_kind_limit: usize,
+    /// Slots from which on a client's flow is long.
+    pub(super) flow_threshold: usize,
+    /// Slots that a client's flow keeps while it stands.
+    pub(super) standing_flow_limit: usize,
+    /// Time within which a burst drains; a flow that stays long for more than this stands.
+    pub(super) interval: Duration,
 }
 
-/// What became of a request for a place.
+/// Result of [`FairQueue::enter`].
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Entry {
-    /// The number of the place, if there was one.
-    pub(super) place: Option<u64>,
-    /// The places that were given up.
+    /// Number of the slot, or `None` if the client was refused.
+    pub(super) slot: Option<u64>,
+    /// Slots that others lost.
     pub(super) evicted: Vec<u64>,
 }
 
-/// The queue.
 #[derive(Debug, Default)]
 pub(super) struct FairQueue {
-    checks: Lane,
-    new: Lane,
-    places: HashMap<u64, (HashKind, Network)>,
+    checks: Flows,
+    new: Flows,
+    slots: HashMap<u64, (HashKind, Network)>,
     next_number: u64,
     running: usize,
     /// Checks begun since the last new password.
@@ -76,43 +74,41 @@ pub(super) struct FairQueue {
 }
 
 impl FairQueue {
-    /// How many places there are.
     pub(super) fn len(&self) -> usize {
-        self.places.len()
+        self.slots.len()
     }
 
-    /// How many hashes are being computed.
     pub(super) fn running(&self) -> usize {
         self.running
     }
 
-    /// Gives `client` a place for a hash if there is one for it.
+    /// Gives `client` a slot if there is one for it.
     pub(super) fn enter(&mut self, client: Network, kind: HashKind, limits: &QueueLimits, now: Instant) -> Entry {
-        let mut evicted = self.lane(kind).find_standing(client, limits, now);
+        let mut evicted = self.flows(kind).detect_standing(client, limits, now);
         for &number in &evicted {
             self.leave(number);
         }
-        let has_room = match self.lane(kind).refusal(client, limits) {
-            Some(lane::Refusal::Enough) => false,
-            Some(lane::Refusal::Crowded) => self.displace(kind, Some(client), &mut evicted),
-            None if self.len() < limits.max_places => true,
+        let has_room = match self.flows(kind).refusal(client, limits) {
+            Some(flows::Refusal::FlowLimit) => false,
+            Some(flows::Refusal::KindLimit) => self.evict_largest(kind, Some(client), &mut evicted),
+            None if self.len() < limits.max_slots => true,
             None => match self.over_share(kind, limits) {
-                Some(other) => self.displace(other, None, &mut evicted),
-                None => self.displace(kind, Some(client), &mut evicted),
+                Some(other) => self.evict_largest(other, None, &mut evicted),
+                None => self.evict_largest(kind, Some(client), &mut evicted),
             },
         };
-        let place = has_room.then(|| self.insert(client, kind));
-        Entry { place, evicted }
+        let slot = has_room.then(|| self.insert(client, kind));
+        Entry { slot, evicted }
     }
 
-    /// Has a place take its turn; false if it was given up.
+    /// Lets a slot take its turn. Returns false if it was evicted.
     pub(super) fn ready(&mut self, number: u64) -> bool {
-        let Some(&(kind, client)) = self.places.get(&number) else { return false };
-        self.lane(kind).ready(client, number);
+        let Some(&(kind, client)) = self.slots.get(&number) else { return false };
+        self.flows(kind).ready(client, number);
         true
     }
 
-    /// The next place whose hash is to be begun.
+    /// Returns the slot whose hash is to begin next, and counts it as running.
     pub(super) fn begin_next(&mut self) -> Option<u64> {
         let kind = match (self.checks.has_ready(), self.new.has_ready()) {
             (false, false) => return None,
@@ -125,15 +121,15 @@ impl FairQueue {
             HashKind::Check => (self.checks_since_new + 1).min(CHECKS_PER_NEW),
             HashKind::New => 0,
         };
-        let number = self.lane(kind).begin_next()?;
+        let number = self.flows(kind).begin_next()?;
         self.running += 1;
         Some(number)
     }
 
-    /// Frees a place: its hash is computed, or nobody wants it any more.
+    /// Frees a slot, whether its hash was computed or not.
     pub(super) fn leave(&mut self, number: u64) {
-        let Some((kind, client)) = self.places.remove(&number) else { return };
-        if self.lane(kind).leave(client, number) {
+        let Some((kind, client)) = self.slots.remove(&number) else { return };
+        if self.flows(kind).leave(client, number) {
             self.running -= 1;
         }
     }
@@ -141,29 +137,30 @@ impl FairQueue {
     fn insert(&mut self, client: Network, kind: HashKind) -> u64 {
         let number = self.next_number;
         self.next_number += 1;
-        self.places.insert(number, (kind, client));
-        self.lane(kind).insert(client, number);
+        self.slots.insert(number, (kind, client));
+        self.flows(kind).insert(client, number);
         number
     }
 
-    /// The kind that has more places than its share, if `kind` has less than its own.
+    /// Returns the other kind if it has more slots than its share and `kind` has fewer than its own.
     fn over_share(&self, kind: HashKind, limits: &QueueLimits) -> Option<HashKind> {
-        let share_of_new = (limits.max_places / NEW_SHARE).max(1);
+        let share_of_new = (limits.max_slots / NEW_SHARE).max(1);
         match kind {
             HashKind::Check => (self.new.len() > share_of_new).then_some(HashKind::New),
             HashKind::New => (self.new.len() < share_of_new).then_some(HashKind::Check),
         }
     }
 
-    /// Has the largest flow of a kind give a place up, for a client that would still have fewer if it is of the same kind.
-    fn displace(&mut self, kind: HashKind, for_client: Option<Network>, evicted: &mut Vec<u64>) -> bool {
-        let Some(number) = self.lane(kind).victim(for_client) else { return false };
+    /// Evicts a slot of the largest flow of `kind`. With `for_client`, only if that flow
+    /// has at least two slots more than the client.
+    fn evict_largest(&mut self, kind: HashKind, for_client: Option<Network>, evicted: &mut Vec<u64>) -> bool {
+        let Some(number) = self.flows(kind).victim(for_client) else { return false };
         self.leave(number);
         evicted.push(number);
         true
     }
 
-    fn lane(&mut self, kind: HashKind) -> &mut Lane {
+    fn flows(&mut self, kind: HashKind) -> &mut Flows {
         match kind {
             HashKind::Check => &mut self.checks,
             HashKind::New => &mut self.new,

@@ -1,4 +1,4 @@
-//! The queue that places wait in: [`FairQueue`] behind a lock, and whom to tell that it is its turn.
+//! [`FairQueue`] behind a lock, with the notification of those whose turn it is.
 
 use std::{
     collections::HashMap,
@@ -17,23 +17,22 @@ pub(super) struct HashQueue(Mutex<State>);
 #[derive(Debug)]
 struct State {
     fair: FairQueue,
-    /// Who waits for the turn of a place. Dropping one tells it that the place was given up.
+    /// Notifies the waiters of their turn, by slot number. Dropping a sender tells its waiter that the slot was evicted.
     waiting: HashMap<u64, oneshot::Sender<()>>,
-    /// How many hashes are computed at a time.
+    /// Maximum of hashes computed at a time.
     concurrency: usize,
 }
 
-/// A place in the queue, and later the slot that its hash is computed in; dropping it gives it up.
+/// A slot in the queue for one hash, held until the hash is computed. Dropping it frees the slot.
 #[derive(Debug)]
-#[must_use = "a place is for one hash"]
-pub struct Place {
+#[must_use = "dropping a slot frees it"]
+pub struct QueueSlot {
     queue: Arc<HashQueue>,
     number: u64,
-    /// When it was given.
-    pub(super) since: Instant,
+    pub(super) reserved_at: Instant,
 }
 
-impl Drop for Place {
+impl Drop for QueueSlot {
     fn drop(&mut self) {
         let mut state = self.queue.lock();
         state.fair.leave(self.number);
@@ -42,8 +41,8 @@ impl Drop for Place {
     }
 }
 
-impl Place {
-    /// Resolves when its hash may be begun; fails if the place is given up instead.
+impl QueueSlot {
+    /// Resolves when the hash may begin. Fails if the slot is evicted first.
     pub(super) fn turn(&self) -> oneshot::Receiver<()> {
         let (sender, receiver) = oneshot::channel();
         let mut state = self.queue.lock();
@@ -60,13 +59,13 @@ impl HashQueue {
         Self(Mutex::new(State { fair: FairQueue::default(), waiting: HashMap::new(), concurrency }))
     }
 
-    /// A place, if there is one for this client. `limits` are made for how many hashes are computed at a time.
+    /// Reserves a slot, if there is one for this client. `limits` is called with the maximum of hashes computed at a time.
     pub(super) fn enter(
         self: &Arc<Self>,
         client: Network,
         kind: HashKind,
         limits: impl FnOnce(usize) -> QueueLimits,
-    ) -> Option<Place> {
+    ) -> Option<QueueSlot> {
         let now = Instant::now();
         let mut state = self.lock();
         let limits = limits(state.concurrency);
@@ -74,22 +73,21 @@ impl HashQueue {
         for number in entry.evicted {
             state.waiting.remove(&number);
         }
-        entry.place.map(|number| Place { queue: Arc::clone(self), number, since: now })
+        entry.slot.map(|number| QueueSlot { queue: Arc::clone(self), number, reserved_at: now })
     }
 
-    /// From now on so many hashes are computed at a time, one at least; what is being computed ends first.
+    /// Sets how many hashes are computed at a time, at least one. Running ones are not interrupted.
     pub(super) fn resize(&self, concurrency: usize) {
         let mut state = self.lock();
         state.concurrency = concurrency.max(1);
         state.begin();
     }
 
-    /// How many hashes are computed at a time.
     pub(super) fn concurrency(&self) -> usize {
         self.lock().concurrency
     }
 
-    /// How many places there are, and how many of them have their hash computed.
+    /// Returns the number of slots, and how many of them have their hash computed.
     pub(super) fn len_and_running(&self) -> (usize, usize) {
         let state = self.lock();
         (state.fair.len(), state.fair.running())
@@ -101,11 +99,11 @@ impl HashQueue {
 }
 
 impl State {
-    /// Begins as many hashes as there are free slots.
+    /// Begins hashes up to the maximum.
     fn begin(&mut self) {
         while self.fair.running() < self.concurrency {
             let Some(number) = self.fair.begin_next() else { return };
-            // Who no longer waits drops its place, which frees the slot again.
+            // A waiter that has gone drops its slot, which lets the next one begin.
             if let Some(waiting) = self.waiting.remove(&number) {
                 let _ = waiting.send(());
             }

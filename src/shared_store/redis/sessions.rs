@@ -83,7 +83,7 @@ impl SessionStore for RedisSharedStore {
         let live = self.session_reads.read((user_id, session_id)).await.map_err(|source| self.unavailable(source))?;
         let live = live.map_err(|source| self.corrupt("session", source))?;
         let Some((mut session, snapshot)) = live.filter(|(session, _)| session.is_live(now)) else { return Ok(None) };
-        if session.slid(idle, now).is_some() {
+        if session.extended_idle_expiry(idle, now).is_some() {
             // Boxed because it is large and rare.
             match Box::pin(self.slide(&session, idle, now)).await {
                 Ok(Some(idle_ends)) => session.idle_expires_at = Timestamp::from_millis(idle_ends),

@@ -133,7 +133,7 @@ impl SessionStore for SqliteSharedStore {
         let mut snapshot: UserSnapshot = serde_json::from_str(row.get("snapshot"))
             .map_err(|source| self.database.corrupt("user snapshot", source))?;
         snapshot.version = row.get("version");
-        if let Some(slid) = session.slid(idle, now) {
+        if let Some(slid) = session.extended_idle_expiry(idle, now) {
             match self.slide(&session, slid).await {
                 Ok(()) => session.idle_expires_at = slid,
                 // The session is live anyway. The next use extends it.

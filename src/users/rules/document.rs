@@ -1,41 +1,39 @@
-//! Rules for JSON documents of any shape.
+//! Validation of JSON documents of any shape.
 //!
-//! The path of a value is kept as a stack and rendered only where a rule is broken: a long key above many broken values
-//! costs no more than the violations that are reported.
+//! The path of the current value is a stack, and is rendered only for a violation. So a long key above many invalid values
+//! costs no more than the reported violations.
 
 use std::fmt::Write as _;
 
 use serde_json::{Map, Number, Value};
 
-use super::{NO_NUL, Rules};
+use super::{NO_NUL, Validator};
 use crate::model::MAX_FIELD_CHARS;
 
-/// How deep a preferences document may nest.
+/// Maximum nesting depth of a preferences document.
 pub const MAX_PREFERENCES_DEPTH: usize = 32;
 
-/// One step from a document to a value in it.
+/// A segment of a path in a document.
 #[derive(Clone, Copy)]
 enum Segment<'a> {
     Key(&'a str),
     Index(usize),
 }
 
-/// Checks the values of a document until enough violations have been found.
+/// Checks the values of a document until the maximum of violations is reached.
 pub(super) struct DocumentCheck<'a> {
-    rules: &'a mut Rules,
+    validator: &'a mut Validator,
     path: Vec<Segment<'a>>,
 }
 
 impl<'a> DocumentCheck<'a> {
-    /// A check of the document at `field`.
-    pub(super) fn new(rules: &'a mut Rules, field: &'a str) -> Self {
-        Self { rules, path: vec![Segment::Key(field)] }
+    pub(super) fn new(validator: &'a mut Validator, field: &'a str) -> Self {
+        Self { validator, path: vec![Segment::Key(field)] }
     }
 
-    /// Checks keys and values of an object.
     pub(super) fn object(&mut self, members: &'a Map<String, Value>) {
         for (key, member) in members {
-            if self.rules.is_full() {
+            if self.validator.is_full() {
                 return;
             }
             self.text(key);
@@ -50,17 +48,17 @@ impl<'a> DocumentCheck<'a> {
     }
 
     fn value(&mut self, value: &'a Value) {
-        // The path holds the document itself too.
+        // The path includes the document itself.
         if self.path.len() - 1 > MAX_PREFERENCES_DEPTH {
-            return self.broken(&format!("must not nest deeper than {MAX_PREFERENCES_DEPTH} levels"));
+            return self.reject(&format!("must not nest deeper than {MAX_PREFERENCES_DEPTH} levels"));
         }
         match value {
             Value::String(text) => self.text(text),
             Value::Number(number) if !is_exact(number) => self
-                .broken("must be an integer from -2^63 to 2^64 - 1 or a decimal within 2^53, so that no digit is lost"),
+                .reject("must be an integer from -2^63 to 2^64 - 1 or a decimal within 2^53, so that no digit is lost"),
             Value::Array(items) => {
                 for (index, item) in items.iter().enumerate() {
-                    if self.rules.is_full() {
+                    if self.validator.is_full() {
                         return;
                     }
                     self.member(Segment::Index(index), item);
@@ -71,22 +69,22 @@ impl<'a> DocumentCheck<'a> {
         }
     }
 
-    /// PostgreSQL's JSON has no null character, and text that some shards refuse must be refused by all.
+    /// Refuses null characters, which PostgreSQL's JSON type can't store.
     fn text(&mut self, text: &str) {
         if text.contains('\0') {
-            self.broken(NO_NUL);
+            self.reject(NO_NUL);
         }
     }
 
-    fn broken(&mut self, detail: &str) {
-        if !self.rules.is_full() {
+    fn reject(&mut self, detail: &str) {
+        if !self.validator.is_full() {
             let field = render(&self.path);
-            self.rules.broken(&field, detail);
+            self.validator.reject(&field, detail);
         }
     }
 }
 
-/// The path as text. A long one is cut, but stays longer than a violation shows, so that it is marked as cut.
+/// Renders the path. A long path is cut, but not below [`MAX_FIELD_CHARS`], so that the violation marks it as cut.
 fn render(path: &[Segment<'_>]) -> String {
     let mut text = String::new();
     for (depth, segment) in path.iter().enumerate() {
@@ -95,7 +93,7 @@ fn render(path: &[Segment<'_>]) -> String {
                 text.push_str(if depth == 0 { "" } else { "." });
                 text.extend(key.chars().take(MAX_FIELD_CHARS + 1));
             }
-            // Writing to a string does not fail.
+            // Writing to a `String` never fails.
             Segment::Index(index) => drop(write!(text, "[{index}]")),
         }
         if text.chars().nth(MAX_FIELD_CHARS).is_some() {
@@ -105,7 +103,7 @@ fn render(path: &[Segment<'_>]) -> String {
     text
 }
 
-/// A number that fits no integer type and is too large to have a fraction may have been rounded on its way in.
+/// Returns false for a number that fits no integer type and is too large for a fraction: it may have been rounded.
 fn is_exact(number: &Number) -> bool {
     const FRACTIONS_END: f64 = (1u64 << 53) as f64;
     !number.is_f64() || number.as_f64().is_some_and(|value| value.abs() < FRACTIONS_END)

@@ -1,4 +1,4 @@
-//! Export: users shard by shard, in the order of their ids.
+//! Export of users, shard by shard in the order of their ids.
 
 use std::sync::Arc;
 
@@ -8,10 +8,10 @@ use crate::{
     store_error::StoreError,
 };
 
-/// How many users are read at a time.
-const PAGE: u32 = 2000;
+/// Users in a page.
+const PAGE_SIZE: u32 = 2000;
 
-/// Takes users out, page by page. Each page shows its users as they were when it was read.
+/// Reads users page by page. Each page is a snapshot of its own.
 #[derive(Debug)]
 pub struct Export {
     placement: Arc<Placement>,
@@ -20,23 +20,23 @@ pub struct Export {
 }
 
 impl Export {
-    /// From the beginning, or from where an earlier one has come to: the user that it gave last.
+    /// Starts an export at the beginning, or after the `last` user of an interrupted one.
     ///
     /// # Errors
-    /// [`StoreError`] where there is no topology.
+    /// [`StoreError`] if there is no topology.
     pub fn new(shards: &Shards, last: Option<UserId>) -> Result<Self, StoreError> {
         let placement = shards.current()?;
         let shard = last.map_or(0, |user_id| placement.partitioner.owner_index(&user_id.to_string()));
         Ok(Self { placement, shard, after: last })
     }
 
-    /// The next users; none at the end.
+    /// Returns the next page, which is empty at the end.
     ///
     /// # Errors
-    /// [`StoreError`] if a shard failed; the page can be asked for again.
+    /// [`StoreError`] if a shard failed. Calling this again reads the same page.
     pub async fn next(&mut self) -> Result<Vec<User>, StoreError> {
         while let Some(store) = self.placement.store(self.shard) {
-            let page = store.list_users(self.after, PAGE).await?;
+            let page = store.list_users(self.after, PAGE_SIZE).await?;
             if let Some(last) = page.last() {
                 self.after = Some(last.user_id);
                 return Ok(page);

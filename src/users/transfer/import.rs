@@ -1,4 +1,4 @@
-//! Import: batches of users, each to its shard.
+//! Import of users in batches.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -7,57 +7,54 @@ use std::{
 
 use futures_util::future::try_join_all;
 
-use super::{Candidate, Rejection};
+use super::{ImportCandidate, Rejection};
 use crate::{
     model::{LoginName, User, UserId},
     shards::{Claim, Placement, Shards, StoredClaim},
     store_error::StoreError,
-    users::{UserError, names, names::Claimed},
+    users::{UserError, names, names::ClaimOutcome},
 };
 
-/// A batch that is not cut in two when a shard fails.
-const SMALLEST: usize = 50;
+/// Maximum size of a batch that is not split when a shard fails.
+const MIN_SPLIT_SIZE: usize = 50;
 
-/// Brings users in.
 #[derive(Debug, Clone)]
 pub struct Import {
     shards: Shards,
 }
 
-/// What became of the lines of a batch.
+/// Result of an import.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Outcome {
-    /// How many users were added.
+pub struct ImportOutcome {
     pub imported: u64,
-    /// How many had been there before.
+    /// Users that existed before.
     pub already_there: u64,
-    /// The lines of which nothing was made.
     pub rejected: Vec<Rejection>,
 }
 
-/// A user whose name is claimed for it.
-struct Entitled<'a> {
-    candidate: &'a Candidate,
+/// A candidate and the claim of its name.
+struct ClaimedCandidate<'a> {
+    candidate: &'a ImportCandidate,
     claim: Claim,
 }
 
 impl Import {
-    /// Into `shards`, all of which must be within reach.
+    /// Creates an import into `shards`, all of which must be available.
     pub fn new(shards: Shards) -> Self {
         Self { shards }
     }
 
-    /// Brings a batch in. Of lines with the same login name one goes in.
+    /// Imports a batch. Of several lines with the same login name one is imported.
     ///
     /// # Errors
-    /// [`StoreError`] if a shard failed: any part of the batch may be in, and the batch can be repeated.
-    pub async fn add(&self, batch: &[Candidate]) -> Result<Outcome, UserError> {
-        let (mut outcome, mut left) = (Outcome::default(), vec![batch]);
+    /// [`StoreError`] if a shard failed. Part of the batch may have been imported; the batch can be repeated.
+    pub async fn add(&self, batch: &[ImportCandidate]) -> Result<ImportOutcome, UserError> {
+        let (mut outcome, mut left) = (ImportOutcome::default(), vec![batch]);
         while let Some(part) = left.pop() {
             match self.shards.insert(async || self.add_at_one_epoch(part).await).await {
                 Ok(added) => outcome.merge(added),
-                // It may have been too much for the time that a transaction has.
-                Err(UserError::Store(StoreError::Unavailable { .. })) if part.len() > SMALLEST => {
+                // The batch may have been too large for the transaction timeout.
+                Err(UserError::Store(StoreError::Unavailable { .. })) if part.len() > MIN_SPLIT_SIZE => {
                     let (first, second) = part.split_at(part.len() / 2);
                     left.extend([second, first]);
                 }
@@ -67,27 +64,27 @@ impl Import {
         Ok(outcome)
     }
 
-    async fn add_at_one_epoch(&self, batch: &[Candidate]) -> Result<Outcome, UserError> {
+    async fn add_at_one_epoch(&self, batch: &[ImportCandidate]) -> Result<ImportOutcome, UserError> {
         let placement = self.shards.current()?;
-        let mut outcome = Outcome::default();
-        let mut left: Vec<&Candidate> = batch.iter().collect();
+        let mut outcome = ImportOutcome::default();
+        let mut left: Vec<&ImportCandidate> = batch.iter().collect();
         while !left.is_empty() {
             let (distinct, repeated) = distinct(&left);
-            let entitled = self.claim(&placement, distinct, &mut outcome).await?;
-            self.insert(&placement, entitled, &mut outcome).await?;
+            let claimed = self.claim(&placement, distinct, &mut outcome).await?;
+            self.insert(&placement, claimed, &mut outcome).await?;
             left = repeated;
         }
         Ok(outcome)
     }
 
-    /// Claims the candidates' names, and returns those whose name is theirs.
+    /// Claims the candidates' names. Returns those whose claim was acquired.
     async fn claim<'a>(
         &self,
         placement: &Placement,
-        candidates: Vec<&'a Candidate>,
-        outcome: &mut Outcome,
-    ) -> Result<Vec<Entitled<'a>>, UserError> {
-        let claims = candidates.iter().map(|one| names::claim_of_import(&one.user.login_name, one.user.user_id));
+        candidates: Vec<&'a ImportCandidate>,
+        outcome: &mut ImportOutcome,
+    ) -> Result<Vec<ClaimedCandidate<'a>>, UserError> {
+        let claims = candidates.iter().map(|one| names::new_import_claim(&one.user.login_name, one.user.user_id));
         let claims: Vec<Claim> = claims.collect();
         let groups = placement.group(claims.clone(), |claim| claim.login_name.to_string());
         let held = groups.iter().map(async |(home, claims)| home.claim_names(home.epoch, claims).await);
@@ -95,44 +92,46 @@ impl Import {
         let owners = find_users(placement, held.iter().map(|stored| stored.claim.user_id)).await?;
         let held: HashMap<LoginName, StoredClaim> =
             held.into_iter().map(|stored| (stored.claim.login_name.clone(), stored)).collect();
-        let mut entitled = Vec::new();
+        let mut claimed = Vec::new();
         for (candidate, claim) in candidates.into_iter().zip(claims) {
-            let claimed = match held.get(&claim.login_name) {
-                None => Claimed::Ours(claim),
+            let result = match held.get(&claim.login_name) {
+                None => ClaimOutcome::Acquired(claim),
                 Some(stored) => self.settle(candidate, stored, owners.get(&stored.claim.user_id)).await?,
             };
-            match claimed {
-                Claimed::Ours(claim) => entitled.push(Entitled { candidate, claim }),
-                Claimed::By(user) if candidate.has_own_id && user.user_id != candidate.user.user_id => {
+            match result {
+                ClaimOutcome::Acquired(claim) => claimed.push(ClaimedCandidate { candidate, claim }),
+                ClaimOutcome::Taken(user) if candidate.has_own_id && user.user_id != candidate.user.user_id => {
                     outcome.reject(candidate, "login_name", "belongs to a user with another id");
                 }
-                Claimed::By(_) => outcome.already_there += 1,
-                Claimed::UnderWay { .. } => {
-                    outcome.reject(candidate, "login_name", "is being taken: import again in a minute")
-                }
+                ClaimOutcome::Taken(_) => outcome.already_there += 1,
+                ClaimOutcome::Pending { .. } => outcome.reject(
+                    candidate,
+                    "login_name",
+                    "is being claimed by another request: import again in a minute",
+                ),
             }
         }
-        Ok(entitled)
+        Ok(claimed)
     }
 
-    /// Whose a name is that was claimed before; `owner` is the claimant's row.
+    /// Resolves a claim that existed before. `owner` is the row of its user.
     async fn settle(
         &self,
-        candidate: &Candidate,
+        candidate: &ImportCandidate,
         stored: &StoredClaim,
         owner: Option<&User>,
-    ) -> Result<Claimed, UserError> {
+    ) -> Result<ClaimOutcome, UserError> {
         let Claim { login_name, user_id, .. } = &stored.claim;
         match owner {
-            Some(user) if user.login_name == *login_name => Ok(Claimed::By(Box::new(user.clone()))),
-            None if names::is_of_import(&stored.claim)
+            Some(user) if user.login_name == *login_name => Ok(ClaimOutcome::Taken(Box::new(user.clone()))),
+            None if names::is_import_claim(&stored.claim)
                 && (!candidate.has_own_id || *user_id == candidate.user.user_id) =>
             {
-                // Under an id of one's own: whoever knows the former one may be about to release it.
+                // A new claim id, because the import that knows the old one may be about to release it.
                 let renewed = names::renew(&self.shards, &stored.claim).await?;
-                Ok(renewed.map_or(Claimed::UnderWay { retry_after: Duration::ZERO }, Claimed::Ours))
+                Ok(renewed.map_or(ClaimOutcome::Pending { retry_after: Duration::ZERO }, ClaimOutcome::Acquired))
             }
-            _ => names::make(&self.shards, names::claim_of_import(login_name, candidate.user.user_id)).await,
+            _ => names::try_claim(&self.shards, names::new_import_claim(login_name, candidate.user.user_id)).await,
         }
     }
 
@@ -140,16 +139,16 @@ impl Import {
     async fn insert(
         &self,
         placement: &Placement,
-        entitled: Vec<Entitled<'_>>,
-        outcome: &mut Outcome,
+        claimed: Vec<ClaimedCandidate<'_>>,
+        outcome: &mut ImportOutcome,
     ) -> Result<(), StoreError> {
-        let users = entitled.iter().map(|one| User { user_id: one.claim.user_id, ..one.candidate.user.clone() });
+        let users = claimed.iter().map(|one| User { user_id: one.claim.user_id, ..one.candidate.user.clone() });
         let groups = placement.group(users.collect(), |user: &User| user.user_id.to_string());
-        let there = groups.iter().map(async |(home, users)| home.insert_users(home.epoch, users).await);
-        let there: HashSet<UserId> = try_join_all(there).await?.into_iter().flatten().collect();
-        let found = find_users(placement, there.iter().copied()).await?;
-        for Entitled { candidate, claim } in entitled {
-            if !there.contains(&claim.user_id) {
+        let existing = groups.iter().map(async |(home, users)| home.insert_users(home.epoch, users).await);
+        let existing: HashSet<UserId> = try_join_all(existing).await?.into_iter().flatten().collect();
+        let found = find_users(placement, existing.iter().copied()).await?;
+        for ClaimedCandidate { candidate, claim } in claimed {
+            if !existing.contains(&claim.user_id) {
                 outcome.imported += 1;
             } else if found.get(&claim.user_id).is_some_and(|user| user.login_name == claim.login_name) {
                 outcome.already_there += 1;
@@ -158,7 +157,11 @@ impl Import {
                 if found.contains_key(&claim.user_id) {
                     outcome.reject(candidate, "user_id", "belongs to a user with another login name");
                 } else {
-                    outcome.reject(candidate, "user_id", "was made impossible to use: leave it out, or take another");
+                    outcome.reject(
+                        candidate,
+                        "user_id",
+                        "can no longer be used: remove it from the line, or use another one",
+                    );
                 }
             }
         }
@@ -166,8 +169,8 @@ impl Import {
     }
 }
 
-/// The first candidate of each login name and of each id, and the others, for when it is known what became of the first.
-fn distinct<'a>(candidates: &[&'a Candidate]) -> (Vec<&'a Candidate>, Vec<&'a Candidate>) {
+/// Splits candidates into the first of each login name and id, and the others, which must wait for the result of the first.
+fn distinct<'a>(candidates: &[&'a ImportCandidate]) -> (Vec<&'a ImportCandidate>, Vec<&'a ImportCandidate>) {
     let (mut names, mut ids) = (HashSet::new(), HashSet::new());
     candidates.iter().partition(|candidate| {
         let User { user_id, login_name, .. } = &candidate.user;
@@ -187,12 +190,12 @@ async fn find_users(
     Ok(found.into_iter().flatten().map(|user| (user.user_id, user)).collect())
 }
 
-impl Outcome {
-    fn reject(&mut self, candidate: &Candidate, field: &str, detail: impl Into<String>) {
+impl ImportOutcome {
+    fn reject(&mut self, candidate: &ImportCandidate, field: &str, detail: impl Into<String>) {
         self.rejected.push(Rejection::new(candidate.line, field, detail));
     }
 
-    /// Adds what became of another batch.
+    /// Adds the result of another batch.
     pub fn merge(&mut self, other: Self) {
         self.imported += other.imported;
         self.already_there += other.already_there;

@@ -1,4 +1,4 @@
-//! A user as one line of text.
+//! The line format of imports and exports.
 
 use std::{fmt, time::Duration};
 
@@ -8,11 +8,11 @@ use crate::{
     clock::Timestamp,
     json::{self, DocumentObject, object},
     model::{PasswordHash, Permission, Permissions, Preferences, Profile, User, UserId, Violation, version},
-    users::Rules,
+    users::Validator,
 };
 
-/// How far ahead the clock may be of a machine that exported users.
-const CLOCKS_DIFFER_BY: Duration = Duration::from_secs(3600);
+/// Maximum time by which the exporting machine's clock may be ahead.
+const MAX_CLOCK_SKEW: Duration = Duration::from_secs(3600);
 
 /// A line of an import.
 #[derive(Deserialize)]
@@ -37,9 +37,9 @@ struct Line {
     version: Option<i64>,
 }
 
-/// A line of an export: what an import takes.
+/// A line of an export, which an import accepts.
 #[derive(Debug, Serialize)]
-pub struct Record<'a> {
+pub struct ExportRecord<'a> {
     login_name: &'a str,
     profile: &'a Profile,
     preferences: &'a Preferences,
@@ -53,8 +53,7 @@ pub struct Record<'a> {
     version: i64,
 }
 
-impl<'a> Record<'a> {
-    /// What an export says of a user.
+impl<'a> ExportRecord<'a> {
     pub fn of(user: &'a User) -> Self {
         Self {
             login_name: user.login_name.as_str(),
@@ -70,28 +69,26 @@ impl<'a> Record<'a> {
     }
 }
 
-/// A user that a line asks for.
+/// A user from a line of an import.
 #[derive(Debug, Clone)]
-pub struct Candidate {
-    /// The number of its line.
+pub struct ImportCandidate {
+    /// Number of the line.
     pub line: u64,
-    /// The user.
     pub user: User,
-    /// Whether the line named the user's id; else it has a new one.
+    /// Whether the line has a `user_id`; otherwise the id is generated.
     pub has_own_id: bool,
 }
 
-/// A line that nothing was made of.
+/// A line that was not imported.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rejection {
-    /// Its number.
     pub line: u64,
-    /// Why, member by member; shows no value.
+    /// Reasons by member, without values.
     pub violations: Vec<Violation>,
 }
 
 impl Rejection {
-    /// A line with one fault.
+    /// Creates a rejection with one reason.
     pub fn new(line: u64, field: &str, detail: impl Into<String>) -> Self {
         Self { line, violations: vec![Violation::new(field, detail)] }
     }
@@ -103,18 +100,15 @@ impl fmt::Display for Rejection {
         for (number, Violation { field, detail }) in self.violations.iter().enumerate() {
             let separator = if number == 0 { "" } else { "; " };
             let space = if field.is_empty() { "" } else { " " };
-            // The name of an unknown member is the file's own, and may hold what moves a terminal's cursor.
+            // The name of an unknown member comes from the file and may contain terminal escapes.
             write!(f, "{separator}{}{space}{detail}", field.escape_debug())?;
         }
         Ok(())
     }
 }
 
-impl Candidate {
-    /// Reads a line.
-    ///
-    /// # Errors
-    /// [`Rejection`] says what is wrong with it.
+impl ImportCandidate {
+    /// Parses and checks a line.
     pub fn parse(line: u64, text: &[u8]) -> Result<Self, Rejection> {
         let parsed: Line = json::from_slice(text).map_err(|error| {
             let detail = error.detail.replace(" at line 1, column ", " at column ");
@@ -131,11 +125,11 @@ impl Candidate {
 impl Line {
     fn check(self) -> Result<User, Vec<Violation>> {
         let now = Timestamp::now();
-        let mut rules = Rules::new();
-        let login_name = rules.login_name("login_name", &self.login_name);
-        rules.profile("profile", &self.profile);
-        rules.preferences("preferences", &self.preferences.0);
-        let mut violations = rules.finish().err().unwrap_or_default();
+        let mut validator = Validator::new();
+        let login_name = validator.login_name("login_name", &self.login_name);
+        validator.profile("profile", &self.profile);
+        validator.preferences("preferences", &self.preferences.0);
+        let mut violations = validator.finish().err().unwrap_or_default();
         let password_hash = match self.password_hash.map(PasswordHash::import) {
             None => PasswordHash::none(),
             Some(Ok(hash)) => hash,
@@ -147,17 +141,17 @@ impl Line {
         if self.user_id.is_some_and(|id| id.uuid().is_nil()) {
             violations.push(Violation::new("user_id", "must not be the nil UUID"));
         }
-        // Clocks differ; a user is not younger than the import.
+        // Clocks differ. A user never gets a creation time after its import.
         let created_at = self.created_at.unwrap_or(now);
-        if created_at > now + CLOCKS_DIFFER_BY || created_at < Timestamp::from_millis(0) {
+        if created_at > now + MAX_CLOCK_SKEW || created_at < Timestamp::from_millis(0) {
             violations.push(Violation::new("created_at", "must be between 1970 and now"));
         }
-        // A higher one would outlive all changes by other clocks.
-        let last = (now + CLOCKS_DIFFER_BY).millis();
+        // A version from the future would stay ahead of the clock through all later changes.
+        let last = (now + MAX_CLOCK_SKEW).millis();
         if self.version.is_some_and(|version| !(1..=last).contains(&version)) {
             violations.push(Violation::new("version", "must be between 1 and the milliseconds since 1970"));
         }
-        // A name that could not be read has broken a rule.
+        // An invalid name was reported above.
         let Some(login_name) = login_name.filter(|_| violations.is_empty()) else { return Err(violations) };
         Ok(User {
             user_id: self.user_id.unwrap_or_else(UserId::generate),
@@ -180,7 +174,7 @@ impl Line {
 mod tests {
     use super::*;
 
-    const WHOLE: &str = concat!(
+    const COMPLETE_LINE: &str = concat!(
         r#"{"login_name":"ada","profile":{"name":"Ada","email":"ada@example.com"},"preferences":{"a":[]},"#,
         r#""password_hash":"$2b$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW","#,
         r#""user_id":"01938d5e-7b2a-7c41-9f0e-3c5d8a1b2f60","permissions":["read","admin"],"suspended":true,"#,
@@ -188,43 +182,45 @@ mod tests {
     );
 
     fn rejected(text: &str) -> String {
-        Candidate::parse(7, text.as_bytes()).expect_err("a rejection").to_string()
+        ImportCandidate::parse(7, text.as_bytes()).expect_err("a rejection").to_string()
     }
 
     #[test]
-    fn what_is_exported_is_what_was_imported() {
-        let candidate = Candidate::parse(1, WHOLE.as_bytes()).expect("a user");
-        let line = serde_json::to_string(&Record::of(&candidate.user)).expect("JSON");
-        assert_eq!(line, WHOLE);
+    fn an_imported_line_is_exported_unchanged() {
+        let candidate = ImportCandidate::parse(1, COMPLETE_LINE.as_bytes()).expect("a user");
+        let line = serde_json::to_string(&ExportRecord::of(&candidate.user)).expect("JSON");
+        assert_eq!(line, COMPLETE_LINE);
     }
 
     #[test]
-    fn a_name_and_a_profile_are_enough() {
+    fn only_login_name_and_profile_are_required() {
         let text = r#"{"login_name": "ADA", "profile": {"name": "Ada", "email": "ada@example.com"}}"#;
-        let candidate = Candidate::parse(1, text.as_bytes()).expect("a user");
+        let candidate = ImportCandidate::parse(1, text.as_bytes()).expect("a user");
         assert_eq!((candidate.user.login_name.as_str(), candidate.has_own_id), ("ada", false));
         assert_eq!(candidate.user.permissions, Permissions::default());
         assert_eq!(candidate.user.password_hash.export(), None);
     }
 
     #[test]
-    fn a_rejection_names_line_and_members_and_shows_no_value() {
+    fn a_rejection_shows_line_and_members_but_no_values() {
         assert_eq!(rejected(r#"{"\u001b]0;": 1}"#), "line 7: \\u{1b}]0; is not a member of this request");
         assert_eq!(rejected("{"), "line 7: is not JSON: EOF while parsing an object at column 1");
-        let wrong = WHOLE.replace("ada@", "ada").replace("$2b$05", "secret");
+        let wrong = COMPLETE_LINE.replace("ada@", "ada").replace("$2b$05", "secret");
         let shown = rejected(&wrong);
         assert!(shown.starts_with("line 7: profile.email must be an e-mail address"), "{shown}");
         assert!(shown.contains("; password_hash must be") && !shown.contains("secret"), "{shown}");
-        assert!(rejected(&WHOLE.replace("suspended", "password")).starts_with("line 7: password is not a member"));
-        let shown = rejected(&WHOLE.replace("suspended", r"\u001b[2J\n"));
+        assert!(
+            rejected(&COMPLETE_LINE.replace("suspended", "password")).starts_with("line 7: password is not a member")
+        );
+        let shown = rejected(&COMPLETE_LINE.replace("suspended", r"\u001b[2J\n"));
         assert!(shown.starts_with(r"line 7: \u{1b}[2J\n is not a member"), "{shown}");
-        assert!(rejected(&WHOLE.replace("2020-", "2999-")).starts_with("line 7: created_at must be"));
+        assert!(rejected(&COMPLETE_LINE.replace("2020-", "2999-")).starts_with("line 7: created_at must be"));
     }
 
     #[test]
-    fn a_version_is_carried_unless_no_clock_can_have_made_it() {
-        let text = |version: i64| WHOLE.replace("1600000000000", &version.to_string());
-        let version = |text: &str| Candidate::parse(1, text.as_bytes()).expect("a user").user.version;
+    fn a_version_is_kept_unless_it_is_from_the_future() {
+        let text = |version: i64| COMPLETE_LINE.replace("1600000000000", &version.to_string());
+        let version = |text: &str| ImportCandidate::parse(1, text.as_bytes()).expect("a user").user.version;
         let now = Timestamp::now().millis();
         for carried in [1, 17, now, now + 3_500_000] {
             assert_eq!(version(&text(carried)), carried);
@@ -232,7 +228,7 @@ mod tests {
         for wrong in [-1, 0, now + 3_700_000, 1 << 53, i64::MAX] {
             assert!(rejected(&text(wrong)).starts_with("line 7: version must be"), "{wrong}");
         }
-        let without = version(&WHOLE.replace(r#","version":1600000000000"#, ""));
+        let without = version(&COMPLETE_LINE.replace(r#","version":1600000000000"#, ""));
         assert!((now..now + 60_000).contains(&without), "{without}");
     }
 }

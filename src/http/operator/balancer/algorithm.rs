@@ -45,7 +45,7 @@ pub(in crate::http) async fn choose(
     let algorithm: Option<Algorithm> = body.algorithm.as_deref().map(str::parse).transpose().map_err(unknown)?;
     app.balancer_control().set_algorithm(algorithm).await?;
     let subject = algorithm.map_or("setting", Algorithm::name);
-    audit::record_of_fleet(audit::Kind::AlgorithmChosen, subject, actor, origin.address);
+    audit::record_fleet_event(audit::Kind::AlgorithmChosen, subject, actor, origin.address);
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -48,7 +48,7 @@ pub(in crate::http) async fn add(
             FleetNode { spec: record.into(), instance: None, added: true, removed: false }
         }
     };
-    audit::record_of_fleet(audit::Kind::NodeAdded, &node.spec.id, actor, origin.address);
+    audit::record_fleet_event(audit::Kind::NodeAdded, &node.spec.id, actor, origin.address);
     Ok((StatusCode::CREATED, Json(node.into())))
 }
 
@@ -75,6 +75,6 @@ pub(in crate::http) async fn remove(
     if !app.balancer_control().remove_node(&id, is_instance).await? {
         return Err(ProblemKind::NotFound.into());
     }
-    audit::record_of_fleet(audit::Kind::NodeRemoved, &id, actor, origin.address);
+    audit::record_fleet_event(audit::Kind::NodeRemoved, &id, actor, origin.address);
     Ok(StatusCode::NO_CONTENT)
 }

@@ -39,6 +39,6 @@ pub(in crate::http) async fn switch(
 ) -> Result<StatusCode, Problem> {
     app.notes().write_note(TUNING, if enabled { "true" } else { "false" }, 0).await?;
     app.tuner().set_enabled(enabled, app.monitor(), Timestamp::now());
-    audit::record_of_fleet(audit::Kind::TuningSwitched, if enabled { "on" } else { "off" }, actor, origin.address);
+    audit::record_fleet_event(audit::Kind::TuningSwitched, if enabled { "on" } else { "off" }, actor, origin.address);
     Ok(StatusCode::NO_CONTENT)
 }

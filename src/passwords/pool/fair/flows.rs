@@ -8,20 +8,20 @@ use std::{
 use super::QueueLimits;
 use crate::{
     model::Network,
-    passwords::pool::standing::{Queue, Standing},
+    passwords::pool::standing::{QueueState, StandingDetector},
 };
 
-/// The places of one client.
+/// The slots of one client.
 #[derive(Debug, Default)]
 struct Flow {
     running: usize,
-    /// Those that are not being computed, oldest first.
+    /// Slots whose hash has not begun, oldest first.
     idle: BTreeSet<u64>,
-    /// Those of them that take their turn.
+    /// Idle slots that wait for their turn.
     ready: BTreeSet<u64>,
-    /// Its place among those who take turns, if any of its places does.
+    /// Key of this flow in [`Flows::turns`] while it has ready slots.
     turn: Option<u64>,
-    standing: Standing,
+    standing: StandingDetector,
 }
 
 impl Flow {
@@ -30,70 +30,74 @@ impl Flow {
     }
 }
 
-/// Why a client is not given a place although there are some.
+/// Why a client gets no slot even if some are free.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Refusal {
-    /// Its own flow stands.
-    Enough,
-    /// Too many clients stand.
-    Crowded,
+    /// Its flow stands and has reached its limit.
+    FlowLimit,
+    /// Too many clients wait for this kind of hash.
+    KindLimit,
 }
 
-/// All flows of a kind.
+/// All flows of one kind.
 #[derive(Debug, Default)]
-pub(super) struct Lane {
+pub(super) struct Flows {
     flows: HashMap<Network, Flow>,
-    /// Flows that have idle places, by their size.
+    /// Flows with idle slots, by size.
     by_size: BTreeSet<(usize, Network)>,
-    /// Who takes turns, in this order.
+    /// Clients with ready slots, in the order of their turns.
     turns: BTreeMap<u64, Network>,
     next_turn: u64,
-    /// Idle places of all flows, oldest first.
+    /// Idle slots of all flows, oldest first.
     idle: BTreeSet<u64>,
     running: usize,
-    crowd: Standing,
+    standing: StandingDetector,
 }
 
-impl Lane {
-    /// How many places there are.
+impl Flows {
     pub(super) fn len(&self) -> usize {
         self.running + self.idle.len()
     }
 
-    /// Whether any place takes its turn.
     pub(super) fn has_ready(&self) -> bool {
         !self.turns.is_empty()
     }
 
-    /// Notes what a newcomer finds; returns the places that are to be given up because something begins to stand.
-    pub(super) fn find_standing(&mut self, client: Network, limits: &QueueLimits, now: Instant) -> Vec<u64> {
+    /// Records what an arriving client finds. Returns the slots to evict because its flow, or the whole kind, begins to
+    /// stand.
+    pub(super) fn detect_standing(&mut self, client: Network, limits: &QueueLimits, now: Instant) -> Vec<u64> {
         let clients = self.flows.len();
         let mut evicted = Vec::new();
         if let Some(flow) = self.flows.get_mut(&client) {
             let own = flow.len();
-            if flow.standing.find(own, own >= limits.long, now, limits.patience) == Queue::BeginsToStand {
-                evicted.extend(oldest(&flow.idle, limits.enough));
+            if flow.standing.observe(own, own >= limits.flow_threshold, now, limits.interval)
+                == QueueState::BecameStanding
+            {
+                evicted.extend(oldest(&flow.idle, limits.standing_flow_limit));
             }
         }
-        if self.crowd.find(clients, clients > limits.crowd, now, limits.patience) == Queue::BeginsToStand {
-            evicted.extend(oldest(&self.idle, limits.crowd));
+        if self.standing.observe(clients, clients > limits.standing_kind_limit, now, limits.interval)
+            == QueueState::BecameStanding
+        {
+            evicted.extend(oldest(&self.idle, limits.standing_kind_limit));
         }
         evicted
     }
 
-    /// Why `client` is refused, if it is.
+    /// Returns why `client` is refused a slot, or `None` if it is not.
     pub(super) fn refusal(&self, client: Network, limits: &QueueLimits) -> Option<Refusal> {
         let own = self.flows.get(&client);
-        if own.is_some_and(|flow| flow.standing.stands() && flow.len() >= limits.enough) {
-            Some(Refusal::Enough)
-        } else if self.crowd.stands() && self.len() >= limits.crowd {
-            Some(Refusal::Crowded)
+        if own.is_some_and(|flow| flow.standing.is_standing() && flow.len() >= limits.standing_flow_limit) {
+            Some(Refusal::FlowLimit)
+        } else if self.standing.is_standing() && self.len() >= limits.standing_kind_limit {
+            Some(Refusal::KindLimit)
         } else {
             None
         }
     }
 
-    /// The oldest place of the largest flow; for another client of this kind, only of a flow that would still be the larger.
+    /// Returns the oldest idle slot of the largest flow. With `for_client`, only if that flow has at least two slots more
+    /// than the client.
     pub(super) fn victim(&self, for_client: Option<Network>) -> Option<u64> {
         let &(size, largest) = self.by_size.last()?;
         let own = |client| self.flows.get(&client).map_or(0, Flow::len);
@@ -103,7 +107,6 @@ impl Lane {
         self.flows.get(&largest)?.idle.first().copied()
     }
 
-    /// Adds a place.
     pub(super) fn insert(&mut self, client: Network, number: u64) {
         self.idle.insert(number);
         self.change(client, |flow, _| {
@@ -111,7 +114,7 @@ impl Lane {
         });
     }
 
-    /// Has a place take its turn.
+    /// Lets a slot take its turn.
     pub(super) fn ready(&mut self, client: Network, number: u64) {
         self.change(client, |flow, next_turn| {
             if flow.idle.contains(&number) {
@@ -121,7 +124,7 @@ impl Lane {
         });
     }
 
-    /// The oldest place of the flow whose turn it is. The flow's next one comes after all others'.
+    /// Begins the oldest ready slot of the flow whose turn it is. That flow's next turn comes after those of all others.
     pub(super) fn begin_next(&mut self) -> Option<u64> {
         let (_, &client) = self.turns.first_key_value()?;
         let mut begun = None;
@@ -139,7 +142,7 @@ impl Lane {
         Some(number)
     }
 
-    /// Removes a place; returns whether its hash was being computed.
+    /// Removes a slot. Returns whether its hash was being computed.
     pub(super) fn leave(&mut self, client: Network, number: u64) -> bool {
         let was_running = !self.idle.remove(&number);
         if was_running {
@@ -148,7 +151,7 @@ impl Lane {
         self.change(client, |flow, next_turn| {
             if was_running {
                 flow.running -= 1;
-                // After those who came while it was being served: whoever sends one at a time is as fast as the others.
+                // Its next turn comes after flows that arrived meanwhile, so a client with one request at a time is not slower.
                 flow.turn = flow.turn.map(|_| take(next_turn));
             } else {
                 flow.idle.remove(&number);
@@ -159,7 +162,7 @@ impl Lane {
         was_running
     }
 
-    /// Changes a flow, and what is known of it elsewhere.
+    /// Applies `change` to a flow and updates all indices.
     fn change(&mut self, client: Network, change: impl FnOnce(&mut Flow, &mut u64)) {
         let flow = self.flows.entry(client).or_default();
         let (size_before, turn_before) = (flow.len(), flow.turn);
@@ -178,7 +181,6 @@ impl Lane {
         }
     }
 
-    /// Whether all indices agree.
     #[cfg(test)]
     pub(super) fn is_consistent(&self) -> bool {
         let sum = |of: fn(&Flow) -> usize| self.flows.values().map(of).sum::<usize>();
@@ -192,9 +194,9 @@ impl Lane {
     }
 }
 
-/// All but the newest `keep`.
-fn oldest(places: &BTreeSet<u64>, keep: usize) -> impl Iterator<Item = u64> {
-    places.iter().take(places.len().saturating_sub(keep)).copied()
+/// Returns all but the newest `keep` slots.
+fn oldest(slots: &BTreeSet<u64>, keep: usize) -> impl Iterator<Item = u64> {
+    slots.iter().take(slots.len().saturating_sub(keep)).copied()
 }
 
 fn take(next: &mut u64) -> u64 {

@@ -1,9 +1,8 @@
-//! Guesses at operator tokens, counted by address.
+//! Limits guesses at operator tokens by address.
 //!
-//! They are counted in this process and not in the shared store: operators need their endpoints most when the store is
-//! down, and nobody must be able to keep the store busy with wrong tokens. The counters are a fixed table that addresses
-//! are spread over by a keyed hash. Addresses that share a counter share their guesses, which costs neither of them
-//! anything: the right token is never counted and always accepted.
+//! Counters are kept in this process instead of the shared store: operators need their endpoints most when the store is
+//! down, and wrong tokens must not keep the store busy. A keyed hash spreads addresses over a fixed table. Addresses that
+//! share a counter share its limit, which does no harm: the right token is never counted and always accepted.
 
 use std::{
     hash::BuildHasher,
@@ -17,25 +16,24 @@ use foldhash::quality::RandomState;
 use super::Limit;
 use crate::model::Network;
 
-/// How many counters there are.
 const COUNTERS: usize = 4096;
 
-/// Counts who had no right to an operator's endpoint.
+/// Counts refused requests to operator endpoints, and limits wrong tokens by address.
 #[derive(Debug)]
-pub struct Guesses {
+pub struct GuessLimiter {
     limit: Option<Limit>,
-    /// When each will be full again, in milliseconds since `begun` (GCRA, see the SQLite store).
+    /// When each counter is full again, in milliseconds since `started_at` (GCRA, as in the SQLite store).
     full_at: Box<[AtomicU64]>,
-    begun: Instant,
+    started_at: Instant,
     hasher: RandomState,
     refused: AtomicU64,
 }
 
-impl Guesses {
-    /// Without a limit everything is only counted.
+impl GuessLimiter {
+    /// Creates a limiter. Without a limit it only counts.
     pub fn new(limit: Option<Limit>) -> Self {
         let full_at = (0..COUNTERS).map(|_| AtomicU64::new(0)).collect();
-        Self { limit, full_at, begun: Instant::now(), hasher: RandomState::default(), refused: AtomicU64::new(0) }
+        Self { limit, full_at, started_at: Instant::now(), hasher: RandomState::default(), refused: AtomicU64::new(0) }
     }
 
     /// Counts a request without a token.
@@ -46,11 +44,11 @@ impl Guesses {
     /// Counts a wrong token, and charges it to its address.
     ///
     /// # Errors
-    /// How long until the address may guess again, if it has guessed too often.
+    /// The time until the address may try again, if it has exceeded the limit.
     pub fn charge(&self, address: Option<IpAddr>, now: Instant) -> Result<(), Duration> {
         self.refused.fetch_add(1, Ordering::Relaxed);
         let Some(limit) = self.limit else { return Ok(()) };
-        let (interval, now) = (millis(limit.interval()), millis(now.saturating_duration_since(self.begun)));
+        let (interval, now) = (millis(limit.interval()), millis(now.saturating_duration_since(self.started_at)));
         let room_until = now.saturating_add(interval.saturating_mul(u64::from(limit.tries)));
         let charged = |full_at: u64| full_at.max(now).saturating_add(interval);
         let counter = &self.full_at[self.hasher.hash_one(Network::from(address)) as usize % COUNTERS];
@@ -61,7 +59,7 @@ impl Guesses {
         }
     }
 
-    /// How many requests were refused so far.
+    /// Returns the number of refused requests.
     pub fn refused(&self) -> u64 {
         self.refused.load(Ordering::Relaxed)
     }
@@ -80,8 +78,8 @@ mod tests {
     }
 
     #[test]
-    fn an_address_guesses_as_often_as_the_limit_says_and_again_after_a_while() {
-        let guesses = Guesses::new("3/30s".parse().ok());
+    fn an_address_is_limited_until_a_try_is_available_again() {
+        let guesses = GuessLimiter::new("3/30s".parse().ok());
         let now = Instant::now();
         let own = address("2001:db8::1");
         for _ in 0..3 {
@@ -97,7 +95,7 @@ mod tests {
 
     #[test]
     fn without_a_limit_guesses_are_only_counted() {
-        let guesses = Guesses::new(None);
+        let guesses = GuessLimiter::new(None);
         assert!((0..1000).all(|_| guesses.charge(None, Instant::now()).is_ok()));
         guesses.count_missing();
         assert_eq!(guesses.refused(), 1001);
