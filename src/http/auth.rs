@@ -16,7 +16,7 @@ use crate::{
     sessions::LiveSession,
     shards::Placed,
     web::{
-        address::{self, Unreadable},
+        address::{self, MalformedForwardedFor},
         auth::{bearer, wrong_operator_token},
         cookie,
         problem::{Problem, ProblemKind},
@@ -132,9 +132,9 @@ pub(super) fn address_of(
     headers: &HeaderMap,
     extensions: &Extensions,
     app: &App,
-) -> Result<Option<IpAddr>, Unreadable> {
+) -> Result<Option<IpAddr>, MalformedForwardedFor> {
     let Some(ConnectInfo(peer)) = extensions.get::<ConnectInfo<SocketAddr>>() else { return Ok(None) };
-    address::of_client(peer.ip(), headers, &app.settings().trusted_proxies).map(Some)
+    address::client_address(peer.ip(), headers, &app.settings().trusted_proxies).map(Some)
 }
 
 impl FromRequestParts<App> for Origin {

@@ -78,7 +78,7 @@ impl<S: Route> Service<Request> for RequestPipeline<S> {
 
 /// Names a request, measures it, admits it, bounds its time, and runs changes to their end.
 async fn process(app: App, request: Request, route: impl Route) -> Result<Response, Infallible> {
-    let request_id = request_id::of_request(request.headers());
+    let request_id = request_id::from_headers(request.headers());
     let span = span(&request, &request_id);
     let response = answer(&app, request, route).instrument(span).await;
     Ok(default_headers::add(response, request_id))

@@ -112,7 +112,7 @@ impl FromRequestParts<App> for Permitted {
             }
             config::Registration::Operator => match Operator::authenticate(parts, app).await {
                 Ok(Operator(actor)) => Ok(Self(actor)),
-                Err(problem) if problem.is_refusal() => Err(ProblemKind::RegistrationClosed.into()),
+                Err(problem) if problem.is_permission_denied() => Err(ProblemKind::RegistrationClosed.into()),
                 Err(problem) => Err(problem),
             },
         }
