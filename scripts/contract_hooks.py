@@ -232,8 +232,8 @@ BEYOND_SCHEMAS = [
     ("new_password", "must differ from the login name", lambda value: True),
     ("new_password", "must not be one of those that are guessed first", lambda value: True),
     ("token", "is unknown, used or expired", lambda value: True),
-    ("url", "must be http://, a host and perhaps a port, such as http://10.0.0.7:8080", lambda value: "[" in value),
-    ("id", "is that of an instance with another url", lambda value: True),
+    ("url", "must be http://, a host and an optional port, such as http://10.0.0.7:8080", lambda value: "[" in value),
+    ("id", "belongs to an instance with another url", lambda value: True),
 ]
 
 
