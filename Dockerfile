@@ -25,7 +25,7 @@ RUN useradd --system --uid 10001 --no-create-home symbolon \
     && install --directory --owner=symbolon --group=symbolon --mode=0700 /data
 COPY --from=build /symbolon/target/release/symbolon /usr/local/bin/symbolon
 USER 10001:10001
-ENV SYMBOLON_LISTEN=0.0.0.0:8080 SYMBOLON_DATA=/data SYMBOLON_LOG_FORMAT=json
+ENV SYMBOLON_LISTEN=0.0.0.0:8080 SYMBOLON_DATA_DIR=/data SYMBOLON_LOG_FORMAT=json
 VOLUME /data
 EXPOSE 8080
 HEALTHCHECK --interval=10s --timeout=6s --start-period=10s CMD ["symbolon", "healthcheck"]

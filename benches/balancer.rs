@@ -159,7 +159,7 @@ fn balancers(criterion: &mut Criterion) {
     }
 }
 
-/// What a change of the nodes costs whoever makes it; picks go on meanwhile.
+/// What an update of the nodes costs its caller while picks go on.
 fn changes(criterion: &mut Criterion) {
     const NODES: usize = 10_000;
     let mut group = criterion.benchmark_group(format!("balancer/change among {NODES} nodes"));

@@ -94,18 +94,24 @@ fn with_settings(command: Command) -> Command {
         .value_name("FILE")
         .value_parser(value_parser!(PathBuf))
         .help("A file of settings [default: symbolon.toml if it is there] [env: SYMBOLON_CONFIG]");
-    SETTINGS.iter().fold(command.arg(file), |command, setting| {
+    let former = SETTINGS.iter().filter_map(|setting| setting.former_name).map(|name| value(name).hide(true));
+    SETTINGS.iter().fold(command.arg(file).args(former), |command, setting| {
         let environment = format!("SYMBOLON_{}", setting.name.to_uppercase());
         let default =
             if setting.default.is_empty() { String::new() } else { format!(" [default: {}]", setting.default) };
-        command.arg(
-            Arg::new(setting.name)
-                .long(setting.name.replace('_', "-"))
-                .value_name("VALUE")
-                .value_parser(NonEmptyStringValueParser::new())
-                .help(format!("{}{default} [env: {environment}]", setting.help.trim())),
-        )
+        command.arg(value(setting.name).help(format!("{}{default} [env: {environment}]", setting.help.trim())))
     })
+}
+
+/// The flag of a setting.
+fn value(name: &'static str) -> Arg {
+    Arg::new(name).long(name.replace('_', "-")).value_name("VALUE").value_parser(NonEmptyStringValueParser::new())
+}
+
+/// The settings that were given as flags, by the names that they were given by.
+fn given(matches: &ArgMatches) -> impl Iterator<Item = (&'static str, &String)> {
+    let names = SETTINGS.iter().flat_map(|setting| [Some(setting.name), setting.former_name]).flatten();
+    names.filter_map(|name| Some((name, matches.get_one::<String>(name)?)))
 }
 
 /// Prints to standard output.
@@ -132,8 +138,7 @@ fn settings(matches: &ArgMatches) -> anyhow::Result<Settings> {
     let file = matches.get_one::<PathBuf>("config").cloned();
     let environment =
         std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    let flags =
-        SETTINGS.iter().filter_map(|setting| Some((setting.name, matches.get_one::<String>(setting.name)?.clone())));
+    let flags = given(matches).map(|(name, text)| (name, text.clone()));
     let layers = Layers::collect(file, environment, flags)?;
     let settings = Settings::read(&layers)?;
     crate::log::start(&settings.log, settings.log_format)?;

@@ -34,6 +34,8 @@ use crate::{log::LogFormat, throttle::Limit};
 pub struct SettingInfo {
     /// Its flat name; `SYMBOLON_` + upper case in the environment, dashes for underscores as a flag.
     pub name: &'static str,
+    /// The name that it had, which is still read throughout 0.1.x.
+    pub former_name: Option<&'static str>,
     /// What it does.
     pub help: &'static str,
     /// Its default, as text; empty where there is none.
@@ -46,7 +48,7 @@ pub struct SettingInfo {
 pub struct ConfigError(pub Vec<String>);
 
 macro_rules! settings {
-    ($($(#[doc = $doc:literal])* $name:ident: $type:ty = $default:literal;)*) => {
+    ($($(#[doc = $doc:literal])* $name:ident $(was $former:ident)?: $type:ty = $default:literal;)*) => {
         /// Every setting, checked.
         #[derive(Debug, Clone)]
         pub struct Settings {
@@ -55,7 +57,12 @@ macro_rules! settings {
 
         /// Every setting in the order of the documentation.
         pub static SETTINGS: &[SettingInfo] = &[
-            $(SettingInfo { name: stringify!($name), help: concat!($($doc),*), default: $default },)*
+            $(SettingInfo {
+                name: stringify!($name),
+                former_name: [$(Some(stringify!($former)),)? None][0],
+                help: concat!($($doc),*),
+                default: $default,
+            },)*
         ];
 
         impl Settings {
@@ -76,179 +83,179 @@ macro_rules! settings {
 }
 
 settings! {
-    /// The address that the service listens on.
+    /// Address that the service listens on.
     listen: SocketAddr = "127.0.0.1:8080";
-    /// An address of its own for the operator endpoints. Unset: they share the service's.
+    /// Address of a separate listener for the operator endpoints. Unset: they are served on `listen`.
     operator_listen: Option<SocketAddr> = "";
-    /// Tokens that open the operator endpoints, separated by commas. Unset on embedded storage: one is made in the data directory.
+    /// Tokens for the operator endpoints, separated by commas. Unset with embedded storage: one is generated in the data directory.
     operator_token: OperatorTokens = "";
-    /// Where others reach this instance. Unset: http:// and the listening address.
+    /// URL at which other processes reach this instance. Unset: http:// and the listening address.
     advertise_url: Option<String> = "";
-    /// The name of this instance, unique in the fleet. Unset: a random one.
+    /// Id of this instance, unique in the fleet. Unset: a random one.
     instance_id: Option<String> = "";
-    /// The region that this instance runs in.
+    /// Region of this instance.
     region: String = "default";
-    /// The zone that this instance runs in.
+    /// Zone of this instance.
     zone: String = "default";
-    /// This instance's share of the traffic relative to others, from 1 to 1000.
+    /// Weight of this instance for load balancing, from 1 to 1000.
     weight: u32 = "1";
-    /// The most requests that this instance takes at a time, for balancing.
+    /// Most requests that gateways have in flight at this instance; `concurrency_max` bounds what the instance itself serves.
     max_connections: u32 = "1000";
-    /// Client connections that may be open; a sixteenth as many again is kept for operators and health checks. Unset: as many as the limit on file descriptors has room for, at most 10000.
+    /// Most open client connections; a sixteenth as many again is reserved for operators and health checks. Unset: what the limit on file descriptors allows, at most 10000.
     max_open_connections: Option<u32> = "";
 
-    /// The shards: id=postgres://…, separated by commas, or a file of them; ${NAME} in a URL stands for an environment variable. Unset: three embedded ones.
+    /// Shards: id=postgres://…, separated by commas, or a file of them; ${NAME} in a URL is replaced by an environment variable. Unset: three embedded shards.
     shards: ShardUrls = "";
-    /// The most connections to each shard. Each shard must allow this times the number of instances.
+    /// Most connections to each shard. Each shard must allow this times the number of instances.
     shard_connections: u32 = "16";
-    /// How long a request may wait for a shard's answer; after that it is told that the shard is unavailable.
+    /// Timeout of a shard's answer. After it the shard counts as unavailable for the request.
     shard_timeout: Duration = "800ms";
-    /// How many batches of lookups may be under way at a time at each shard: while so many are, those that come wait, and leave together.
+    /// Most batches of lookups in flight at each shard. Lookups that arrive meanwhile are sent together afterwards.
     shard_batches: u32 = "1";
-    /// The most users or login names that are looked up by one query. 1: every request makes a query of its own.
+    /// Most users or login names looked up by one query. 1: no batching.
     shard_batch_size: u32 = "64";
-    /// The database that holds the topology. Unset: the first shard's.
+    /// Database that holds the topology. Unset: the first shard's.
     catalog_url: Option<PgUrl> = "";
-    /// How often an instance reads the topology where nothing tells it that there is a new one.
+    /// Interval at which an instance reads the topology when it has not been notified of a new one.
     topology_poll: Duration = "2s";
-    /// Redis for sessions, throttle, registry and locks: redis://, redis-cluster:// or redis-sentinel://; with TLS rediss://, rediss-cluster:// or rediss-sentinel://. Unset: embedded.
+    /// Redis for sessions, throttle, registry and locks: redis://, redis-cluster:// or redis-sentinel://; with TLS rediss://, rediss-cluster:// or rediss-sentinel://. Unset: embedded storage.
     redis_url: Option<RedisUrl> = "";
-    /// CA certificates (PEM) that Redis' certificates are checked with. Unset: those that browsers trust.
+    /// CA certificates (PEM) to verify Redis' certificates with. Unset: those that browsers trust.
     redis_ca_file: Option<PathBuf> = "";
-    /// How many replicas of Redis must have the end of a session before it is acknowledged. 0: the primary is enough.
+    /// Redis replicas that must have the end of a session before it is acknowledged. 0: only the primary.
     redis_wait_replicas: u32 = "0";
-    /// How many batches of session reads may be under way at a time in Redis: while so many are, those that come wait, and leave together.
+    /// Most batches of session reads in flight in Redis. Reads that arrive meanwhile are sent together afterwards.
     session_batches: u32 = "2";
-    /// The most sessions that are read by one command. 1: every request sends one of its own. In a Cluster all do.
+    /// Most sessions read by one command. 1: no batching. A Cluster is never batched.
     session_batch_size: u32 = "64";
-    /// The directory of embedded storage.
-    data: PathBuf = "./symbolon-data";
-    /// How keys are placed on new storage: consistent_hash, hash, range or directory. Storage keeps what it started with.
+    /// Directory of embedded storage.
+    data_dir was data: PathBuf = "./symbolon-data";
+    /// Partitioning strategy of new storage: consistent_hash, hash, range or directory. Existing storage keeps its own.
     strategy: Strategy = "consistent_hash";
-    /// For strategy range: the keys at which the second and further shards begin, separated by commas.
+    /// For strategy range: keys at which the second and further shards begin, separated by commas.
     split_points: List = "";
     /// For strategy directory: key=shard, separated by commas.
     pins: Pairs = "";
 
-    /// How long a session lives without use.
-    session_idle: Duration = "1h";
-    /// How long a session lives at most.
+    /// Time after which an unused session ends.
+    session_idle_timeout was session_idle: Duration = "1h";
+    /// Time after which a session ends in any case.
     session_lifetime: Duration = "30d";
-    /// How many sessions a user has at most; the oldest give way.
+    /// Most sessions of a user; the oldest end first.
     session_limit: u32 = "100";
-    /// The origin under which browsers reach the service, such as `https://login.example.com`. Unset: no cookies.
+    /// Origin under which browsers reach the service, such as `https://login.example.com`. Unset: no cookies.
     public_origin: Option<PublicOrigin> = "";
-    /// Proxies that are believed what X-Forwarded-For says: addresses and networks, separated by commas.
+    /// Proxies whose X-Forwarded-For header is trusted: addresses and networks, separated by commas.
     trusted_proxies: Networks = "";
-    /// Who may register users: public, or operator.
+    /// Who may register users: public or operator.
     registration: Registration = "public";
 
-    /// Memory of one password hash, in KiB (argon2id m).
-    hash_memory_kib: u32 = "19456";
-    /// Passes of one password hash (argon2id t).
-    hash_passes: u32 = "2";
-    /// Lanes of one password hash (argon2id p).
-    hash_lanes: u32 = "1";
-    /// How many passwords are hashed at a time, each in memory of its own that is kept. 0: one for each core but one, so that reads stay fast in a login storm.
+    /// Memory of one password hash, in KiB (argon2id parameter m).
+    argon2_memory_kib was hash_memory_kib: u32 = "19456";
+    /// Iterations of one password hash (argon2id parameter t).
+    argon2_iterations was hash_passes: u32 = "2";
+    /// Parallelism of one password hash (argon2id parameter p).
+    argon2_parallelism was hash_lanes: u32 = "1";
+    /// Threads that hash passwords, each with memory of its own. 0: one fewer than there are cores, at least one.
     hash_threads: u32 = "0";
-    /// How long a login may wait for its password to be hashed.
-    hash_deadline: Duration = "2s";
+    /// Longest wait of a login for its password to be hashed.
+    hash_queue_timeout was hash_deadline: Duration = "2s";
     /// Whether password checks, logins, registrations and wrong operator tokens are throttled: on or off.
     throttle: bool = "on";
-    /// Password checks for one name from one address, as tries/time.
+    /// Password checks for one login name from one address, as tries/time.
     throttle_name_address: Limit = "10/15m";
     /// Password checks from one address (IPv6: one /64), as tries/time.
     throttle_address: Limit = "100/15m";
-    /// Password checks for one name from anywhere, as tries/time.
+    /// Password checks for one login name from all addresses, as tries/time.
     throttle_name: Limit = "1000/15m";
     /// Successful logins from one address (IPv6: one /64), as tries/time.
     throttle_logins: Limit = "1000/15m";
-    /// Registrations from one address (IPv6: one /64), successful or not, as tries/time. Operators' are not counted.
+    /// Registrations from one address (IPv6: one /64), successful or not, as tries/time. Operators are exempt.
     throttle_registrations: Limit = "100/1h";
-    /// Wrong operator tokens from one address (IPv6: one /64), as tries/time, for each instance and gateway. A right one is always accepted.
+    /// Wrong operator tokens from one address (IPv6: one /64), as tries/time, per instance and gateway. A right token is always accepted.
     throttle_operator: Limit = "30/1m";
 
-    /// Whether requests are refused at once, with 503, while too many are under way: on or off.
+    /// Whether requests beyond the concurrency limit are refused with 503: on or off.
     admission: bool = "on";
-    /// How many requests are let in at a time however slow they are; of logins, at least 128.
-    admission_min: u32 = "16";
-    /// How many requests are let in at a time however fast they are; logins have as many again.
-    admission_max: u32 = "1000";
-    /// How long a request may take.
+    /// Lower bound of the adaptive limit on requests served at a time; for logins at least 128.
+    concurrency_min was admission_min: u32 = "16";
+    /// Upper bound of the adaptive limit on requests served at a time. Logins have a limit of their own with the same bound.
+    concurrency_max was admission_max: u32 = "1000";
+    /// Timeout of a request.
     request_timeout: Duration = "30s";
-    /// How long a client may take to send the head of a request, the first one of a connection included.
+    /// Timeout of a request's head, including the first one of a connection.
     header_timeout: Duration = "10s";
-    /// How long a client may take to send the body of a request; through the gateway, each 16 KiB of it.
+    /// Timeout of a request's body; through the gateway, of each 16 KiB of it.
     body_timeout: Duration = "20s";
-    /// How long a client may take to receive the response that is being sent to it, or each 64 KiB of a larger one.
+    /// Time that a client has to receive a response, or each 64 KiB of a larger one.
     send_timeout: Duration = "60s";
-    /// How long an HTTP/2 connection may be open without a request.
+    /// Time after which an HTTP/2 connection without requests is closed.
     http2_idle_timeout: Duration = "60s";
-    /// How long a stopping instance still takes new requests while it tells the fleet and its probes that it leaves.
+    /// Time that a stopping instance still accepts new requests, so that gateways and probes notice that it leaves.
     drain_delay: Duration = "1s";
-    /// How long requests under way may take to end after a stop signal.
+    /// Time that requests in flight have to end after a stop signal.
     drain_timeout: Duration = "30s";
-    /// The largest request body, in bytes.
+    /// Largest request body, in bytes.
     body_limit: u32 = "65536";
     /// Origins whose pages may call the API, separated by commas; * for all. Unset: none.
     cors_origins: List = "";
 
-    /// By what the gateway picks a node: peak_ewma, round_robin, weighted_round_robin, least_connections, least_response_time, hash, geographic or health_based.
+    /// Load-balancing algorithm of the gateway: peak_ewma, round_robin, weighted_round_robin, least_connections, least_response_time, hash, geographic or health_based.
     gateway_algorithm: Algorithm = "peak_ewma";
-    /// What keeps requests on one node with algorithm hash: user (whose token it is), or the name of a header. Without either: the client's address.
+    /// Key of algorithm hash: user (of the session token), or the name of a header. Requests without it are hashed by client address.
     gateway_hash_by: HashBy = "user";
-    /// A header that says in which region a caller is. Unset, or without it: the gateway's.
+    /// Header with the caller's region. Unset or absent: the gateway's region.
     gateway_region_header: Option<HeaderName> = "";
-    /// A header that says in which zone a caller is. Unset, or without it: the gateway's.
+    /// Header with the caller's zone. Unset or absent: the gateway's zone.
     gateway_zone_header: Option<HeaderName> = "";
-    /// Whether the gateway speaks HTTP/2 with nodes, without TLS: on or off.
+    /// Whether the gateway uses cleartext HTTP/2 to nodes: on or off.
     gateway_http2: bool = "off";
-    /// How long a node may take to begin its answer, the request's body included, and then to send nothing.
+    /// Timeout of a node's response head, including the request's body, and of each pause in its response.
     gateway_timeout: Duration = "60s";
-    /// How long it may take the gateway to connect with a node.
+    /// Timeout of connecting to a node.
     gateway_connect_timeout: Duration = "1s";
-    /// How long the gateway keeps an unused connection with a node; shorter than the nodes' header_timeout.
+    /// Time after which the gateway closes an unused connection to a node; keep it shorter than the nodes' header_timeout.
     gateway_idle_timeout: Duration = "5s";
-    /// How many requests may be made again on another node, as a percentage of all; ten a second in any case.
+    /// Retry budget: requests that may be repeated on another node, in percent of all; ten a second in any case.
     gateway_retry_percent: u32 = "20";
-    /// Which path tells whether a node is well, by its status.
-    check_path: CheckPath = "/v1/health/ready";
-    /// How often each node is asked.
-    check_interval: Duration = "1s";
-    /// How long its answer may take.
-    check_timeout: Duration = "1s";
-    /// How many failures in a row make a node unhealthy.
-    check_fall: u32 = "2";
-    /// How many successes in a row make it healthy again.
-    check_rise: u32 = "2";
+    /// Path of the health check; its status decides whether a node is healthy.
+    health_check_path was check_path: CheckPath = "/v1/health/ready";
+    /// Interval between health checks of a node.
+    health_check_interval was check_interval: Duration = "1s";
+    /// Timeout of a health check.
+    health_check_timeout was check_timeout: Duration = "1s";
+    /// Consecutive failures after which a node is unhealthy.
+    health_check_fall was check_fall: u32 = "2";
+    /// Consecutive successes after which a node is healthy again.
+    health_check_rise was check_rise: u32 = "2";
 
-    /// How often the resources of the container or machine are measured.
+    /// Interval at which the resources of the container or machine are measured.
     monitor_interval: Duration = "5s";
-    /// Whether the tuner turns knobs when resources run short: on or off.
+    /// Whether the tuner adjusts its knobs when resources run short: on or off.
     tuner: bool = "on";
-    /// How often the tuner looks at what was measured.
+    /// Interval between tuning cycles.
     tuner_interval: Duration = "60s";
-    /// Rules besides those for cpu, memory and disk, separated by commas, such as `waits: cpu_pressure > 25 -> hashing_concurrency`.
+    /// Rules in addition to those for cpu, memory and disk, separated by commas, such as `waits: cpu_pressure > 25 -> hashing_concurrency`.
     tuner_rules: TunerRules = "";
-    /// By what is decided how many instances there should be: demand, or threshold.
+    /// Scaling policy: demand or threshold.
     scaling_policy: PolicyName = "demand";
-    /// The least number of instances.
+    /// Fewest instances.
     scaling_min: u32 = "2";
-    /// The greatest number of instances.
+    /// Most instances.
     scaling_max: u32 = "10";
-    /// How much of its processor time an instance is meant to use, in percent.
+    /// Target CPU utilization of an instance, in percent.
     scaling_target: u32 = "70";
-    /// How many cores an instance is meant to have. Unset: its container's limit, or all of the machine's.
+    /// Cores of an instance. Unset: its container's limit, or all of the machine's.
     scaling_cores: Option<Cores> = "";
-    /// How long an instance takes from its start until it takes requests: so far policy demand looks ahead. Unset: 60s, and 5s where a gateway runs the instances.
+    /// Time from an instance's start until it takes requests; policy demand looks this far ahead. Unset: 60s, or 5s where a gateway runs the instances.
     scaling_startup: Option<Duration> = "";
-    /// For policy threshold: how long nothing is done after a change.
+    /// For policy threshold: cooldown after a scaling change.
     scaling_cooldown: Duration = "5m";
     /// For policy threshold: rules that ask for an instance: cpu, memory, response_time, or such as `crowded=utilization>0.7`, separated by commas.
     scaling_rules: ScalingRules = "";
-    /// What is logged, such as info or symbolon=debug,warn.
+    /// Log filter, such as info or symbolon=debug,warn.
     log: String = "info,sqlx=warn";
-    /// How it is logged: text or json.
+    /// Log format: text or json.
     log_format: LogFormat = "text";
 }
 

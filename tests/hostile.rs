@@ -32,7 +32,7 @@ const SETTINGS: [(&str, &str); 7] = [
     ("SYMBOLON_HTTP2_IDLE_TIMEOUT", "4s"),
     ("SYMBOLON_GATEWAY_IDLE_TIMEOUT", "1s"),
     // Admission control would take an unoptimised build on a busy machine for overloaded.
-    ("SYMBOLON_ADMISSION_MIN", "128"),
+    ("SYMBOLON_CONCURRENCY_MIN", "128"),
     TRUST_LOOPBACK,
 ];
 

@@ -1,7 +1,5 @@
 //! Tests of whole processes over HTTP, on embedded storage unless a file says otherwise.
 
-use crate::support as harness;
-
 mod admission;
 mod audit;
 mod bad_input;

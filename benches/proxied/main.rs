@@ -1,4 +1,4 @@
-//! The upstream and the load of `scripts/bench-gateway`. Both share a core that must not be busy before the proxy's is, so
+//! The upstream and the load of `python3 -m bench gateway`. Both share a core that must not be busy before the proxy's is, so
 //! they are bare loops over epoll: one `recv` and one `send` for a small message; large bodies are never copied.
 //!
 //! `proxied upstream ADDRESS [--delay-ms N]` prints the address that it got and answers `/small` with 200 bytes of JSON,

@@ -116,7 +116,7 @@ impl Upstream {
         }
     }
 
-    /// Whoever breaks off or sends nonsense is dropped.
+    /// Connections that break off or send invalid HTTP are dropped.
     fn go_on(&mut self, id: u64) {
         if !self.proceed(id).unwrap_or(false) {
             self.connections.remove(&id);

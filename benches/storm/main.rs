@@ -1,4 +1,4 @@
-//! The load of `scripts/measure-attack` and `scripts/measure-overload`, and what logins are compared with.
+//! The load of `python3 -m bench attack`, `overload` and others, and what logins are compared with.
 //!
 //! `storm hash THREADS SECONDS kept|fresh` computes argon2id with the service's parameters on threads of the service's
 //! priority and prints how many a second; each thread keeps its memory, or allocates it for each hash.

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::stop;
 use crate::{
-    config::{SETTINGS, Settings},
+    config::Settings,
     gateway::{GatewayServer, NodeSource, SpawnCount},
 };
 
@@ -67,10 +67,9 @@ fn source(matches: &ArgMatches) -> anyhow::Result<NodeSource> {
 /// The settings that were given as flags, for the instances.
 fn shared_arguments(matches: &ArgMatches) -> Vec<String> {
     let config = matches.get_one::<std::path::PathBuf>("config").map(|file| format!("--config={}", file.display()));
-    let settings = SETTINGS.iter().filter(|setting| !OWN.contains(&setting.name)).filter_map(|setting| {
-        let value = matches.get_one::<String>(setting.name)?;
-        Some(format!("--{}={value}", setting.name.replace('_', "-")))
-    });
+    let settings = super::given(matches)
+        .filter(|(name, _)| !OWN.contains(name))
+        .map(|(name, value)| format!("--{}={value}", name.replace('_', "-")));
     config.into_iter().chain(settings).collect()
 }
 

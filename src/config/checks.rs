@@ -19,8 +19,8 @@ impl Settings {
             }
         };
         let second = Duration::from_secs(1);
-        require(self.session_idle >= second, "session_idle: must be at least 1s");
-        require(self.session_lifetime >= self.session_idle, "session_lifetime: must be at least session_idle");
+        require(self.session_idle_timeout >= second, "session_idle_timeout: must be at least 1s");
+        require(self.session_lifetime >= self.session_idle_timeout, "session_lifetime: must be at least session_idle");
         require(self.session_limit >= 1, "session_limit: must be at least 1");
         require(self.shard_connections >= 1, "shard_connections: must be at least 1");
         require(
@@ -53,15 +53,15 @@ impl Settings {
         require((1..=MAX_WEIGHT).contains(&self.weight), &format!("weight: must be from 1 to {MAX_WEIGHT}"));
         require(self.max_connections >= 1, "max_connections: must be at least 1");
         require(self.max_open_connections != Some(0), "max_open_connections: must be at least 1");
-        require(self.admission_min >= 1, "admission_min: must be at least 1");
-        require(self.admission_max >= self.admission_min, "admission_max: must be at least admission_min");
+        require(self.concurrency_min >= 1, "concurrency_min: must be at least 1");
+        require(self.concurrency_max >= self.concurrency_min, "concurrency_max: must be at least concurrency_min");
         require(!self.request_timeout.is_zero(), "request_timeout: must be more than 0");
         require(!self.header_timeout.is_zero(), "header_timeout: must be more than 0");
         require(
             !self.body_timeout.is_zero() && self.body_timeout < self.request_timeout,
             "body_timeout: must be more than 0 and less than request_timeout",
         );
-        require(!self.hash_deadline.is_zero(), "hash_deadline: must be more than 0");
+        require(!self.hash_queue_timeout.is_zero(), "hash_queue_timeout: must be more than 0");
         require(self.hash_threads <= 1024, "hash_threads: must be at most 1024");
         for (name, duration) in [
             ("send_timeout", self.send_timeout),
@@ -69,13 +69,16 @@ impl Settings {
             ("gateway_timeout", self.gateway_timeout),
             ("gateway_connect_timeout", self.gateway_connect_timeout),
             ("gateway_idle_timeout", self.gateway_idle_timeout),
-            ("check_timeout", self.check_timeout),
+            ("health_check_timeout", self.health_check_timeout),
         ] {
             require(!duration.is_zero(), &format!("{name}: must be more than 0"));
         }
-        require(self.check_interval >= Duration::from_millis(10), "check_interval: must be at least 10ms");
-        require(self.check_fall >= 1, "check_fall: must be at least 1");
-        require(self.check_rise >= 1, "check_rise: must be at least 1");
+        require(
+            self.health_check_interval >= Duration::from_millis(10),
+            "health_check_interval: must be at least 10ms",
+        );
+        require(self.health_check_fall >= 1, "health_check_fall: must be at least 1");
+        require(self.health_check_rise >= 1, "health_check_rise: must be at least 1");
         require(self.gateway_retry_percent <= 100, "gateway_retry_percent: must be at most 100");
         require(self.monitor_interval >= second, "monitor_interval: must be at least 1s");
         require(
@@ -110,9 +113,10 @@ impl Settings {
         if let Err(error) = self.placement_spec().validate_for_text_keys() {
             errors.push(format!("strategy, split_points, pins: {error}"));
         }
-        if let Err(error) = crate::passwords::check_parameters(self.hash_memory_kib, self.hash_passes, self.hash_lanes)
+        if let Err(error) =
+            crate::passwords::check_parameters(self.argon2_memory_kib, self.argon2_iterations, self.argon2_parallelism)
         {
-            errors.push(format!("hash_memory_kib, hash_passes, hash_lanes: {error}"));
+            errors.push(format!("argon2_memory_kib, argon2_iterations, argon2_parallelism: {error}"));
         }
         if let Err(error) = crate::log::check(&self.log) {
             errors.push(format!("log: {error}"));

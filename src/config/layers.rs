@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{ConfigError, SETTINGS, SettingValue};
+use super::{ConfigError, SETTINGS, SettingInfo, SettingValue};
 
 /// What the names of environment variables begin with.
 pub const PREFIX: &str = "SYMBOLON_";
@@ -18,6 +18,8 @@ const FILE_VARIABLE: &str = "SYMBOLON_CONFIG";
 #[derive(Debug, Default)]
 pub struct Layers {
     given: BTreeMap<&'static str, Given>,
+    /// Settings that were given by their former names.
+    given_formerly: BTreeMap<&'static str, Given>,
     warnings: Vec<String>,
 }
 
@@ -48,15 +50,18 @@ impl Layers {
         }
         for (variable, text) in environment {
             let name = variable[PREFIX.len()..].to_ascii_lowercase();
-            match known(&name) {
-                Some(name) if variable == variable_of(name) => layers.set(name, text, variable),
+            match Named::find(&name) {
+                Some(named) if variable == variable_of(&name) => layers.set(named, text, variable),
                 _ if variable == FILE_VARIABLE => {}
                 _ => layers.warnings.push(format!("the environment variable {variable} is no setting, and ignored")),
             }
         }
         for (name, text) in flags {
-            layers.set(name, text, format!("--{}", name.replace('_', "-")));
+            if let Some(named) = Named::find(name) {
+                layers.set(named, text, format!("--{}", name.replace('_', "-")));
+            }
         }
+        layers.adopt_former_names();
         Ok(layers)
     }
 
@@ -65,8 +70,22 @@ impl Layers {
         &self.warnings
     }
 
-    fn set(&mut self, name: &'static str, text: String, source: String) {
-        self.given.insert(name, Given { text, source });
+    fn set(&mut self, named: Named, text: String, source: String) {
+        let given = if named.is_former { &mut self.given_formerly } else { &mut self.given };
+        given.insert(named.setting.name, Given { text, source });
+    }
+
+    /// Reads settings by their former names where they were not given by their present ones.
+    fn adopt_former_names(&mut self) {
+        for (name, given) in std::mem::take(&mut self.given_formerly) {
+            let source = &given.source;
+            if self.given.contains_key(name) {
+                self.warnings.push(format!("{source} is ignored: {name} is set, which is its new name"));
+            } else {
+                self.warnings.push(format!("{source} is a former name; use {name}"));
+                self.given.insert(name, given);
+            }
+        }
     }
 
     fn add_file(&mut self, path: &Path) -> Result<(), ConfigError> {
@@ -78,10 +97,11 @@ impl Layers {
         })?;
         let mut errors = Vec::new();
         for (key, value) in table {
-            match (known(&key), plain(&value)) {
-                (Some(name), Some(text)) => self.set(name, text, shown.to_string()),
-                (Some(name), None) => {
-                    errors.push(format!("{name} (from {shown}): must be a text, number, on/off or a list of texts"))
+            match (Named::find(&key), plain(&value)) {
+                (Some(named), Some(text)) if named.is_former => self.set(named, text, format!("{key} in {shown}")),
+                (Some(named), Some(text)) => self.set(named, text, shown.to_string()),
+                (Some(_), None) => {
+                    errors.push(format!("{key} (from {shown}): must be a text, number, on/off or a list of texts"))
                 }
                 (None, _) => errors.push(format!("{key} (from {shown}): there is no such setting")),
             }
@@ -121,8 +141,21 @@ fn variable_of(name: &str) -> String {
     format!("{PREFIX}{}", name.to_ascii_uppercase())
 }
 
-fn known(name: &str) -> Option<&'static str> {
-    SETTINGS.iter().map(|setting| setting.name).find(|known| *known == name)
+/// A setting, and whether it was found by its former name.
+#[derive(Clone, Copy)]
+struct Named {
+    setting: &'static SettingInfo,
+    is_former: bool,
+}
+
+impl Named {
+    fn find(name: &str) -> Option<Self> {
+        let present = SETTINGS.iter().find(|setting| setting.name == name);
+        let former = || SETTINGS.iter().find(|setting| setting.former_name == Some(name));
+        present
+            .map(|setting| Self { setting, is_former: false })
+            .or_else(|| former().map(|setting| Self { setting, is_former: true }))
+    }
 }
 
 fn plain(value: &toml::Value) -> Option<String> {

@@ -37,7 +37,9 @@ fn a_wrong_value_is_named_with_its_source() {
     assert!(
         refusal(&[("SYMBOLON_LISTEN", "nowhere")]).starts_with("listen (from SYMBOLON_LISTEN): \"nowhere\": must be")
     );
-    assert!(read(None, &[], &[("session_idle", "soon")]).expect_err("a refusal").contains("--session-idle"));
+    assert!(
+        read(None, &[], &[("session_idle_timeout", "soon")]).expect_err("a refusal").contains("--session-idle-timeout")
+    );
     let error = read(Some("weight = \"much\""), &[], &[]).expect_err("a refusal");
     assert!(error.starts_with("weight (from /"), "{error}");
 }
@@ -52,7 +54,7 @@ fn all_wrong_values_are_named_at_once() {
 fn values_that_contradict_each_other_are_refused() {
     for (environment, setting) in [
         (&[("SYMBOLON_SESSION_LIFETIME", "1m")][..], "session_lifetime"),
-        (&[("SYMBOLON_HASH_MEMORY_KIB", "1")][..], "hash_memory_kib"),
+        (&[("SYMBOLON_ARGON2_MEMORY_KIB", "1")][..], "argon2_memory_kib"),
         (&[("SYMBOLON_STRATEGY", "hash"), ("SYMBOLON_PINS", "a=db-node-0")][..], "pins"),
         (&[("SYMBOLON_STRATEGY", "range")][..], "split_points"),
         (&[("SYMBOLON_OPERATOR_LISTEN", "127.0.0.1:8080")][..], "operator_listen"),
@@ -69,11 +71,11 @@ fn values_that_contradict_each_other_are_refused() {
             ][..],
             "tuner_rules",
         ),
-        (&[("SYMBOLON_ADMISSION_MIN", "0")][..], "admission_min"),
+        (&[("SYMBOLON_CONCURRENCY_MIN", "0")][..], "concurrency_min"),
         (&[("SYMBOLON_WEIGHT", "0")][..], "weight"),
         (&[("SYMBOLON_WEIGHT", "400000")][..], "weight"),
         (&[("SYMBOLON_MAX_OPEN_CONNECTIONS", "0")][..], "max_open_connections"),
-        (&[("SYMBOLON_ADMISSION_MAX", "15")][..], "admission_max"),
+        (&[("SYMBOLON_CONCURRENCY_MAX", "15")][..], "concurrency_max"),
         (&[("SYMBOLON_LOG", "a=b=c")][..], "log"),
         (&[("SYMBOLON_CORS_ORIGINS", "example.com")][..], "cors_origins"),
         (&[("SYMBOLON_CORS_ORIGINS", "https://a.example/path")][..], "cors_origins"),
@@ -112,4 +114,25 @@ fn unknown_variables_are_ignored_with_a_warning_and_unknown_file_settings_refuse
 #[test]
 fn a_file_that_is_not_toml_is_refused_with_its_line() {
     assert!(read(Some("weight = 1\nzone ="), &[], &[]).expect_err("a refusal").contains("line 2"));
+}
+
+#[test]
+fn a_former_name_is_read_from_every_layer_with_a_warning() {
+    let collect = |environment: &[(&str, &str)], flags: &[(&'static str, &str)]| {
+        let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let flags = flags.iter().map(|(name, value)| (*name, (*value).to_owned()));
+        Layers::collect(Some("/dev/null".into()), environment.iter().map(own), flags).expect("layers")
+    };
+    let iterations = |layers: &Layers| Settings::read(layers).expect("settings").argon2_iterations;
+    let by_variable = collect(&[("SYMBOLON_HASH_PASSES", "3")], &[]);
+    assert_eq!(iterations(&by_variable), 3);
+    assert_eq!(by_variable.warnings(), ["SYMBOLON_HASH_PASSES is a former name; use argon2_iterations"]);
+    let by_flag = collect(&[("SYMBOLON_HASH_PASSES", "3")], &[("hash_passes", "4")]);
+    assert_eq!(iterations(&by_flag), 4);
+    assert_eq!(by_flag.warnings(), ["--hash-passes is a former name; use argon2_iterations"]);
+    let both = collect(&[("SYMBOLON_ARGON2_ITERATIONS", "5")], &[("hash_passes", "4")]);
+    assert_eq!(iterations(&both), 5);
+    assert_eq!(both.warnings(), ["--hash-passes is ignored: argon2_iterations is set, which is its new name"]);
+    assert_eq!(self::read(Some("hash_passes = 6"), &[], &[]).expect("settings").argon2_iterations, 6);
+    assert!(self::read(Some("hash_passes = \"x\""), &[], &[]).expect_err("a refusal").contains("hash_passes in /"));
 }

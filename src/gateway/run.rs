@@ -192,12 +192,12 @@ fn start_background(
     background: &Background,
 ) {
     let cadence = Cadence {
-        interval: settings.check_interval,
-        timeout: settings.check_timeout,
-        fall: settings.check_fall,
-        rise: settings.check_rise,
+        interval: settings.health_check_interval,
+        timeout: settings.health_check_timeout,
+        fall: settings.health_check_fall,
+        rise: settings.health_check_rise,
     };
-    let (checked, path) = (gateway.clone(), settings.check_path.0.clone());
+    let (checked, path) = (gateway.clone(), settings.health_check_path.0.clone());
     background.supervise("health checks", move |stop| {
         let (check, path) = (HttpCheck::new(), path.clone());
         let probe = move |node: Arc<symbolon_balancer::Node>| {

@@ -3,7 +3,7 @@
 //! A handler lists its own problems by slug, in the description of their status. This module adds the problems that
 //! operations share (invalid bodies, tokens and parameters, failures of the service) and the links between operations.
 //! Where JSON Schema can express a rule, the schema is exact: a value is valid if and only if the service accepts it.
-//! `scripts/contract` tests the service against this document.
+//! `tests/contract/run` tests the service against this document.
 
 mod links;
 

@@ -91,16 +91,14 @@ impl RequestMetrics {
 
     /// Has a registry show them.
     pub fn register(&self, registry: &mut Registry) {
-        registry.register(
-            "requests",
-            "Requests that have ended, by route and status; status none: the client went away before it was known",
-            self.ended.clone(),
-        );
-        registry.register(
-            "request_duration_seconds",
-            "Time from a request's arrival to the end of its response",
-            self.durations.clone(),
-        );
+        const ENDED: &str =
+            "Requests that have ended, by route and status; status none: the client went away before it was known";
+        const DURATION: &str = "Time from a request's arrival to the end of its response";
+        registry.register("http_requests", ENDED, self.ended.clone());
+        registry.register("http_request_duration_seconds", DURATION, self.durations.clone());
+        // Their former names, throughout 0.1.x.
+        registry.register("requests", ENDED, self.ended.clone());
+        registry.register("request_duration_seconds", DURATION, self.durations.clone());
         registry.register("requests_in_flight", "Requests under way", self.in_flight.clone());
     }
 }

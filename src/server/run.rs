@@ -241,7 +241,7 @@ fn start_background(app: &App, background: &Background) {
     let watched = app.clone();
     background.supervise("dependencies", move |stop| watched.clone().watch_dependencies(stop));
     let (monitor, interval, data) =
-        (app.monitor().clone(), app.settings().monitor_interval, app.settings().data.clone());
+        (app.monitor().clone(), app.settings().monitor_interval, app.settings().data_dir.clone());
     background.supervise("monitor", move |stop| monitor.clone().run(interval, data.clone(), stop));
 }
 
@@ -287,25 +287,29 @@ fn node_spec(settings: &Settings, address: SocketAddr) -> NodeSpec {
 fn password_policy(settings: &Settings) -> PasswordPolicy {
     let cores_but_one = || std::thread::available_parallelism().map_or(1, NonZero::get).saturating_sub(1).max(1);
     PasswordPolicy {
-        memory_kib: settings.hash_memory_kib,
-        passes: settings.hash_passes,
-        lanes: settings.hash_lanes,
+        memory_kib: settings.argon2_memory_kib,
+        passes: settings.argon2_iterations,
+        lanes: settings.argon2_parallelism,
         threads: if settings.hash_threads == 0 { cores_but_one() } else { settings.hash_threads as usize },
-        deadline: settings.hash_deadline,
+        deadline: settings.hash_queue_timeout,
     }
 }
 
 fn admission_policy(settings: &Settings) -> AdmissionPolicy {
     AdmissionPolicy {
         enabled: settings.admission,
-        min: settings.admission_min,
-        max: settings.admission_max,
-        hash_deadline: settings.hash_deadline,
+        min: settings.concurrency_min,
+        max: settings.concurrency_max,
+        hash_deadline: settings.hash_queue_timeout,
     }
 }
 
 fn session_policy(settings: &Settings) -> SessionPolicy {
-    SessionPolicy { idle: settings.session_idle, lifetime: settings.session_lifetime, limit: settings.session_limit }
+    SessionPolicy {
+        idle: settings.session_idle_timeout,
+        lifetime: settings.session_lifetime,
+        limit: settings.session_limit,
+    }
 }
 
 fn throttle_limits(settings: &Settings) -> Option<ThrottleLimits> {

@@ -48,7 +48,7 @@ pub enum StartError {
     #[error(transparent)]
     Descriptors(#[from] TooFewDescriptors),
     /// The data directory can't be made or used.
-    #[error("data: cannot use {}", path.display())]
+    #[error("data_dir: cannot use {}", path.display())]
     Data {
         /// The file or directory.
         path: PathBuf,
@@ -57,7 +57,7 @@ pub enum StartError {
     },
     /// A file of embedded storage that was there is gone.
     #[error(
-        "data: {} is missing, and what it held with it; it is not made anew: put it back, from a backup if need be, or use \
+        "data_dir: {} is missing, and what it held with it; it is not made anew: put it back, from a backup if need be, or use \
          another data directory to begin without any users",
         path.display()
     )]
@@ -96,7 +96,7 @@ pub enum StartError {
     #[error(transparent)]
     Settings(#[from] crate::config::ConfigError),
     /// Hashing parameters.
-    #[error("hash_memory_kib, hash_passes, hash_lanes: {0}")]
+    #[error("argon2_memory_kib, argon2_iterations, argon2_parallelism: {0}")]
     Hashing(#[from] crate::passwords::InvalidPolicy),
     /// An address can't be listened on.
     #[error("{setting}: cannot listen on {address}")]
@@ -159,7 +159,7 @@ pub(crate) struct Shared {
 /// Opens or creates the shared store that the settings name.
 pub(crate) async fn open_shared(settings: &Settings) -> Result<Shared, StartError> {
     if settings.redis_url.is_none() {
-        make_data_directory(&settings.data)?;
+        make_data_directory(&settings.data_dir)?;
     }
     let (mut hints, mut file) = (None, None);
     let store: Arc<dyn SharedStore> = match &settings.redis_url {
@@ -183,7 +183,7 @@ pub(crate) async fn open_shared(settings: &Settings) -> Result<Shared, StartErro
             Arc::new(redis)
         }
         None => {
-            let embedded = SqliteSharedStore::open(&settings.data.join("shared.sqlite")).await?;
+            let embedded = SqliteSharedStore::open(&settings.data_dir.join("shared.sqlite")).await?;
             file = Some(Arc::clone(embedded.database()));
             Arc::new(embedded)
         }
@@ -207,7 +207,7 @@ pub(super) struct OpenShards {
 /// request.
 pub(super) async fn open_shards(settings: &Settings, timeout: Duration) -> Result<OpenShards, StartError> {
     if settings.shards.0.is_empty() {
-        make_data_directory(&settings.data)?;
+        make_data_directory(&settings.data_dir)?;
         let (shards, files) = embedded_shards(settings).await?;
         Ok(OpenShards { shards, files, catalog: None, unprepared: Vec::new() })
     } else {
@@ -226,7 +226,7 @@ fn make_data_directory(data: &Path) -> Result<(), StartError> {
 }
 
 async fn embedded_shards(settings: &Settings) -> Result<(Shards, Vec<Arc<Database>>), StartError> {
-    let data = &settings.data;
+    let data = &settings.data_dir;
     let configured = settings.placement_spec();
     let catalog = data.join("catalog.sqlite");
     let names = EMBEDDED_SHARDS.map(|id| format!("{id}.sqlite"));
@@ -313,7 +313,7 @@ fn operator_tokens(settings: &Settings) -> Result<(OperatorTokens, Option<PathBu
         }
         return Ok((settings.operator_token.clone(), None));
     }
-    let path = settings.data.join(TOKEN_FILE);
+    let path = settings.data_dir.join(TOKEN_FILE);
     let token = read_or_make_token(&path).map_err(|source| StartError::Data { path: path.clone(), source })?;
     let invalid =
         |detail| StartError::Data { path: path.clone(), source: io::Error::new(io::ErrorKind::InvalidData, detail) };

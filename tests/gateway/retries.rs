@@ -46,7 +46,7 @@ async fn a_write_that_was_not_sent_is_retried_on_another_node() {
     let mut alive = Node::start().await;
     let gone = format!("http://127.0.0.1:{}", free_port());
     // Without a health check both nodes stay in.
-    let settings = [("SYMBOLON_CHECK_INTERVAL", "1h"), ("SYMBOLON_GATEWAY_ALGORITHM", "round_robin")];
+    let settings = [("SYMBOLON_HEALTH_CHECK_INTERVAL", "1h"), ("SYMBOLON_GATEWAY_ALGORITHM", "round_robin")];
     let gateway = Service::gateway(&["--node", &alive.url, "--node", &gone], &settings).await;
     for _ in 0..4 {
         let mut client = Connection::to(&gateway).await;
@@ -76,7 +76,7 @@ async fn a_pooled_connection_closed_by_the_node_costs_no_retry() {
 #[tokio::test]
 async fn retries_end_with_their_budget() {
     let mut node = Node::start().await;
-    let settings = [("SYMBOLON_GATEWAY_RETRY_PERCENT", "0"), ("SYMBOLON_CHECK_INTERVAL", "1h")];
+    let settings = [("SYMBOLON_GATEWAY_RETRY_PERCENT", "0"), ("SYMBOLON_HEALTH_CHECK_INTERVAL", "1h")];
     let gateway = Service::gateway_to(&[&node.url], &settings).await;
     let failing = tokio::spawn(async move {
         loop {
@@ -113,7 +113,7 @@ async fn a_read_that_times_out_is_retried_on_another_node() {
 #[tokio::test]
 async fn without_a_healthy_node_the_gateway_is_unready() {
     let node = Node::start().await;
-    let gateway = Service::gateway_to(&[&node.url], &[("SYMBOLON_CHECK_INTERVAL", "50ms")]).await;
+    let gateway = Service::gateway_to(&[&node.url], &[("SYMBOLON_HEALTH_CHECK_INTERVAL", "50ms")]).await;
     drop(node);
     until("the gateway is unready", async || !gateway.is_ready().await).await;
     assert_eq!(gateway.get("/v1/health/live").send().await.status, 200);

@@ -24,7 +24,7 @@ use crate::support::{PASSWORD, registration};
 const SOURCE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
 /// The longest time that a request may take. It is generous: here an unoptimised build shares a busy machine with its
-/// attackers, and `scripts/hostile` measures how fast the service is.
+/// attackers, and `python3 -m bench hostile` measures how fast the service is.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Between two rounds of requests: the load is meant to be light.

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::support::{Connection, Http2, PASSWORD, Service, hold_writers, until};
 
 /// One slot for each class of requests.
-const ONE_SLOT: [(&str, &str); 2] = [("SYMBOLON_ADMISSION_MIN", "1"), ("SYMBOLON_ADMISSION_MAX", "1")];
+const ONE_SLOT: [(&str, &str); 2] = [("SYMBOLON_CONCURRENCY_MIN", "1"), ("SYMBOLON_CONCURRENCY_MAX", "1")];
 
 /// How soon a refusal must come on a busy machine: much sooner than the request that occupies the slot ends.
 const PROMPT: Duration = Duration::from_secs(3);
@@ -147,7 +147,7 @@ async fn nothing_is_refused_with_admission_off() {
 
 #[tokio::test]
 async fn a_client_with_many_concurrent_requests_does_not_block_others() {
-    let service = Service::with(&[("SYMBOLON_ADMISSION_MIN", "64"), ("SYMBOLON_ADMISSION_MAX", "64")]).await;
+    let service = Service::with(&[("SYMBOLON_CONCURRENCY_MIN", "64"), ("SYMBOLON_CONCURRENCY_MAX", "64")]).await;
     let token = service.register_and_login("ada").await;
     let bearer = format!("Bearer {token}");
     // Eight streams of a connection are processed concurrently.

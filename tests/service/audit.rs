@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{LogFile, NEW_PASSWORD, PASSWORD, Service, TRUST_LOOPBACK, registration};
+use crate::support::{LogFile, NEW_PASSWORD, OPERATOR_TOKEN, PASSWORD, Service, TRUST_LOOPBACK, registration};
 
 /// Runs `work` on an instance; returns the audit events that it logs.
 async fn events(settings: &[(&str, &str)], work: impl AsyncFnOnce(&Service)) -> Vec<Value> {
@@ -188,4 +188,22 @@ async fn audit_events_have_a_log_level_of_their_own() {
     assert_eq!(names(&quiet), ["registered"]);
     let off = events(&[("SYMBOLON_LOG", "info,audit=off")], async |service| drop(service.register("ada").await)).await;
     assert_eq!(names(&off), [""; 0]);
+}
+
+#[tokio::test]
+async fn choices_at_a_gateway_are_audited_with_actor_and_address() {
+    let (service, log) = (Service::start().await, LogFile::new());
+    let settings = [("SYMBOLON_LOG_FORMAT", "json"), TRUST_LOOPBACK];
+    let mut gateway = service.fleet_gateway_logging_to(&log, &[], &settings).await;
+    let choose = |token: &'static str| {
+        let choice = gateway.put("/v1/operator/gateway/algorithm", json!({"algorithm": "round_robin"}));
+        choice.header("x-forwarded-for", "203.0.113.9").bearer(token).send()
+    };
+    assert_eq!(choose("wrong").await.status, 401);
+    assert_eq!(choose(OPERATOR_TOKEN).await.status, 204);
+    assert!(gateway.terminate().await);
+    let events: Vec<Value> = log.json_lines().into_iter().filter(|line| line["target"] == "audit").collect();
+    assert_eq!(names(&events), ["operator_refused", "algorithm_chosen"]);
+    assert_eq!((&events[1]["actor"], &events[1]["subject"]), (&json!("operator"), &json!("round_robin")));
+    assert!(events.iter().all(|event| event["address"] == "203.0.113.9"), "{events:?}");
 }

@@ -104,7 +104,7 @@ async fn instances_with_different_clocks_form_one_fleet_with_one_leader() {
 async fn sessions_follow_the_clock_of_redis() {
     const LIFETIME: Duration = Duration::from_secs(20);
     let redis = Redis::start();
-    let settings = [("SYMBOLON_SESSION_IDLE", "20s"), ("SYMBOLON_SESSION_LIFETIME", "20s")];
+    let settings = [("SYMBOLON_SESSION_IDLE_TIMEOUT", "20s"), ("SYMBOLON_SESSION_LIFETIME", "20s")];
     let fleet = fleet_on(&redis, &settings).await;
     fleet[0].register("ada").await;
     let mut tokens = Vec::new();

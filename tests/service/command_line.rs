@@ -8,14 +8,14 @@ use crate::support::{Service, run, temporary_directory};
 async fn an_invalid_setting_stops_the_start_and_is_named() {
     for (variable, value, setting) in [
         ("SYMBOLON_LISTEN", "nowhere", "listen (from SYMBOLON_LISTEN)"),
-        ("SYMBOLON_SESSION_IDLE", "0s", "session_idle"),
-        ("SYMBOLON_HASH_MEMORY_KIB", "1", "hash_memory_kib"),
+        ("SYMBOLON_SESSION_IDLE_TIMEOUT", "0s", "session_idle_timeout"),
+        ("SYMBOLON_ARGON2_MEMORY_KIB", "1", "argon2_memory_kib"),
         ("SYMBOLON_STRATEGY", "magic", "strategy (from SYMBOLON_STRATEGY)"),
         ("SYMBOLON_OPERATOR_TOKEN", "short", "operator_token"),
         ("SYMBOLON_REDIS_URL", "redisss://127.0.0.1:1", "redis_url (from SYMBOLON_REDIS_URL)"),
         ("SYMBOLON_SHARDS", "db-node-0=mysql://x", "shards (from SYMBOLON_SHARDS)"),
         ("SYMBOLON_CONFIG", "/nonexistent.toml", "/nonexistent.toml"),
-        ("SYMBOLON_DATA", "/dev/null/data", "data"),
+        ("SYMBOLON_DATA_DIR", "/dev/null/data", "data_dir"),
         ("SYMBOLON_LISTEN", "192.0.2.1:80", "listen"),
     ] {
         let (code, out, err) = run(&[], &[(variable, value)], b"").await;
@@ -35,7 +35,7 @@ async fn embedded_storage_refuses_another_placement() {
     let service = Service::start().await;
     let data = service.data();
     let data = data.to_str().expect("a path");
-    let (code, _, err) = run(&["--data", data, "--strategy", "hash", "--listen", "127.0.0.1:0"], &[], b"").await;
+    let (code, _, err) = run(&["--data-dir", data, "--strategy", "hash", "--listen", "127.0.0.1:0"], &[], b"").await;
     assert_eq!(code, 1);
     assert!(err.contains("strategy") && err.contains("consistent_hash"), "{err}");
 }

@@ -67,7 +67,7 @@ async fn a_formerly_read_only_disk_accepts_writes() {
 /// Starts an instance on the data of one that has ended; returns the error with which the start is refused.
 async fn refusal(service: &Service) -> String {
     let data = service.data();
-    let environment = [("SYMBOLON_LISTEN", "127.0.0.1:0"), ("SYMBOLON_DATA", data.to_str().expect("a path"))];
+    let environment = [("SYMBOLON_LISTEN", "127.0.0.1:0"), ("SYMBOLON_DATA_DIR", data.to_str().expect("a path"))];
     let (code, _, err) = run(&[], &environment, b"").await;
     assert_eq!(code, 1, "{err}");
     err

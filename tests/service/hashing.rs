@@ -22,9 +22,9 @@ const MAX_LOGIN_TIME: Duration = Duration::from_secs(2);
 async fn instance() -> Service {
     Service::with(&[
         ("SYMBOLON_HASH_THREADS", "1"),
-        ("SYMBOLON_HASH_MEMORY_KIB", "19456"),
-        ("SYMBOLON_HASH_PASSES", "2"),
-        ("SYMBOLON_HASH_DEADLINE", "4s"),
+        ("SYMBOLON_ARGON2_MEMORY_KIB", "19456"),
+        ("SYMBOLON_ARGON2_ITERATIONS", "2"),
+        ("SYMBOLON_HASH_QUEUE_TIMEOUT", "4s"),
         ("SYMBOLON_THROTTLE", "off"),
         TRUST_LOOPBACK,
     ])

@@ -9,9 +9,9 @@ async fn requests_are_counted_by_route() {
     service.get(&format!("/v1/users/{user_id}")).send().await.problem(401, "unauthenticated");
     service.get(&format!("/unknown/{user_id}")).send().await.problem(404, "not-found");
     let text = service.metrics().await;
-    let line = r#"symbolon_requests_total{method="GET",route="/v1/users/{user_id}",status="401"} 1"#;
+    let line = r#"symbolon_http_requests_total{method="GET",route="/v1/users/{user_id}",status="401"} 1"#;
     assert!(text.contains(line), "{text}");
-    assert!(text.contains(r#"symbolon_requests_total{method="GET",route="none",status="404"} 1"#), "{text}");
+    assert!(text.contains(r#"symbolon_http_requests_total{method="GET",route="none",status="404"} 1"#), "{text}");
     assert!(!text.contains(user_id), "{text}");
 }
 

@@ -40,22 +40,28 @@ fn operator_operations() -> Vec<(Method, String)> {
 #[tokio::test]
 async fn every_operator_operation_needs_the_operator_token() {
     let service = Service::start().await;
+    let gateway = service.fleet_gateway(&[]).await;
     let token = service.register_and_login("ada").await;
     let operations = operator_operations();
     // A sample, so that a document without operations fails.
-    for (method, path) in [(Method::GET, "/metrics"), (Method::POST, "/v1/operator/tuning/cycle")] {
+    for (method, path) in
+        [(Method::GET, "/metrics"), (Method::POST, "/v1/operator/tuning/cycle"), (Method::GET, "/v1/operator/gateway")]
+    {
         assert!(operations.contains(&(method, path.to_owned())), "{operations:?}");
     }
     for (method, path) in operations {
+        let is_gateways = path.starts_with("/v1/operator/gateway");
         let status = async |token: Option<&str>| {
-            let request = service.request(method.clone(), &path);
+            let request = if is_gateways { &gateway } else { &service }.request(method.clone(), &path);
             let request = token.into_iter().fold(request, |request, token| request.bearer(token));
             request.send().await
         };
         println!("{method} {path}");
         status(None).await.problem(401, "operator-only");
         status(Some(WRONG_TOKEN)).await.problem(401, "operator-only");
-        status(Some(&token)).await.problem(403, "forbidden");
+        // A gateway knows no sessions.
+        let (code, problem) = if is_gateways { (401, "operator-only") } else { (403, "forbidden") };
+        status(Some(&token)).await.problem(code, problem);
         let permitted = status(Some(OPERATOR_TOKEN)).await;
         assert!(![401, 403, 405].contains(&permitted.status.as_u16()), "{}", permitted.text);
     }

@@ -135,7 +135,7 @@ async fn a_hash_with_former_parameters_is_renewed_at_login() {
     let mut service = Service::start().await;
     let registered = service.post("/v1/users", registration("ada")).send().await;
     service.kill().await;
-    let stronger = service.another_with(&[("SYMBOLON_HASH_MEMORY_KIB", "128")]).await;
+    let stronger = service.another_with(&[("SYMBOLON_ARGON2_MEMORY_KIB", "128")]).await;
     stronger.login("ada").await;
     let hashes = password_hashes(&stronger).await;
     assert!(matches!(&hashes[..], [hash] if hash.starts_with("$argon2id$v=19$m=128,")), "{hashes:?}");
@@ -171,7 +171,7 @@ async fn a_hash_of_the_decomposed_form_is_accepted_and_replaced() {
     let hash = bcrypt::hash(DECOMPOSED, 4).expect("a hash");
     let user = json!({"login_name": "ada", "password_hash": hash, "profile": {"name": "N", "email": "n@example.com"}});
     let data = service.data().display().to_string();
-    let environment = [("SYMBOLON_DATA", data.as_str())];
+    let environment = [("SYMBOLON_DATA_DIR", data.as_str())];
     let (code, _, err) = run(&["users", "import", "-"], &environment, user.to_string().as_bytes()).await;
     assert_eq!(code, 0, "{err}");
     assert_eq!(

@@ -56,7 +56,7 @@ async fn until_hashing(service: &Service) {
 
 #[tokio::test]
 async fn a_stop_signal_lets_requests_under_way_finish() {
-    let mut service = Service::with(&[("SYMBOLON_HASH_MEMORY_KIB", "262144")]).await;
+    let mut service = Service::with(&[("SYMBOLON_ARGON2_MEMORY_KIB", "262144")]).await;
     let request = service.post("/v1/users", registration("ada"));
     let registering = tokio::spawn(request.send());
     until_hashing(&service).await;
@@ -84,7 +84,7 @@ async fn instances_started_together_share_a_new_data_directory() {
     let directory = temporary_directory();
     let path = directory.path().join("data");
     // Each of them may be the one that generates the operator token.
-    let settings = [("SYMBOLON_DATA", path.to_str().expect("a path")), GENERATED_OPERATOR_TOKEN];
+    let settings = [("SYMBOLON_DATA_DIR", path.to_str().expect("a path")), GENERATED_OPERATOR_TOKEN];
     let starts = (0..4).map(|_| Service::with(&settings));
     let services = futures_util::future::join_all(starts).await;
     let token = services[0].register_and_login("ada").await;
@@ -109,7 +109,7 @@ async fn liveness_and_readiness_are_separate() {
 
 #[tokio::test]
 async fn a_client_disconnect_does_not_stop_a_registration() {
-    let service = Service::with(&[("SYMBOLON_HASH_MEMORY_KIB", "262144")]).await;
+    let service = Service::with(&[("SYMBOLON_ARGON2_MEMORY_KIB", "262144")]).await;
     let request = service.post("/v1/users", registration("ada"));
     let registering = tokio::spawn(request.try_send());
     until_hashing(&service).await;

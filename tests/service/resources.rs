@@ -55,7 +55,7 @@ async fn resource_limits_are_checked() {
     // A disk that is full, where one can be mounted. What else this machine is short of is not known.
     let (volume, directory) = (Volume::mount("root", 64), temporary_directory());
     let data = volume.as_ref().map_or(directory.path(), Volume::path).join("data").display().to_string();
-    let service = Service::with(&[("SYMBOLON_DATA", &data), ("SYMBOLON_MONITOR_INTERVAL", "1s")]).await;
+    let service = Service::with(&[("SYMBOLON_DATA_DIR", &data), ("SYMBOLON_MONITOR_INTERVAL", "1s")]).await;
     if let Some(volume) = &volume {
         volume.fill();
         let usage = async || service.operator_view("/resources").await["current"]["disk_usage_percent"].as_f64();

@@ -81,7 +81,7 @@ async fn a_session_of_another_user_cannot_be_ended() {
 
 #[tokio::test]
 async fn an_unused_session_ends_and_a_used_one_lives_on() {
-    let service = Service::with(&[("SYMBOLON_SESSION_IDLE", "2s")]).await;
+    let service = Service::with(&[("SYMBOLON_SESSION_IDLE_TIMEOUT", "2s")]).await;
     let (used, idle) = (service.register_and_login("ada").await, service.login("ada").await);
     until("the unused session ends", async || {
         assert_eq!(service.session_status(&used).await, 200);
@@ -95,7 +95,7 @@ async fn an_unused_session_ends_and_a_used_one_lives_on() {
 
 #[tokio::test]
 async fn a_used_session_ends_after_its_lifetime() {
-    let service = Service::with(&[("SYMBOLON_SESSION_IDLE", "2s"), ("SYMBOLON_SESSION_LIFETIME", "3s")]).await;
+    let service = Service::with(&[("SYMBOLON_SESSION_IDLE_TIMEOUT", "2s"), ("SYMBOLON_SESSION_LIFETIME", "3s")]).await;
     service.register("ada").await;
     let begun = Instant::now();
     let token = service.login("ada").await;

@@ -13,7 +13,7 @@ use crate::support::{
 };
 
 const TIMEOUT: Duration = Duration::from_millis(300);
-const FEW_SLOTS: [(&str, &str); 2] = [("SYMBOLON_ADMISSION_MIN", "16"), ("SYMBOLON_ADMISSION_MAX", "16")];
+const FEW_SLOTS: [(&str, &str); 2] = [("SYMBOLON_CONCURRENCY_MIN", "16"), ("SYMBOLON_CONCURRENCY_MAX", "16")];
 
 #[tokio::test]
 async fn unread_responses_hold_no_concurrency_slot() {
@@ -124,8 +124,8 @@ async fn a_connection_above_the_limit_serves_only_operators() {
         ("SYMBOLON_ADMISSION", "off"),
         ("SYMBOLON_THROTTLE", "off"),
         // So expensive that logins keep their connections busy.
-        ("SYMBOLON_HASH_MEMORY_KIB", "65536"),
-        ("SYMBOLON_HASH_PASSES", "400"),
+        ("SYMBOLON_ARGON2_MEMORY_KIB", "65536"),
+        ("SYMBOLON_ARGON2_ITERATIONS", "400"),
         ("SYMBOLON_HASH_THREADS", "1"),
     ])
     .await;

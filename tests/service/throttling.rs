@@ -62,10 +62,10 @@ async fn a_client_that_waits_for_retry_after_is_accepted() {
 #[tokio::test]
 async fn a_login_refused_by_the_hashing_queue_is_not_charged() {
     let settings = [
-        ("SYMBOLON_HASH_MEMORY_KIB", "131072"),
-        ("SYMBOLON_HASH_PASSES", "4"),
+        ("SYMBOLON_ARGON2_MEMORY_KIB", "131072"),
+        ("SYMBOLON_ARGON2_ITERATIONS", "4"),
         ("SYMBOLON_HASH_THREADS", "1"),
-        ("SYMBOLON_HASH_DEADLINE", "1s"),
+        ("SYMBOLON_HASH_QUEUE_TIMEOUT", "1s"),
         ("SYMBOLON_THROTTLE_NAME_ADDRESS", "3/1h"),
     ];
     let service = Service::with(&settings).await;

@@ -23,7 +23,7 @@ fn lines(users: impl IntoIterator<Item = Value>) -> String {
 async fn users(directory: &Path, arguments: &[&str], input: &str) -> (i32, String, String) {
     let data = directory.join("data").display().to_string();
     let arguments: Vec<&str> = ["users"].iter().chain(arguments).copied().collect();
-    run(&arguments, &[("SYMBOLON_DATA", &data)], input.as_bytes()).await
+    run(&arguments, &[("SYMBOLON_DATA_DIR", &data)], input.as_bytes()).await
 }
 
 #[tokio::test]

@@ -26,9 +26,9 @@ use super::{
 const COMMON_SETTINGS: [(&str, &str); 5] = [
     ("SYMBOLON_LISTEN", "127.0.0.1:0"),
     ("SYMBOLON_OPERATOR_TOKEN", OPERATOR_TOKEN),
-    ("SYMBOLON_HASH_MEMORY_KIB", "64"),
-    ("SYMBOLON_HASH_PASSES", "1"),
-    ("SYMBOLON_HASH_DEADLINE", "60s"),
+    ("SYMBOLON_ARGON2_MEMORY_KIB", "64"),
+    ("SYMBOLON_ARGON2_ITERATIONS", "1"),
+    ("SYMBOLON_HASH_QUEUE_TIMEOUT", "60s"),
 ];
 
 /// A running instance or gateway. It is killed when dropped; its data is removed with the last process that uses it.
@@ -128,7 +128,7 @@ impl Service {
     }
 
     async fn spawn(mut command: Command, data: Arc<TempDir>, settings: &[(&str, &str)], log: Stdio) -> Self {
-        command.env("SYMBOLON_DATA", data.path().join("data")).envs(COMMON_SETTINGS).envs(settings.iter().copied());
+        command.env("SYMBOLON_DATA_DIR", data.path().join("data")).envs(COMMON_SETTINGS).envs(settings.iter().copied());
         let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().expect("the binary starts");
         let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
         let line = in_time("the service starts", lines.next_line()).await.expect("output");

@@ -99,7 +99,7 @@ pub struct HashingStats {
     /// Mean waiting time of the hashes that were not rejected, in milliseconds.
     #[schema(example = 0.4)]
     mean_wait_milliseconds: f64,
-    /// Longest waiting time, in milliseconds; `hash_deadline` is the limit.
+    /// Longest waiting time, in milliseconds; `hash_queue_timeout` is the limit.
     #[schema(example = 61.2)]
     longest_wait_milliseconds: f64,
 }

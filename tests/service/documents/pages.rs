@@ -9,9 +9,7 @@ use std::{
 use reqwest::Method;
 use symbolon::config::SETTINGS;
 
-use crate::service::harness::Service;
-
-const TOKEN: &str = "at-least-sixteen-characters";
+use crate::support::{OPERATOR_TOKEN, Service};
 
 /// The checkout.
 pub(super) fn root() -> &'static Path {
@@ -52,7 +50,8 @@ fn the_configuration_page_has_every_setting_as_the_code_has_it() {
 fn settings_table() -> String {
     let row = |setting: &symbolon::config::SettingInfo| {
         let default = if setting.default.is_empty() { String::new() } else { format!("`{}`", setting.default) };
-        format!("| `{}` | {default} | {} |\n", setting.name, setting.help.trim().replace('|', "\\|"))
+        let former = setting.former_name.map_or_else(String::new, |name| format!(" Until 0.1.x ends also `{name}`."));
+        format!("| `{}` | {default} | {}{former} |\n", setting.name, setting.help.trim().replace('|', "\\|"))
     };
     let rows: String = SETTINGS.iter().map(row).collect();
     format!("\n| setting | default | what it does |\n|---|---|---|\n{rows}\n")
@@ -103,12 +102,12 @@ fn the_metrics_page_names_exactly_the_metrics_of_the_code() {
 
 #[tokio::test]
 async fn the_metrics_page_has_the_types_that_prometheus_is_told() {
-    let settings = [("SYMBOLON_OPERATOR_TOKEN", TOKEN)];
+    let settings = [("SYMBOLON_OPERATOR_TOKEN", OPERATOR_TOKEN)];
     let instance = Service::with(&settings).await;
     let gateway = instance.fleet_gateway(&settings).await;
     let documented = documented_metrics();
     for service in [&instance, &gateway] {
-        let text = service.request(Method::GET, "/metrics").bearer(TOKEN).send().await.text;
+        let text = service.request(Method::GET, "/metrics").bearer(OPERATOR_TOKEN).send().await.text;
         let types: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
         assert!(types.len() > 10, "{text}");
         for line in types {

@@ -11,7 +11,7 @@ async fn problems_of_nodes() {
     let without_nodes = Service::gateway(&[], &[]).await;
     assert_snapshot("no-node", &without_nodes.get("/x").send().await);
     let gone = format!("http://127.0.0.1:{}", free_port());
-    let gateway = Service::gateway(&["--node", &gone], &[("SYMBOLON_CHECK_INTERVAL", "1h")]).await;
+    let gateway = Service::gateway(&["--node", &gone], &[("SYMBOLON_HEALTH_CHECK_INTERVAL", "1h")]).await;
     assert_snapshot("bad-gateway", &gateway.get("/x").send().await);
     let node = Node::start().await;
     let gateway = Service::gateway_to(&[&node.url], &[("SYMBOLON_GATEWAY_TIMEOUT", "300ms")]).await;

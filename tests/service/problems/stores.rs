@@ -39,8 +39,8 @@ async fn problems_of_busy_stores() {
 #[tokio::test]
 async fn problems_of_busy_instances() {
     let settings = [
-        ("SYMBOLON_ADMISSION_MIN", "1"),
-        ("SYMBOLON_ADMISSION_MAX", "1"),
+        ("SYMBOLON_CONCURRENCY_MIN", "1"),
+        ("SYMBOLON_CONCURRENCY_MAX", "1"),
         ("SYMBOLON_BODY_TIMEOUT", "1s"),
         ("SYMBOLON_SHARD_TIMEOUT", "2s"),
         ("SYMBOLON_REQUEST_TIMEOUT", "2s"),
