@@ -1,4 +1,4 @@
-//! The REST API: routes, what surrounds them, and the OpenAPI document made from them.
+//! The REST API: routes, the pipeline around them, and the OpenAPI document generated from them.
 
 pub mod auth;
 pub mod body;
@@ -34,16 +34,15 @@ use crate::{
 };
 use middleware::RequestPipeline;
 
-/// The listeners' routers.
 #[derive(Debug)]
 pub struct Routers {
-    /// What `listen` serves.
+    /// Served on `listen`.
     pub public: Router,
-    /// What `operator_listen` serves, if it is set.
+    /// Served on `operator_listen`, if that is set.
     pub operator: Option<Router>,
 }
 
-/// The routers of a running service, each with the document of its own endpoints.
+/// Returns the routers of a running service. Each serves the OpenAPI document of its own endpoints.
 pub fn routers(app: &App) -> Routers {
     let (public, operator) = (public_routes().merge(health_routes()), operator::router(app));
     let finish = |routes| {
@@ -88,15 +87,17 @@ fn public_routes() -> OpenApiRouter<App> {
         .routes(routes!(password::reset))
 }
 
-/// Puts around the routes what every request passes. It is one layer to the routes, as they keep each layer in a box that
-/// every request clones: with one, refusing a request costs a good deal less.
+/// Wraps the routes in the request pipeline.
+///
+/// The pipeline is a single layer. axum boxes every layer and clones the boxes for each request, so further layers would make
+/// rejected requests more expensive.
 fn with_pipeline(routes: Router<App>, app: &App) -> Router {
     let origins = &app.settings().cors_origins.0;
-    // Preflights end there.
+    // Preflight requests are answered by this layer, so it adds the default headers itself.
     let cors = (!origins.is_empty())
         .then(|| ServiceBuilder::new().map_response(default_headers::complete).layer(cors(origins)).into_inner());
-    let around = app.clone();
-    let pipeline = layer_fn(move |route| RequestPipeline::new(around.clone(), route));
+    let pipeline_app = app.clone();
+    let pipeline = layer_fn(move |route| RequestPipeline::new(pipeline_app.clone(), route));
     let layers = ServiceBuilder::new().option_layer(cors).layer(pipeline);
     routes
         .fallback(problem::not_found)

@@ -1,4 +1,4 @@
-//! What instance and gateway share of HTTP: listeners, connections, problems, and how requests name who calls.
+//! HTTP code shared by instance and gateway: listeners, connections, problems, client addresses and tokens.
 
 pub mod address;
 pub mod auth;
@@ -10,6 +10,6 @@ pub mod problem;
 pub mod request_id;
 pub mod timers;
 
-pub(crate) use connections::{ClientBody, Connections, Patience, SharedBody, Surface};
-pub(crate) use listener::{Listener, ListenerPolicy, SentBody, Served, serve};
+pub(crate) use connections::{ClientBody, ClientTimeouts, Connections, ListenerRole, SharedBody};
+pub(crate) use listener::{HttpService, Listener, ListenerPolicy, SentBody, serve};
 pub use problem::{Problem, ProblemKind, TYPE_PREFIX};

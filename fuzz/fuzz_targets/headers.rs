@@ -32,7 +32,7 @@ fuzz_target!(|data: &[u8]| {
     if let Some(token) = auth::bearer(&headers(header::AUTHORIZATION)) {
         assert!(values.len() == 1 && !token.starts_with(' ') && !token.ends_with(' '));
     }
-    if request_id::is_fit_request_id(data) {
+    if request_id::is_valid_request_id(data) {
         assert!(HeaderValue::from_bytes(data).is_ok_and(|value| value.len() <= 128));
     }
     std::str::from_utf8(data).map(parameters).ok();
@@ -53,9 +53,9 @@ fn entity_tags(headers: &HeaderMap) {
 fn client_address(headers: &HeaderMap) {
     let peer: IpAddr = [10, 0, 0, 1].into();
     let nobody = Networks::default();
-    assert_eq!(address::of_client(peer, headers, &nobody), Ok(peer), "nobody is believed who is not trusted");
+    assert_eq!(address::client_address(peer, headers, &nobody), Ok(peer), "headers of untrusted peers are ignored");
     let proxies = Networks::from_text("10.0.0.0/8, fd00::/8").expect("networks");
-    let Ok(client) = address::of_client(peer, headers, &proxies) else { return };
+    let Ok(client) = address::client_address(peer, headers, &proxies) else { return };
     assert_eq!(client, client.to_canonical());
     assert!(client == peer || headers.len() > 0);
 }

@@ -185,7 +185,8 @@ async fn authorize(State(gateway): State<Gateway>, mut request: AxumRequest, nex
     }
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
     let trusted = &gateway.0.policy.trusted_proxies;
-    let address = peer.map(|ConnectInfo(peer)| address::of_client(peer.ip(), request.headers(), trusted)).transpose();
+    let address =
+        peer.map(|ConnectInfo(peer)| address::client_address(peer.ip(), request.headers(), trusted)).transpose();
     let token = auth::bearer(request.headers());
     if token.is_some_and(|token| gateway.0.operator_tokens.accept(token)) {
         // A valid token is accepted even if `X-Forwarded-For` is invalid.

@@ -74,7 +74,7 @@ impl Gateway {
         if parts.headers.len() > MAX_HEADERS {
             return closing(problem(ProblemKind::TooManyHeaders));
         }
-        let client = match address::of_client(peer.ip(), &parts.headers, &self.0.policy.trusted_proxies) {
+        let client = match address::client_address(peer.ip(), &parts.headers, &self.0.policy.trusted_proxies) {
             Ok(client) => client,
             Err(error) => return closing(problem(error)),
         };

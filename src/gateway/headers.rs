@@ -9,7 +9,7 @@ use http::{
 
 use crate::{
     config::Networks,
-    web::{address::X_FORWARDED_FOR, request_id::is_fit_request_id},
+    web::{address::X_FORWARDED_FOR, request_id::is_valid_request_id},
 };
 
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -206,7 +206,7 @@ fn set_forwarded(headers: &mut HeaderMap, peer: IpAddr, trusted: &Networks, host
 
 /// Sets `x-request-id` and the W3C trace context, and keeps valid ones of the client.
 fn set_trace_context(headers: &mut HeaderMap) {
-    if !headers.get(&REQUEST_ID).is_some_and(|id| is_fit_request_id(id.as_bytes())) {
+    if !headers.get(&REQUEST_ID).is_some_and(|id| is_valid_request_id(id.as_bytes())) {
         let id = uuid::Builder::from_random_bytes(fastrand::u128(..).to_ne_bytes()).into_uuid();
         if let Ok(id) = HeaderValue::from_str(id.as_hyphenated().encode_lower(&mut uuid::Uuid::encode_buffer())) {
             headers.insert(REQUEST_ID, id);

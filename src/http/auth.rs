@@ -1,4 +1,4 @@
-//! Who calls: a session by its token, in the `Authorization` header or in a cookie, or an operator.
+//! Authentication of callers: by session token, in the `Authorization` header or a cookie, or by operator token.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -16,52 +16,47 @@ use crate::{
     sessions::LiveSession,
     shards::ShardLocation,
     web::{
-        address::{self, Unreadable},
+        address::{self, MalformedForwardedFor},
         auth::{bearer, wrong_operator_token},
         cookie,
         problem::{Problem, ProblemKind},
     },
 };
 
-/// A request with a live session.
+/// The caller of a request with a live session.
 #[derive(Debug)]
 pub struct Caller {
-    /// The session.
     pub live: LiveSession,
-    /// Whether its token was in a cookie.
+    /// Whether the token came in a cookie.
     pub by_cookie: bool,
 }
 
-/// An operator who makes a request: by an operator token, or by a session that has the permission `admin`.
+/// An authenticated operator: the request has an operator token, or a session with the permission `admin`.
 #[derive(Debug, Clone, Copy)]
 pub struct Operator(pub Actor);
 
-/// What admission has found of the user in a request's path, for its handler to use again.
+/// The user named in a request's path. Admission resolves it once and passes it on to the handler.
 #[derive(Debug, Clone)]
-pub struct Target {
-    /// The user, whether or not there is such a one.
+pub struct TargetUser {
+    /// Not checked for existence.
     pub user_id: UserId,
-    /// The session token, where the path says `me`.
+    /// The session token, if the path says `me`.
     pub token: Option<Token>,
-    /// Where the user lives.
     pub placed: ShardLocation,
 }
 
-/// What is to be done with an account.
+/// The kind of access that a request needs to an account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Access {
-    /// Look at it.
+pub enum AccountAccess {
     Read,
-    /// Change it.
     Write,
 }
 
-/// Where a request came from.
 #[derive(Debug, Clone)]
 pub struct Origin {
-    /// The client's address, if it is known.
+    /// The client's address, if known.
     pub address: Option<IpAddr>,
-    /// What a session made by this request remembers of it.
+    /// Stored with a session that this request creates.
     pub client: Client,
 }
 
@@ -74,7 +69,7 @@ impl FromRequestParts<App> for Caller {
     }
 }
 
-/// Passes on requests of operators only, with an [`Operator`] extension.
+/// Middleware that rejects requests of others than operators, and adds an [`Operator`] extension to the rest.
 pub async fn require_operator(State(app): State<App>, request: Request, next: Next) -> Result<Response, Problem> {
     let (mut parts, body) = request.into_parts();
     let operator = Operator::authenticate(&parts, &app).await?;
@@ -83,10 +78,10 @@ pub async fn require_operator(State(app): State<App>, request: Request, next: Ne
 }
 
 impl Operator {
-    /// Returns the operator who makes a request.
+    /// Returns the operator that sent a request.
     ///
     /// # Errors
-    /// 401 or 403 if it is none, 429 if its address has sent too many wrong tokens.
+    /// 401 or 403 if the caller is not an operator, 429 if its address has sent too many wrong tokens.
     pub async fn authenticate(parts: &Parts, app: &App) -> Result<Self, Problem> {
         if bearer(&parts.headers).is_some_and(|token| app.operator_tokens().accept(token)) {
             return Ok(Self(Actor::Operator));
@@ -112,9 +107,9 @@ impl Operator {
     }
 }
 
-/// The session token of a request, and whether it is a cookie's. A bearer token wins.
+/// Returns the session token of a request, and whether it came in a cookie. A bearer token takes precedence.
 fn session_token(parts: &Parts, app: &App) -> Result<Option<(Token, bool)>, Problem> {
-    let parsed = parts.extensions.get::<Target>().and_then(|target| target.token.clone());
+    let parsed = parts.extensions.get::<TargetUser>().and_then(|target| target.token.clone());
     let parse = |text: &str| parsed.or_else(|| Token::parse_session(text));
     if let Some(token) = bearer(&parts.headers) {
         return Ok(parse(token).map(|token| (token, false)));
@@ -128,13 +123,14 @@ fn session_token(parts: &Parts, app: &App) -> Result<Option<(Token, bool)>, Prob
     Ok(parse(token).map(|token| (token, true)))
 }
 
+/// Returns the client's address, or `None` if the peer of the connection is unknown.
 pub(super) fn address_of(
     headers: &HeaderMap,
     extensions: &Extensions,
     app: &App,
-) -> Result<Option<IpAddr>, Unreadable> {
+) -> Result<Option<IpAddr>, MalformedForwardedFor> {
     let Some(ConnectInfo(peer)) = extensions.get::<ConnectInfo<SocketAddr>>() else { return Ok(None) };
-    address::of_client(peer.ip(), headers, &app.settings().trusted_proxies).map(Some)
+    address::client_address(peer.ip(), headers, &app.settings().trusted_proxies).map(Some)
 }
 
 impl FromRequestParts<App> for Origin {
@@ -150,31 +146,29 @@ impl FromRequestParts<App> for Origin {
 }
 
 impl Caller {
-    /// Id of the user whose session this is.
     pub fn user_id(&self) -> UserId {
         self.live.session.user_id
     }
 
-    /// Id of the session that made the request.
     pub fn session_id(&self) -> SessionId {
         self.live.session.session_id
     }
 
-    /// The caller, for audit events.
+    /// Returns the caller as the actor of audit events.
     pub fn actor(&self) -> Actor {
         Actor::User(self.user_id())
     }
 
-    /// The user that a path speaks of: `me`, the caller's own id, or for an admin anyone's.
+    /// Returns the user that a path names: `me` or the caller's own id, and for an admin any id.
     ///
     /// # Errors
-    /// 400 if it is no id, 403 if it is out of the caller's reach.
-    pub fn target(&self, user_id: &str, access: Access) -> Result<UserId, Problem> {
+    /// 400 if `user_id` is not an id, 403 if the caller lacks the permission.
+    pub fn target(&self, user_id: &str, access: AccountAccess) -> Result<UserId, Problem> {
         let permissions = self.live.user.permissions;
         let target = if user_id == "me" { self.user_id() } else { parse_user_id(user_id)? };
         let permitted = match access {
-            Access::Read => permissions.read,
-            Access::Write => permissions.write,
+            AccountAccess::Read => permissions.read,
+            AccountAccess::Write => permissions.write,
         };
         if (permitted && target == self.user_id()) || permissions.admin {
             Ok(target)
@@ -183,21 +177,24 @@ impl Caller {
         }
     }
 
-    /// Returns whether sessions may show an older version of `user`. Only the caller's own version is known here.
+    /// Returns whether sessions of `user` may hold an older version of it. Only the version in the caller's own session is known.
     fn may_outdate_sessions(&self, user: &User) -> bool {
         user.user_id != self.user_id() || user.version > self.live.user.version
     }
 
-    /// Shows `user` in its sessions if they may show an older version.
+    /// Publishes `user` to its sessions if they may hold an older version.
     pub async fn republish_newer(&self, app: &App, user: &User) {
         if self.may_outdate_sessions(user) {
-            // Boxed because it is rare: inline it would enlarge the future of every read.
+            // Boxed because it is rare: inline it would enlarge every read's future.
             Box::pin(app.users().republish(user)).await;
         }
     }
 }
 
-/// A user id in a path.
+/// Parses a user id from a path.
+///
+/// # Errors
+/// 400 if it is not a UUID.
 pub fn parse_user_id(text: &str) -> Result<UserId, Problem> {
     text.parse().map_err(|error: InvalidUserId| Problem::field(ProblemKind::Malformed, "user_id", error.to_string()))
 }

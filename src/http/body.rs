@@ -1,4 +1,4 @@
-//! Request bodies: JSON of the right type, size and shape, or a problem that says what is wrong.
+//! Extractors for JSON request bodies. They check content type, size, arrival time and shape, and reject with a problem.
 
 use axum::{
     body::Body,
@@ -11,11 +11,11 @@ use serde::de::DeserializeOwned;
 use crate::web::problem::{Problem, ProblemKind};
 use crate::{app::App, json};
 
-/// A body of `application/json`.
+/// A body with the content type `application/json`.
 #[derive(Debug)]
 pub struct JsonBody<T>(pub T);
 
-/// A JSON Merge Patch (RFC 7396): `application/merge-patch+json`, or plain JSON.
+/// A JSON Merge Patch (RFC 7396), with the content type `application/merge-patch+json` or `application/json`.
 #[derive(Debug)]
 pub struct MergePatch<T>(pub T);
 
@@ -48,7 +48,7 @@ async fn read<T: DeserializeOwned>(request: Request, app: &App, types: &[&str]) 
     }
 }
 
-/// The media type without parameters, in lower case; empty if there is none.
+/// Returns the media type without parameters, in lower case; empty if there is none.
 fn content_type(headers: &HeaderMap) -> String {
     let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
@@ -61,6 +61,6 @@ async fn collect(body: Body, limit: usize) -> Result<Vec<u8>, Problem> {
             Err(Problem::from(ProblemKind::TooLarge)
                 .with_detail(format!("the body must be at most {limit} bytes long")))
         }
-        Err(_) => Err(Problem::field(ProblemKind::Malformed, "", "did not arrive whole")),
+        Err(_) => Err(Problem::field(ProblemKind::Malformed, "", "is incomplete")),
     }
 }

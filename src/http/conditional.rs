@@ -14,41 +14,39 @@ use super::{json::Json, openapi::text_parameter};
 use crate::web::problem::{Problem, ProblemKind};
 use crate::{app::App, users::Precondition};
 
-/// What both headers look like: `*`, or a list of tags, of which elements may be empty (RFC 9110, section 5.6.1.2).
+/// Pattern of both headers: `*`, or a list of tags. List elements may be empty (RFC 9110, section 5.6.1.2).
 const TAGS_PATTERN: &str = r#"^(\*|((W/)?"[!#-~\x80-\xff]*")?([ \t]*,[ \t]*((W/)?"[!#-~\x80-\xff]*")?)*)$"#;
 
-/// `If-Match`: the change is made only to one of these versions.
+/// `If-Match`: a change applies only to one of these versions.
 #[derive(Debug)]
 pub struct IfMatch(pub Precondition);
 
-/// `If-None-Match`: a reader that has one of these versions needs no body.
+/// `If-None-Match`: a client that has one of these versions gets 304 without a body.
 #[derive(Debug)]
 pub struct IfNoneMatch(Option<Tags>);
 
-/// What a header says.
+/// The parsed value of a conditional header.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Tags {
     /// `*`: any version.
     Any,
-    /// One of these versions. Tags that are none of ours are left out: they match nothing.
+    /// One of these versions. Tags that this service never issues are left out: they match nothing.
     Versions(Vec<i64>),
 }
 
-/// Which tags can match.
+/// How tags are compared (RFC 9110, section 8.8.3.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Comparison {
-    /// Strong ones only.
+    /// Only strong tags match.
     Strong,
-    /// Weak ones too.
+    /// Weak tags match too.
     Weak,
 }
 
-/// A response about a user at a version; 304 if the reader has it already.
+/// A response body with its version, which is sent as `ETag`.
 #[derive(Debug)]
 pub struct Versioned<T> {
-    /// The version.
     pub version: i64,
-    /// The body.
     pub body: T,
 }
 
@@ -56,7 +54,7 @@ impl FromRequestParts<App> for IfMatch {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _app: &App) -> Result<Self, Problem> {
-        // Whatever is changed exists: `*` asks for no more than that.
+        // `*` only requires that the resource exists, which every change requires anyway.
         Ok(Self(match tags(&parts.headers, header::IF_MATCH, Comparison::Strong)? {
             Some(Tags::Versions(versions)) => Precondition::Versions(versions),
             Some(Tags::Any) | None => Precondition::None,
@@ -74,20 +72,21 @@ impl FromRequestParts<App> for IfNoneMatch {
 
 impl IntoParams for IfMatch {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
-        let description = "The version that the change is meant for; of another one it is refused.";
+        let description =
+            "Entity tag of the version to change. The change is refused with 412 if the resource has another version.";
         vec![text_parameter("If-Match", ParameterIn::Header, description, TAGS_PATTERN, "*")]
     }
 }
 
 impl IntoParams for IfNoneMatch {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
-        let description = "A version that the reader has.";
+        let description = "Entity tag of the version that the client has. If it is still current, the response is 304 without a body.";
         vec![text_parameter("If-None-Match", ParameterIn::Header, description, TAGS_PATTERN, "\"1\"")]
     }
 }
 
 impl IfNoneMatch {
-    /// The response, or 304 without a body.
+    /// Returns `response`, or 304 without a body if the client has its version.
     pub fn respond<T>(&self, response: Versioned<T>) -> Response
     where
         Versioned<T>: IntoResponse,
@@ -112,14 +111,14 @@ impl<T: serde::Serialize> IntoResponse for Versioned<T> {
 }
 
 fn etag(version: i64) -> HeaderValue {
-    // Quotes and digits are always a valid header value.
+    // The fallback is unreachable: quotes and digits are a valid header value.
     HeaderValue::try_from(format!("\"{version}\"")).unwrap_or(HeaderValue::from_static("\"\""))
 }
 
-/// What a header says; `None` if it is not there.
+/// Parses the conditional header `name`; `None` if it is absent.
 ///
 /// # Errors
-/// 400 for what is no entity tag.
+/// 400 if the value is neither `*` nor a list of entity tags.
 pub fn tags(headers: &HeaderMap, name: HeaderName, comparison: Comparison) -> Result<Option<Tags>, Problem> {
     let malformed = || {
         let field = if name == header::IF_MATCH { "If-Match" } else { "If-None-Match" };
@@ -133,13 +132,14 @@ pub fn tags(headers: &HeaderMap, name: HeaderName, comparison: Comparison) -> Re
     }
     let mut versions = Vec::new();
     for line in std::iter::once(first).chain(others) {
-        versions.extend(list(line, comparison).ok_or_else(malformed)?);
+        versions.extend(parse_list(line, comparison).ok_or_else(malformed)?);
     }
     Ok(Some(Tags::Versions(versions)))
 }
 
-/// The versions in one line of a list; `None` if it is none. A tag may hold commas, and elements may be empty.
-fn list(mut rest: &[u8], comparison: Comparison) -> Option<Vec<i64>> {
+/// Returns the versions in one line of a list, or `None` if it is malformed. A tag may contain commas, and elements may be
+/// empty.
+fn parse_list(mut rest: &[u8], comparison: Comparison) -> Option<Vec<i64>> {
     let mut versions = Vec::new();
     loop {
         rest = rest.trim_ascii_start();
@@ -150,7 +150,7 @@ fn list(mut rest: &[u8], comparison: Comparison) -> Option<Vec<i64>> {
             if !opaque.iter().all(|&byte| byte.is_ascii_graphic() || byte >= 0x80) {
                 return None;
             }
-            versions.extend(version(opaque).filter(|_| !is_weak || comparison == Comparison::Weak));
+            versions.extend(parse_version(opaque).filter(|_| !is_weak || comparison == Comparison::Weak));
             rest = after.strip_prefix(b"\"")?.trim_ascii_start();
         }
         match rest.split_first() {
@@ -161,8 +161,8 @@ fn list(mut rest: &[u8], comparison: Comparison) -> Option<Vec<i64>> {
     }
 }
 
-/// The version that a tag of ours stands for.
-fn version(opaque: &[u8]) -> Option<i64> {
+/// Returns the version that a tag stands for, or `None` if this service never issues the tag.
+fn parse_version(opaque: &[u8]) -> Option<i64> {
     let text = std::str::from_utf8(opaque).ok()?;
     text.parse().ok().filter(|version: &i64| version.to_string() == text)
 }
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn tags_are_read_as_versions() {
+    fn tags_are_parsed_as_versions() {
         assert_eq!(versions("\"7\"", Comparison::Strong), [7]);
         assert_eq!(versions("\"7\",\"8\" ,\t\"9\"", Comparison::Strong), [7, 8, 9]);
         assert!(matches!(read(&["*"], Comparison::Strong), Ok(Some(Tags::Any))));
@@ -196,13 +196,13 @@ mod tests {
     }
 
     #[test]
-    fn a_weak_tag_matches_only_a_weak_comparison() {
+    fn weak_tags_match_only_in_weak_comparison() {
         assert_eq!(versions("W/\"7\"", Comparison::Strong), [0; 0]);
         assert_eq!(versions("W/\"7\"", Comparison::Weak), [7]);
     }
 
     #[test]
-    fn tags_of_others_match_nothing() {
+    fn foreign_tags_match_nothing() {
         for text in ["\"x\"", "\"07\"", "\"+7\"", "\"7,8\"", "\"\"", "\"W/7\"", "\"99999999999999999999\""] {
             assert_eq!(versions(text, Comparison::Weak), [0; 0], "{text}");
         }
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn elements_of_a_list_may_be_empty() {
+    fn list_elements_may_be_empty() {
         assert_eq!(versions(", \"7\",, \"8\",", Comparison::Strong), [7, 8]);
         for text in ["", ",", " , ,"] {
             assert_eq!(versions(text, Comparison::Strong), [0; 0], "{text:?}");
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_list_of_tags_is_malformed() {
+    fn values_other_than_tag_lists_are_malformed() {
         for text in [
             "7",
             "\"7",

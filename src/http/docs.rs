@@ -1,7 +1,7 @@
-//! The API's documentation, served from the binary: Swagger UI needs no network.
+//! The API's documentation: the OpenAPI document and Swagger UI, served from the binary without network access.
 //!
-//! Each document is made once, and answered with an entity tag and compressed where the client takes that. How many are
-//! sent in a second is bounded for all clients together: documents pass no other gate, and are much larger than answers.
+//! Each document is generated once, and sent with an entity tag, compressed if the client accepts that. A rate limit covers
+//! all clients together: documents bypass admission, and they are much larger than other responses.
 
 mod document;
 mod rate;
@@ -16,20 +16,20 @@ use axum::{
     routing::get,
 };
 use document::Document;
-use rate::Rate;
+use rate::RateLimiter;
 use utoipa::openapi::OpenApi;
 
 use crate::app::App;
 use crate::web::problem::{Problem, ProblemKind};
 
-/// Swagger UI styles its elements inline; everything else comes from this origin or not at all.
-const POLICY: HeaderValue = HeaderValue::from_static(
+/// Swagger UI needs inline styles. All other content must come from this origin.
+const CONTENT_SECURITY_POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; \
      base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 );
 
-/// The files of Swagger UI that its page uses.
-const FILES: [&str; 8] = [
+/// The files of Swagger UI that its page loads.
+const SWAGGER_UI_FILES: [&str; 8] = [
     "index.html",
     "index.css",
     "swagger-ui.css",
@@ -40,17 +40,17 @@ const FILES: [&str; 8] = [
     "favicon-32x32.png",
 ];
 
-/// Documents that are sent in a second, and at once.
-const PER_SECOND: u32 = 50;
-const AT_ONCE: u32 = 50;
+/// Rate limit of documents, for all clients together.
+const DOCUMENTS_PER_SECOND: u32 = 50;
+const BURST: u32 = 50;
 
 struct Documents {
     openapi: Document,
     files: HashMap<&'static str, Document>,
-    rate: Rate,
+    rate: RateLimiter,
 }
 
-/// `/docs` and `/openapi.json`.
+/// Returns the routes `/docs` and `/openapi.json`.
 pub(super) fn router(document: &OpenApi) -> Router<App> {
     let openapi = serde_json::to_vec(document).unwrap_or_default();
     let config = Arc::new(utoipa_swagger_ui::Config::from("/openapi.json").try_it_out_enabled(true));
@@ -60,8 +60,8 @@ pub(super) fn router(document: &OpenApi) -> Router<App> {
     };
     let documents = Arc::new(Documents {
         openapi: Document::new("application/json", openapi.into(), false),
-        files: FILES.into_iter().filter_map(file).collect(),
-        rate: Rate::new(Duration::from_secs(1) / PER_SECOND, AT_ONCE),
+        files: SWAGGER_UI_FILES.into_iter().filter_map(file).collect(),
+        rate: RateLimiter::new(Duration::from_secs(1) / DOCUMENTS_PER_SECOND, BURST),
     });
     let (index, files, openapi) = (Arc::clone(&documents), Arc::clone(&documents), documents);
     Router::new()
@@ -78,12 +78,12 @@ impl Documents {
     async fn file(&self, name: &str, headers: &HeaderMap) -> Response {
         let Some(file) = self.files.get(name) else { return ProblemKind::NotFound.into_response() };
         let mut response = self.respond(file, headers).await;
-        response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, POLICY);
+        response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY);
         response
     }
 
     async fn respond(&self, document: &Document, headers: &HeaderMap) -> Response {
-        if document.is_known_to(headers) {
+        if document.is_current_for(headers) {
             return document.not_modified();
         }
         match self.rate.admit() {

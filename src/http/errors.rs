@@ -1,4 +1,4 @@
-//! Which problem each error of the service is answered with.
+//! Maps the errors of the lower layers to problems.
 
 use crate::{
     json::JsonError,
@@ -51,7 +51,7 @@ impl From<UserError> for Problem {
                 Self::from(ProblemKind::RevocationPending).retry_after(retry_after)
             }
             UserError::PreconditionFailed => {
-                Self::field(ProblemKind::PreconditionFailed, "If-Match", "names another version")
+                Self::field(ProblemKind::PreconditionFailed, "If-Match", "does not match the current version")
             }
             UserError::Contended => ProblemKind::Overloaded.into(),
             UserError::Throttled { retry_after } => Self::from(ProblemKind::TooManyAttempts).retry_after(retry_after),
@@ -74,7 +74,7 @@ mod tests {
     use crate::store_error::Outcome;
 
     #[test]
-    fn every_kind_has_a_type_of_its_own() {
+    fn every_problem_kind_has_its_own_type() {
         let mut slugs: Vec<&str> = ProblemKind::ALL.iter().map(|kind| kind.slug()).collect();
         slugs.sort_unstable();
         slugs.dedup();
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn the_cause_of_a_failure_stays_inside() {
+    fn the_cause_of_a_failure_is_not_sent() {
         let source: Box<dyn Error + Send + Sync> = "postgres://user:secret@host refused".into();
         let problem =
             Problem::from(StoreError::Unavailable { store: "db-node-0".into(), outcome: Outcome::Unknown, source });
@@ -95,6 +95,6 @@ mod tests {
         let response = Problem::from(UserError::Throttled { retry_after: Duration::from_millis(1001) }).into_response();
         assert_eq!(response.headers()[header::RETRY_AFTER], "2");
         let soon = Problem::from(ProblemKind::Overloaded).retry_after(Duration::from_micros(1)).into_response();
-        assert_eq!(soon.headers()[header::RETRY_AFTER], "1", "at once would be too soon");
+        assert_eq!(soon.headers()[header::RETRY_AFTER], "1", "zero would invite an immediate retry");
     }
 }

@@ -1,4 +1,4 @@
-//! Whether the process lives, and whether it should get requests.
+//! Liveness and readiness of an instance.
 
 use axum::{extract::State, http::StatusCode};
 use serde::Serialize;
@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::json::Json;
 use crate::app::{App, Readiness};
 
-/// The process answers.
+/// Liveness of the process.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct Alive {
     /// Always `ok`.
@@ -14,23 +14,25 @@ pub struct Alive {
     status: &'static str,
 }
 
-/// Whether the process lives.
+/// Checks that the process is alive.
 #[utoipa::path(
     get, path = "/v1/health/live", tag = "health", operation_id = "live",
-    responses((status = 200, description = "It does.", body = Alive))
+    responses((status = 200, description = "The process is alive.", body = Alive))
 )]
 pub(super) async fn live() -> Json<Alive> {
     Json(Alive { status: "ok" })
 }
 
-/// Whether the instance should get requests: not while it drains, while its own storage fails, or before it has reached what it
-/// needs once. A fault that other instances share leaves it ready and `degraded`, as no other one would serve better. Says
-/// what is down.
+/// Checks whether the instance should receive requests.
+///
+/// It is not ready while it drains, while its embedded storage fails, and until it has reached each required dependency once.
+/// If a store fails that all instances share, the instance stays ready and reports `degraded`, because no other instance could
+/// serve the request either. The response lists every dependency and whether it is up.
 #[utoipa::path(
     get, path = "/v1/health/ready", tag = "health", operation_id = "ready",
     responses(
-        (status = 200, description = "It can.", body = Readiness),
-        (status = 503, description = "It can't.", body = Readiness),
+        (status = 200, description = "The instance is ready.", body = Readiness),
+        (status = 503, description = "The instance is not ready.", body = Readiness),
     )
 )]
 pub(super) async fn ready(State(app): State<App>) -> (StatusCode, Json<Readiness>) {

@@ -1,7 +1,7 @@
-//! What happens to every request around its handler.
+//! The pipeline that every request passes before and after its handler.
 //!
-//! It is one layer to the routes, and its parts call each other: each layer of its own would cost every request several
-//! allocations more. `axum::middleware::from_fn` would keep what comes next in one more box.
+//! It is a single layer whose steps call each other. A layer per step would cost every request several more allocations, and
+//! `axum::middleware::from_fn` would box the inner service once more.
 
 mod admit;
 
@@ -14,7 +14,7 @@ use std::{
     time::Instant,
 };
 
-use admit::{admit, note_outcome};
+use admit::{admit, record_outcome};
 use axum::{
     body::{Body, Bytes},
     extract::{MatchedPath, Request},
@@ -36,7 +36,7 @@ use crate::{
     web::{default_headers, problem::ProblemKind, request_id, timers::SpareTimer},
 };
 
-/// A route, and what happens to every request around it.
+/// A route wrapped in the request pipeline.
 #[derive(Clone)]
 pub struct RequestPipeline<S> {
     app: App,
@@ -44,13 +44,13 @@ pub struct RequestPipeline<S> {
 }
 
 impl<S> RequestPipeline<S> {
-    /// Puts it around a route.
+    /// Wraps `route`.
     pub fn new(app: App, route: S) -> Self {
         Self { app, route }
     }
 }
 
-/// A route of axum's.
+/// A service that the pipeline can wrap: one of axum's routes.
 pub trait Route:
     Service<Request, Response = Response, Error = Infallible, Future: Send> + Clone + Send + 'static
 {
@@ -76,17 +76,19 @@ impl<S: Route> Service<Request> for RequestPipeline<S> {
     }
 }
 
-/// Names a request, measures it, admits it, bounds its time, and runs changes to their end.
+/// Assigns the request id, then measures, admits and times out the request, and runs changes to completion.
 async fn process(app: App, request: Request, route: impl Route) -> Result<Response, Infallible> {
-    let request_id = request_id::of_request(request.headers());
+    let request_id = request_id::from_headers(request.headers());
     let span = span(&request, &request_id);
-    let response = answer(&app, request, route).instrument(span).await;
+    let response = handle(&app, request, route).instrument(span).await;
     Ok(default_headers::add(response, request_id))
 }
 
-/// Measures a request from its arrival until the last frame of its response is made, on this instance's node. Its permit is
-/// held until then: how long the client takes to receive the response says nothing of this instance.
-async fn answer(app: &App, mut request: Request, route: impl Route) -> Response {
+/// Measures a request on this instance's own node, from its arrival until the last frame of the response is produced.
+///
+/// The permit is held for the same time. The time that the client takes to receive the response is not counted, because it
+/// says nothing about this instance.
+async fn handle(app: &App, mut request: Request, route: impl Route) -> Response {
     let now = Instant::now();
     let mut lease = app.fleet().own().lease(now);
     let matched = request.extensions().get().map(MatchedPath::as_str);
@@ -96,59 +98,59 @@ async fn answer(app: &App, mut request: Request, route: impl Route) -> Response 
     let (mut response, permit) = match admit(app, &mut request).await {
         Ok(permit) => {
             let timer = request.extensions_mut().remove::<SpareTimer>().unwrap_or_default();
-            // Pinned here: it is large, and would be moved into each future around it.
-            let work = pin!(AssertUnwindSafe(finish_changes(app, request, route)).catch_unwind());
-            let response = time_out(app, &timer, work).await.unwrap_or_else(panicked);
-            permit.iter().for_each(|permit| note_outcome(permit, &response));
+            // Pinned here because it is large: otherwise it would be moved into each enclosing future.
+            let work = pin!(AssertUnwindSafe(run_to_completion(app, request, route)).catch_unwind());
+            let response = time_out(app, &timer, work).await.unwrap_or_else(panic_response);
+            permit.iter().for_each(|permit| record_outcome(permit, &response));
             (response, permit)
         }
         Err(problem) => (problem.into_response(), None),
     };
     if is_http1 && app.is_draining() {
-        // The client opens its next connection elsewhere, and no request meets one that is being closed.
+        // Makes the client open its next connection to another instance, so that no request hits a closing connection.
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     observed.set_status(response.status());
-    tracing::debug!(status = response.status().as_u16(), took = ?now.elapsed(), "answered");
+    tracing::debug!(status = response.status().as_u16(), took = ?now.elapsed(), "request completed");
     let outcome = if response.status().is_server_error() { Outcome::Failure } else { Outcome::Success };
     if is_head || http_body::Body::is_end_stream(response.body()) {
-        // Such a body is never read to its end, because there is none.
+        // hyper does not poll such a body, so `MeasuredBody` would never see its end.
         lease.finish(outcome);
         return response;
     }
-    let measured = Some(UnderWay { lease, outcome, _observed: observed, _permit: permit });
-    response.map(|body| Body::new(Measured { body, measured }))
+    let in_flight = Some(InFlight { lease, outcome, _observed: observed, _permit: permit });
+    response.map(|body| Body::new(MeasuredBody { body, in_flight }))
 }
 
-/// The span of a request. Paths and queries may hold login names: it shows the route.
+/// Returns the log span of a request. It has the route, not the path or query, which may contain login names.
 fn span(request: &Request, request_id: &HeaderValue) -> Span {
     let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str);
     let request_id = request_id.to_str().unwrap_or_default();
     tracing::info_span!("request", method = %request.method(), route, request_id)
 }
 
-/// A body that holds its request's lease until its last frame is made or it is dropped.
-struct Measured {
+/// A response body that holds the request's lease and permit until its last frame is produced or it is dropped.
+struct MeasuredBody {
     body: Body,
-    measured: Option<UnderWay>,
+    in_flight: Option<InFlight>,
 }
 
-struct UnderWay {
+struct InFlight {
     lease: Lease,
     outcome: Outcome,
     _observed: Observed,
     _permit: Option<Permit>,
 }
 
-impl Measured {
+impl MeasuredBody {
     fn end(&mut self, failed: bool) {
-        if let Some(UnderWay { mut lease, outcome, .. }) = self.measured.take() {
+        if let Some(InFlight { mut lease, outcome, .. }) = self.in_flight.take() {
             lease.finish(if failed { Outcome::Failure } else { outcome });
         }
     }
 }
 
-impl http_body::Body for Measured {
+impl http_body::Body for MeasuredBody {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -172,9 +174,10 @@ impl http_body::Body for Measured {
     }
 }
 
-/// Runs a request that may change something to its end even if the client goes away or the time is up: an operation
-/// that spans two stores must not stop in the middle because somebody closed a laptop. It has its place until then.
-async fn finish_changes(app: &App, request: Request, route: impl Route) -> Response {
+/// Runs a request, and one with an unsafe method to completion even if the client disconnects or the request times out.
+///
+/// An operation that spans two stores must not be cancelled half-way. The request keeps its permit until it has ended.
+async fn run_to_completion(app: &App, request: Request, route: impl Route) -> Response {
     if request.method().is_safe() {
         return run(route, request).await;
     }
@@ -187,7 +190,7 @@ async fn finish_changes(app: &App, request: Request, route: impl Route) -> Respo
     match app.tasks().spawn(work.in_current_span()).await {
         Ok(response) => response,
         Err(error) => match error.try_into_panic() {
-            Ok(panic) => panicked(panic),
+            Ok(panic) => panic_response(panic),
             Err(_) => ProblemKind::Internal.into_response(),
         },
     }
@@ -199,25 +202,25 @@ async fn run(mut route: impl Route, request: Request) -> Response {
     response
 }
 
-/// Answers 503 once the time is up.
+/// Returns 503 if `work` exceeds the request timeout.
 async fn time_out<E>(
     app: &App,
     timer: &SpareTimer,
     work: impl Future<Output = Result<Response, E>>,
 ) -> Result<Response, E> {
-    // It ends also when the work has used up what a task may do at a time.
-    let late = unconstrained(timer.until(Instant::now() + app.settings().request_timeout));
+    // Unconstrained, so that the timer fires even if the work has used up the task's cooperative budget.
+    let timeout = unconstrained(timer.until(Instant::now() + app.settings().request_timeout));
     tokio::select! {
         biased;
-        served = work => served,
-        () = late => Ok(ProblemKind::Timeout.into_response()),
+        result = work => result,
+        () = timeout => Ok(ProblemKind::Timeout.into_response()),
     }
 }
 
-/// What a client gets when a handler panics.
-fn panicked(panic: Box<dyn Any + Send>) -> Response {
+/// Logs the panic of a handler and returns a 500 response.
+fn panic_response(panic: Box<dyn Any + Send>) -> Response {
     let message = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    static PANICS: Repeats = Repeats::new(|count| tracing::error!(count, "more requests panicked"));
-    PANICS.record(|| tracing::error!(panic = message.unwrap_or("unknown"), "a request panicked"));
+    static PANICS: Repeats = Repeats::new(|count| tracing::error!(count, "further request handlers panicked"));
+    PANICS.record(|| tracing::error!(panic = message.unwrap_or("unknown"), "request handler panicked"));
     ProblemKind::Internal.into_response()
 }

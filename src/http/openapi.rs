@@ -1,9 +1,9 @@
 //! The OpenAPI document: generated from the handlers, completed from the table of problems.
 //!
-//! A handler lists the problems of its own by slug, in the description of their status. What every operation shares is
-//! added here: what a body, a token or a path can be wrong in, and what can fail anywhere; and which answers lead to which
-//! requests (`links`). Where a rule can be said as JSON Schema, it is said so that a value keeps the one if and only if it
-//! keeps the other: `tests/contract/run` holds the service against this document.
+//! A handler lists its own problems by slug, in the description of their status. This module adds the problems that
+//! operations share (invalid bodies, tokens and parameters, failures of the service) and the links between operations.
+//! Where JSON Schema can express a rule, the schema is exact: a value is valid if and only if the service accepts it.
+//! `tests/contract/run` tests the service against this document.
 
 mod links;
 
@@ -27,36 +27,37 @@ use crate::web::{
 #[openapi(
     info(
         title = "Symbolon",
-        description = "Login, sessions and preferences on sharded storage.\n\nErrors are `application/problem+json` (RFC 9457); \
-            their `type` stays the same. Unknown and duplicate members are refused. Every response has an `x-request-id`.",
+        description = "Login, sessions and preferences on sharded storage.\n\nErrors are `application/problem+json` (RFC 9457) \
+            with a stable `type`. Requests with unknown or duplicate JSON members are rejected. Every response has an \
+            `x-request-id` header.",
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
     ),
     servers((url = "/", description = "This instance")),
     tags(
-        (name = "users", description = "Accounts"),
-        (name = "preferences", description = "A JSON document for each user"),
+        (name = "users", description = "User accounts"),
+        (name = "preferences", description = "One JSON document per user"),
         (name = "sessions", description = "Login and sessions"),
         (name = "health", description = "For load balancers and orchestrators"),
-        (name = "gateway", description = "Of a gateway, for operators; an instance does not have them"),
-        (name = "operator", description = "For those who run the service: with an operator token, or a session that has the permission admin"),
+        (name = "gateway", description = "Operator endpoints of a gateway; instances do not have them"),
+        (name = "operator", description = "Operation of the service; needs an operator token, or a session with the permission `admin`"),
     ),
     components(schemas(ProblemBody, FieldError)),
 )]
 struct Document;
 
-/// The document without paths; the router adds them.
+/// Returns the document without paths; the router adds them.
 pub(super) fn document() -> utoipa::openapi::OpenApi {
     Document::openapi()
 }
 
-/// Adds what the handlers don't say themselves. To be called once all paths are there.
+/// Adds security schemes, shared problems and links. Call it after all paths have been added.
 pub(super) fn complete(document: &mut utoipa::openapi::OpenApi) {
     SecuritySchemes.modify(document);
     Problems.modify(document);
     links::add(document);
 }
 
-/// A parameter that is text of a pattern. In a path it must be there.
+/// Returns a string parameter with a pattern. It is required if its location is the path.
 pub(super) fn text_parameter(
     name: &str,
     location: ParameterIn,
@@ -76,7 +77,6 @@ pub(super) fn text_parameter(
         .build()
 }
 
-/// The name of the security scheme for cookies.
 const SESSION_COOKIE: &str = "session_cookie";
 
 fn session(scheme: &str) -> SecurityRequirement {
@@ -92,14 +92,14 @@ impl Modify for SecuritySchemes {
             SecurityScheme::Http(scheme.build())
         };
         let components = document.components.get_or_insert_default();
-        components.add_security_scheme("session", bearer("A session token, from login."));
+        components.add_security_scheme("session", bearer("Session token, as returned by login."));
         let cookie = ApiKeyValue::with_description(
             cookie::NAME,
-            "A session of a browser, from a login that asked for a cookie. What changes something must come from a page of \
-             the public origin.",
+            "Session cookie of a browser, set by a login with `\"cookie\": true`. Requests with an unsafe method must come \
+             from a page of the public origin.",
         );
         components.add_security_scheme(SESSION_COOKIE, SecurityScheme::ApiKey(ApiKey::Cookie(cookie)));
-        components.add_security_scheme("operator_token", bearer("An operator token, from the settings."));
+        components.add_security_scheme("operator_token", bearer("Operator token, as configured in the settings."));
     }
 }
 
@@ -115,7 +115,7 @@ impl Modify for Problems {
     }
 }
 
-/// Each operation, and whether its method is safe.
+/// Returns each operation, and whether its method is safe.
 fn operations(item: &mut PathItem) -> impl Iterator<Item = (bool, &mut Operation)> {
     let unsafe_ones = [&mut item.put, &mut item.post, &mut item.delete, &mut item.patch].into_iter();
     let all = unsafe_ones.map(|operation| (false, operation)).chain([(true, &mut item.get)]);
@@ -128,24 +128,25 @@ fn complete_operation(path: &str, is_safe: bool, operation: &mut Operation) {
     }
     for parameter in operation.parameters.iter_mut().flatten() {
         if let RefOr::T(Parameter { schema: Some(RefOr::T(Schema::Object(object))), .. }) = parameter {
-            never_null(&mut object.schema_type);
+            remove_null(&mut object.schema_type);
         }
     }
-    let mut kinds: Vec<ProblemKind> = operation.responses.responses.values().filter_map(listed).flatten().collect();
-    kinds.extend(shared(path, operation));
+    let mut kinds: Vec<ProblemKind> =
+        operation.responses.responses.values().filter_map(listed_problems).flatten().collect();
+    kinds.extend(common_problems(path, operation));
     if let Some(security) = operation.security.as_mut().filter(|security| security.contains(&session("session"))) {
         security.push(session(SESSION_COOKIE));
         kinds.extend((!is_safe).then_some(ProblemKind::CrossSite));
     }
-    operation.responses.responses.retain(|_, response| listed(response).is_none());
+    operation.responses.responses.retain(|_, response| listed_problems(response).is_none());
     for status in kinds.iter().map(|kind| kind.status()) {
         let of_status = ProblemKind::ALL.iter().copied().filter(|kind| kind.status() == status && kinds.contains(kind));
         operation.responses.responses.insert(status.as_u16().to_string(), RefOr::T(response(of_status)));
     }
 }
 
-/// A parameter may be absent, which `Option` says, but it is text and never null.
-fn never_null(schema_type: &mut SchemaType) {
+/// Removes null from a parameter's types. utoipa derives it from `Option`, but a parameter can only be absent.
+fn remove_null(schema_type: &mut SchemaType) {
     if let SchemaType::Array(types) = schema_type {
         types.retain(|type_| *type_ != Type::Null);
         if let [type_] = types.as_slice() {
@@ -154,15 +155,15 @@ fn never_null(schema_type: &mut SchemaType) {
     }
 }
 
-/// The problems that a response's description lists by slug, if it is made of nothing else.
-fn listed(response: &RefOr<Response>) -> Option<Vec<ProblemKind>> {
+/// Returns the problems that a response's description lists by slug, or `None` if it contains anything else.
+fn listed_problems(response: &RefOr<Response>) -> Option<Vec<ProblemKind>> {
     let RefOr::T(response) = response else { return None };
     let find = |slug: &str| ProblemKind::ALL.iter().copied().find(|kind| kind.slug() == slug);
     response.description.split(", ").map(find).collect()
 }
 
-/// The problems that follow from what an operation takes.
-fn shared(path: &str, operation: &Operation) -> Vec<ProblemKind> {
+/// Returns the problems that follow from an operation's path, parameters, body and security.
+fn common_problems(path: &str, operation: &Operation) -> Vec<ProblemKind> {
     use ProblemKind::{
         BodyTimeout, Forbidden, Internal, Malformed, OperatorOnly, Overloaded, Timeout, TooLarge, TooManyAttempts,
         Unauthenticated, Unavailable, UnsupportedType,
@@ -192,13 +193,13 @@ fn shared(path: &str, operation: &Operation) -> Vec<ProblemKind> {
     kinds
 }
 
-/// The headers that come with some statuses.
+/// Response headers: name, the statuses that have it, type and description.
 const HEADERS: [(&str, &[u16], Type, &str); 2] = [
-    ("Retry-After", &[429, 503], Type::Integer, "After how many seconds to try again."),
-    ("WWW-Authenticate", &[401], Type::String, "The scheme: Bearer."),
+    ("Retry-After", &[429, 503], Type::Integer, "Seconds to wait before the next attempt."),
+    ("WWW-Authenticate", &[401], Type::String, "The authentication scheme, `Bearer`."),
 ];
 
-/// One response for all problems of a status, each with its example.
+/// Returns one response for all problems of a status, with an example of each.
 fn response(kinds: impl Iterator<Item = ProblemKind>) -> Response {
     let kinds: Vec<ProblemKind> = kinds.collect();
     let mut content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem")));

@@ -1,4 +1,4 @@
-//! The operator's endpoints: statistics, partitions, users, balancer, resources, tuning and scaling.
+//! Operator endpoints: statistics, partitions, users, balancer, resources, tuning, scaling and metrics.
 
 pub(super) mod balancer;
 pub(super) mod metrics;
@@ -15,12 +15,12 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::auth::require_operator;
 use crate::app::App;
 
-/// The operator endpoints, and metrics, which decide themselves who may read them.
+/// Returns the operator endpoints behind the operator check, and `/metrics`, which does its own.
 pub(super) fn router(app: &App) -> OpenApiRouter<App> {
     routes().route_layer(from_fn_with_state(app.clone(), require_operator)).merge(metrics_route())
 }
 
-/// Their paths in the OpenAPI document.
+/// Returns the same endpoints without the check, for the OpenAPI document.
 pub(super) fn documented() -> OpenApiRouter<App> {
     routes().merge(metrics_route())
 }

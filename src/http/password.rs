@@ -1,12 +1,12 @@
-//! Changing a password, with the old one or with a reset token.
+//! Changing a password with the current one, or with a reset token.
 
 use axum::{extract::State, http::StatusCode};
 use serde::Deserialize;
 
 use super::{
-    auth::{Access, Caller, Origin},
+    auth::{AccountAccess, Caller, Origin},
     body::JsonBody,
-    path::{Segment, UserOrMe},
+    path::{PathParam, UserOrMe},
 };
 use crate::web::problem::Problem;
 use crate::{
@@ -15,20 +15,22 @@ use crate::{
     passwords::Password,
 };
 
-/// The old password and the new one.
+/// The current and the new password.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PasswordChange {
-    /// The password as it is.
+    /// The current password.
     #[schema(value_type = String, format = Password, example = "correct horse battery")]
     current_password: Password,
-    /// 8 to 256 characters in Unicode's form NFC, not equal to the login name, none of those that are guessed first.
+    /// The new password: 8 to 256 characters after Unicode normalization (NFC), not equal to the login name, and not one of
+    /// the most common passwords.
     #[schema(value_type = String, format = Password, min_length = 8, max_length = 256, pattern = "^[^\\x00]*$", example = "staple battery horse")]
     new_password: Password,
 }
 
-/// Changes the password and ends all sessions but the one that asks. A change that was made, and whose answer was lost, can be
-/// repeated as it was.
+/// Changes the password and ends all other sessions of the user.
+///
+/// If the response is lost, the same request can be repeated: it succeeds again.
 #[utoipa::path(
     put, path = "/v1/users/{user_id}/password", tag = "users", operation_id = "change_password", security(("session" = [])),
     params(UserOrMe),
@@ -46,10 +48,10 @@ pub(super) async fn change(
     State(app): State<App>,
     origin: Origin,
     caller: Caller,
-    Segment(user_id): Segment,
+    PathParam(user_id): PathParam,
     JsonBody(body): JsonBody<PasswordChange>,
 ) -> Result<StatusCode, Problem> {
-    let user_id = caller.target(&user_id, Access::Write)?;
+    let user_id = caller.target(&user_id, AccountAccess::Write)?;
     let keep = (user_id == caller.user_id()).then_some(caller.session_id());
     let users = app.users();
     users
@@ -63,15 +65,16 @@ pub(super) async fn change(
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PasswordResetRequest {
-    /// The token that an operator had made.
+    /// The reset token, created by an operator.
     #[schema(value_type = String, format = Password, pattern = "^symr_[A-Za-z0-9_-]{64}$", example = "symr_AZONXnsqfEGfDjxdihsvYJc1bq0mC1cWQxYc1b0kJm8hQ2Yl9d4uXwqk0v3n1y2E")]
     token: Password,
-    /// 8 to 256 characters in Unicode's form NFC, not equal to the login name, none of those that are guessed first.
+    /// The new password: 8 to 256 characters after Unicode normalization (NFC), not equal to the login name, and not one of
+    /// the most common passwords.
     #[schema(value_type = String, format = Password, min_length = 8, max_length = 256, pattern = "^[^\\x00]*$", example = "staple battery horse")]
     new_password: Password,
 }
 
-/// Sets the password by a one-time token and ends all sessions.
+/// Sets a new password with a one-time token, and ends all sessions of the user.
 #[utoipa::path(
     post, path = "/v1/password-reset", tag = "users", operation_id = "reset_password",
     request_body = PasswordResetRequest,

@@ -1,4 +1,4 @@
-//! The parameter of a path, and how the OpenAPI document describes users in it.
+//! Path parameters, and the description of `user_id` in the OpenAPI document.
 
 use axum::{
     extract::{FromRequestParts, Path},
@@ -13,11 +13,11 @@ use super::openapi::text_parameter;
 use crate::app::App;
 use crate::web::problem::{Problem, ProblemKind};
 
-/// The one segment of a path that varies, percent-decoded.
+/// The only parameter of a path, percent-decoded.
 #[derive(Debug)]
-pub(super) struct Segment(pub String);
+pub(super) struct PathParam(pub String);
 
-impl FromRequestParts<App> for Segment {
+impl FromRequestParts<App> for PathParam {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
@@ -28,16 +28,16 @@ impl FromRequestParts<App> for Segment {
     }
 }
 
-/// `user_id` where `me` is taken too, for the document.
+/// Documents a `user_id` that may also be `me`.
 pub(super) enum UserOrMe {}
 
-/// `user_id`, for the document.
+/// Documents a `user_id`.
 pub(super) enum AnyUser {}
 
 impl IntoParams for UserOrMe {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
         let pattern = "^(me|[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12})$";
-        vec![text_parameter("user_id", ParameterIn::Path, "A user's id, or me.", pattern, "me")]
+        vec![text_parameter("user_id", ParameterIn::Path, "Id of the user, or `me` for the caller.", pattern, "me")]
     }
 }
 
@@ -45,6 +45,6 @@ impl IntoParams for AnyUser {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
         let pattern = "^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$";
         let example = "01938d5e-7b2a-7c41-9f0e-3c5d8a1b2f60";
-        vec![text_parameter("user_id", ParameterIn::Path, "The user's id.", pattern, example)]
+        vec![text_parameter("user_id", ParameterIn::Path, "Id of the user.", pattern, example)]
     }
 }

@@ -1,11 +1,11 @@
-//! Query strings, read strictly: a parameter that is unknown or given twice is refused.
+//! Strict parsing of query strings: unknown and repeated parameters are rejected.
 
 use crate::web::problem::{Problem, ProblemKind};
 
-/// The values of the parameters `names`, in their order.
+/// Returns the values of the parameters `names`, in that order; `None` for absent ones.
 ///
 /// # Errors
-/// 400 names the parameter that is unknown or there twice.
+/// 400 with the name of the parameter that is unknown or repeated.
 pub fn read<const N: usize>(query: Option<&str>, names: [&str; N]) -> Result<[Option<String>; N], Problem> {
     let mut values = [const { None }; N];
     for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
@@ -19,14 +19,14 @@ pub fn read<const N: usize>(query: Option<&str>, names: [&str; N]) -> Result<[Op
     Ok(values)
 }
 
-/// The value of a parameter that counts something: a number from 1 to `most`, without leading zeros.
+/// Parses a number from 1 to `max`, without leading zeros.
 ///
 /// # Errors
-/// 422 names the parameter.
-pub fn count(name: &'static str, text: &str, most: u32) -> Result<u32, Problem> {
+/// 422 with the name of the parameter.
+pub fn count(name: &'static str, text: &str, max: u32) -> Result<u32, Problem> {
     let is_number = text.bytes().all(|byte| byte.is_ascii_digit()) && !text.starts_with('0');
     match text.parse() {
-        Ok(count) if is_number && (1..=most).contains(&count) => Ok(count),
-        _ => Err(Problem::field(ProblemKind::Invalid, name, format!("must be a number from 1 to {most}"))),
+        Ok(count) if is_number && (1..=max).contains(&count) => Ok(count),
+        _ => Err(Problem::field(ProblemKind::Invalid, name, format!("must be a number from 1 to {max}"))),
     }
 }

@@ -1,4 +1,4 @@
-//! `POST /v1/users`.
+//! Registration of users.
 
 use axum::{
     extract::{FromRequestParts, State},
@@ -30,22 +30,23 @@ use crate::{
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 const MAX_KEY_BYTES: usize = 255;
 
-/// A registration.
+/// Data of a new user.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RegistrationRequest {
-    /// The name to log in with: 1 to 254 visible characters without white space, in its canonical form too. Case and
-    /// compatibility forms don't matter. ASCII, or letters of one script in common use, or Latin with Chinese, Japanese or
-    /// Korean (Highly Restrictive by UTS 39).
+    /// Login name: 1 to 254 visible characters without white space, also in canonical form. Case and Unicode compatibility
+    /// forms do not matter. Allowed are ASCII, the letters of one script in common use, and Latin combined with Chinese,
+    /// Japanese or Korean (the Highly Restrictive level of UTS 39).
     #[schema(min_length = 1, max_length = 254, pattern = "^[^\\s\\x00-\\x1f\\x7f-\\x9f]+$", example = "ada")]
     login_name: String,
-    /// 8 to 256 characters in Unicode's form NFC, not equal to the login name, none of those that are guessed first.
+    /// Password: 8 to 256 characters after Unicode normalization (NFC), not equal to the login name, and not one of the most
+    /// common passwords.
     #[schema(value_type = String, format = Password, min_length = 8, max_length = 256, pattern = "^[^\\x00]*$", example = "correct horse battery")]
     password: Password,
     /// Name and e-mail address.
     #[serde(deserialize_with = "object")]
     profile: Profile,
-    /// The first preferences.
+    /// Initial preferences; empty if absent.
     #[serde(default)]
     #[schema(value_type = PreferencesSchema, required = false)]
     preferences: DocumentObject,
@@ -53,16 +54,16 @@ pub struct RegistrationRequest {
 
 /// Registers a user.
 ///
-/// Of racing registrations of one name exactly one succeeds. With an `Idempotency-Key`, a repeat with the same key, name
-/// and password gets the same answer instead of 409. Where registration is closed to the public, only operators register.
-/// Registrations are counted by address, refused ones too; those with an operator token are not.
+/// Of concurrent registrations of one login name exactly one succeeds. With an `Idempotency-Key`, a repetition with the same
+/// key, login name and password gets the same response instead of 409. If registration is closed to the public, only operators
+/// can register users. Attempts are rate-limited by address, except with an operator token.
 #[utoipa::path(
     post, path = "/v1/users", tag = "users", operation_id = "register",
     security((), ("operator_token" = []), ("session" = [])),
-    params(("Idempotency-Key" = Option<String>, Header, max_length = 255, pattern = "^[!-~]+$", description = "Makes a repeat of this request recognisable: visible ASCII characters.")),
+    params(("Idempotency-Key" = Option<String>, Header, max_length = 255, pattern = "^[!-~]+$", description = "Unique key of this request, in visible ASCII characters, so that a repetition is recognized.")),
     request_body = RegistrationRequest,
     responses(
-        (status = 201, description = "The user.", body = UserView, headers(("ETag" = String, description = "The version."), ("Location" = String, description = "The user's path."))),
+        (status = 201, description = "The new user.", body = UserView, headers(("ETag" = String, description = "Entity tag of the version."), ("Location" = String, description = "Path of the user."))),
         (status = 403, description = "registration-closed"),
         (status = 409, description = "login-name-taken"),
         (status = 422, description = "invalid-value"),
@@ -73,7 +74,7 @@ pub struct RegistrationRequest {
 pub(super) async fn register(
     State(app): State<App>,
     origin: Origin,
-    Permitted(by): Permitted,
+    Registrar(by): Registrar,
     headers: HeaderMap,
     JsonBody(body): JsonBody<RegistrationRequest>,
 ) -> Result<Response, Problem> {
@@ -93,16 +94,17 @@ pub(super) async fn register(
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], versioned).into_response())
 }
 
-/// A request that may register users, and who makes it.
-pub(super) struct Permitted(Actor);
+/// The actor of a request that is permitted to register users.
+pub(super) struct Registrar(Actor);
 
-impl FromRequestParts<App> for Permitted {
+impl FromRequestParts<App> for Registrar {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut axum::http::request::Parts, app: &App) -> Result<Self, Problem> {
         match app.settings().registration {
             config::Registration::Public => {
-                // Other tokens don't matter here. But as the right one shows, these are guesses, if they can't be a session's.
+                // No token is needed. But a valid operator token is distinguishable, so any other token that is not in the
+                // format of a session token counts as a guess.
                 match bearer(&parts.headers).filter(|token| Token::parse_session(token).is_none()) {
                     Some(token) if app.operator_tokens().accept(token) => return Ok(Self(Actor::Operator)),
                     Some(_) => charge_guess(app.guesses(), address_of(&parts.headers, &parts.extensions, app)?)?,
@@ -112,7 +114,7 @@ impl FromRequestParts<App> for Permitted {
             }
             config::Registration::Operator => match Operator::authenticate(parts, app).await {
                 Ok(Operator(actor)) => Ok(Self(actor)),
-                Err(problem) if problem.is_refusal() => Err(ProblemKind::RegistrationClosed.into()),
+                Err(problem) if problem.is_permission_denied() => Err(ProblemKind::RegistrationClosed.into()),
                 Err(problem) => Err(problem),
             },
         }
@@ -133,7 +135,7 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
         _ => Err(Problem::field(
             ProblemKind::Malformed,
             "Idempotency-Key",
-            format!("must have 1 to {MAX_KEY_BYTES} visible ASCII characters, and be there once"),
+            format!("must have 1 to {MAX_KEY_BYTES} visible ASCII characters and occur once"),
         )),
     }
 }

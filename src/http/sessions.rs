@@ -1,4 +1,4 @@
-//! Login, logout, and the sessions of the caller.
+//! Login, logout, and the caller's sessions.
 
 use axum::{
     extract::State,
@@ -11,7 +11,7 @@ use super::{
     auth::{Caller, Origin},
     body::JsonBody,
     json::Json,
-    path::Segment,
+    path::PathParam,
     views::{IssuedView, SessionListItem, SessionView},
 };
 use crate::web::{
@@ -20,31 +20,31 @@ use crate::web::{
 };
 use crate::{app::App, audit, model::SessionId, passwords::Password};
 
-/// Name and password.
+/// Login name and password.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LoginRequest {
-    /// The login name, in any case.
+    /// Login name. Case does not matter.
     #[schema(example = "ada")]
     login_name: String,
-    /// The password.
+    /// Password.
     #[schema(value_type = String, format = Password, example = "correct horse battery")]
     password: Password,
-    /// Whether the token is to come in a cookie that no script can read, instead of in the body. For browsers, on pages of
-    /// the service's public origin only.
+    /// Whether to return the token in a cookie that scripts can't read, instead of in the body. Only for browsers, on pages of
+    /// the service's public origin.
     #[serde(default)]
     #[schema(required = false, example = false)]
     cookie: bool,
 }
 
-/// Logs in: makes a session.
+/// Logs in and creates a session.
 ///
-/// The answer is the same for an unknown name, a wrong password and a suspended user.
+/// The error is the same for an unknown login name, a wrong password and a suspended user.
 #[utoipa::path(
     post, path = "/v1/login", tag = "sessions", operation_id = "login",
     request_body = LoginRequest,
     responses(
-        (status = 200, description = "The session and its token.", body = IssuedView, headers(("Set-Cookie" = String, description = "The token, if a cookie was asked for."))),
+        (status = 200, description = "The session and its token.", body = IssuedView, headers(("Set-Cookie" = String, description = "The token, if a cookie was requested."))),
         (status = 401, description = "invalid-credentials"),
         (status = 403, description = "cross-site"),
         (status = 422, description = "invalid-value"),
@@ -77,24 +77,26 @@ fn with_cookie(cookie: Option<HeaderValue>, body: impl IntoResponse) -> Response
     response
 }
 
-/// The answer to what ended sessions; `own` is whether the one that asked was among them.
-pub(super) fn ended(caller: &Caller, own: bool) -> Response {
-    let removal = if own && caller.by_cookie { cookie::removal() } else { None };
+/// Returns the response to a request that ended sessions. It removes the cookie if the caller's own session ended.
+pub(super) fn sessions_ended(caller: &Caller, includes_own: bool) -> Response {
+    let removal = if includes_own && caller.by_cookie { cookie::removal() } else { None };
     with_cookie(removal, StatusCode::NO_CONTENT)
 }
 
-/// Logs out: ends the session that asks.
+/// Logs out: ends the current session.
 #[utoipa::path(
     post, path = "/v1/logout", tag = "sessions", operation_id = "logout", security(("session" = [])),
-    responses((status = 204, description = "The session has ended, on every instance."))
+    responses((status = 204, description = "The session has ended on all instances."))
 )]
 pub(super) async fn logout(State(app): State<App>, origin: Origin, caller: Caller) -> Result<Response, Problem> {
     app.sessions().end(caller.user_id(), caller.session_id()).await?;
     audit::record(audit::Kind::SessionEnded, Some(caller.user_id()), caller.actor(), origin.address);
-    Ok(ended(&caller, true))
+    Ok(sessions_ended(&caller, true))
 }
 
-/// Who am I: the session that asks. Touches no shard.
+/// Returns the current session.
+///
+/// It reads only the session store, no shard.
 #[utoipa::path(
     get, path = "/v1/session", tag = "sessions", operation_id = "who_am_i", security(("session" = [])),
     responses((status = 200, description = "The session.", body = SessionView))
@@ -103,10 +105,10 @@ pub(super) async fn who_am_i(caller: Caller) -> Json<SessionView> {
     Json(SessionView::new(caller.live))
 }
 
-/// The caller's sessions.
+/// The live sessions of a user.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct SessionList {
-    /// Oldest first.
+    /// Sessions, oldest first.
     sessions: Vec<SessionListItem>,
 }
 
@@ -126,9 +128,9 @@ pub(super) async fn list(State(app): State<App>, caller: Caller) -> Result<Json<
 /// Ends one of the caller's sessions.
 #[utoipa::path(
     delete, path = "/v1/sessions/{session_id}", tag = "sessions", operation_id = "end_session", security(("session" = [])),
-    params(("session_id" = String, Path, pattern = "^[0-9a-f]{32}$", description = "The session's id.", example = "9f86d081884c7d659a2feaa0c55ad015")),
+    params(("session_id" = String, Path, pattern = "^[0-9a-f]{32}$", description = "Id of the session.", example = "9f86d081884c7d659a2feaa0c55ad015")),
     responses(
-        (status = 204, description = "The session has ended, on every instance."),
+        (status = 204, description = "The session has ended on all instances."),
         (status = 404, description = "not-found"),
     )
 )]
@@ -136,26 +138,26 @@ pub(super) async fn end(
     State(app): State<App>,
     origin: Origin,
     caller: Caller,
-    Segment(session_id): Segment,
+    PathParam(session_id): PathParam,
 ) -> Result<Response, Problem> {
     let session_id: SessionId = session_id.parse().map_err(|error: crate::model::InvalidSessionId| {
         Problem::field(ProblemKind::Malformed, "session_id", error.to_string())
     })?;
     if app.sessions().end(caller.user_id(), session_id).await? {
         audit::record(audit::Kind::SessionEnded, Some(caller.user_id()), caller.actor(), origin.address);
-        Ok(ended(&caller, session_id == caller.session_id()))
+        Ok(sessions_ended(&caller, session_id == caller.session_id()))
     } else {
         Err(ProblemKind::NotFound.into())
     }
 }
 
-/// Ends all of the caller's sessions, the one that asks included.
+/// Ends all of the caller's sessions, including the current one.
 #[utoipa::path(
     delete, path = "/v1/sessions", tag = "sessions", operation_id = "end_all_sessions", security(("session" = [])),
-    responses((status = 204, description = "All sessions have ended, on every instance."))
+    responses((status = 204, description = "All sessions have ended on all instances."))
 )]
 pub(super) async fn end_all(State(app): State<App>, origin: Origin, caller: Caller) -> Result<Response, Problem> {
     app.sessions().end_all(caller.user_id(), None).await?;
     audit::record(audit::Kind::SessionsEnded, Some(caller.user_id()), caller.actor(), origin.address);
-    Ok(ended(&caller, true))
+    Ok(sessions_ended(&caller, true))
 }

@@ -1,24 +1,23 @@
-//! What kind of request is at which route: by that it is counted and let in.
+//! Classifies requests by route, for load measurement and admission.
 
 use axum::http::Method;
 
 use crate::model::LoadClass;
 
-/// What begins with these is about the service itself: it is no load, and always gets in, for who watches or saves the service
-/// must get in when nobody else does.
-const ABOUT_ITSELF: [&str; 6] = ["/v1/health", "/v1/operator", "/metrics", "/console", "/docs", "/openapi.json"];
+/// Prefixes of routes that bypass load measurement and admission: operators and health checks must get through under overload.
+const UNMETERED_ROUTES: [&str; 6] = ["/v1/health", "/v1/operator", "/metrics", "/console", "/docs", "/openapi.json"];
 
-/// The class of a request; none for what is about the service itself, and for what is not there.
+/// Returns the load class of a request, or `None` if its route is unmetered.
 pub fn class(method: &Method, route: &str) -> Option<LoadClass> {
-    if ABOUT_ITSELF.iter().any(|start| route.starts_with(start)) {
+    if UNMETERED_ROUTES.iter().any(|start| route.starts_with(start)) {
         return None;
     }
-    let hashes = match route {
+    let hashes_password = match route {
         "/v1/login" | "/v1/users" | "/v1/password-reset" => method == Method::POST,
         "/v1/users/{user_id}/password" => method == Method::PUT,
         _ => false,
     };
-    Some(match (hashes, method.is_safe()) {
+    Some(match (hashes_password, method.is_safe()) {
         (true, _) => LoadClass::Login,
         (false, true) => LoadClass::Read,
         (false, false) => LoadClass::Change,
@@ -29,8 +28,7 @@ pub fn class(method: &Method, route: &str) -> Option<LoadClass> {
 mod tests {
     use super::*;
 
-    /// The public routes that hash a password.
-    const HASH: [(&str, &str); 4] = [
+    const PASSWORD_ROUTES: [(&str, &str); 4] = [
         ("post", "/v1/login"),
         ("post", "/v1/password-reset"),
         ("post", "/v1/users"),
@@ -38,14 +36,14 @@ mod tests {
     ];
 
     #[test]
-    fn every_route_is_in_the_class_of_what_it_costs() {
+    fn routes_are_classified_by_their_cost() {
         let document = serde_json::to_value(crate::http::document(utoipa::openapi::OpenApi::default())).expect("JSON");
         for (path, operations) in document["paths"].as_object().expect("paths") {
             for method in operations.as_object().expect("operations").keys() {
                 let class = class(&method.to_uppercase().parse().expect("a method"), path);
-                let expected = if ABOUT_ITSELF.iter().any(|start| path.starts_with(start)) {
+                let expected = if UNMETERED_ROUTES.iter().any(|start| path.starts_with(start)) {
                     None
-                } else if HASH.contains(&(method, path)) {
+                } else if PASSWORD_ROUTES.contains(&(method, path)) {
                     Some(LoadClass::Login)
                 } else if method == "get" {
                     Some(LoadClass::Read)

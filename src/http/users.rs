@@ -1,15 +1,15 @@
-//! Reading, changing, exporting and deleting an account.
+//! Reading, changing, exporting and deleting accounts.
 
 use axum::{Extension, extract::State, response::Response};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    auth::{Access, Caller, Origin, Target},
+    auth::{AccountAccess, Caller, Origin, TargetUser},
     body::MergePatch,
     conditional::{IfMatch, IfNoneMatch, Versioned},
     json::Json,
-    path::{Segment, UserOrMe},
-    sessions::ended,
+    path::{PathParam, UserOrMe},
+    sessions::sessions_ended,
     views::{SessionListItem, UserView},
 };
 use crate::{
@@ -21,13 +21,15 @@ use crate::{
     web::problem::{Problem, ProblemKind},
 };
 
-/// Shows a user: oneself, or for an admin anyone.
+/// Returns a user.
+///
+/// Callers can read themselves; an admin can read everyone.
 #[utoipa::path(
     get, path = "/v1/users/{user_id}", tag = "users", operation_id = "read_user", security(("session" = [])),
     params(UserOrMe, IfNoneMatch),
     responses(
-        (status = 200, description = "The user.", body = UserView, headers(("ETag" = String, description = "The version."))),
-        (status = 304, description = "The reader has this version."),
+        (status = 200, description = "The user.", body = UserView, headers(("ETag" = String, description = "Entity tag of the version."))),
+        (status = 304, description = "The client already has this version."),
         (status = 403, description = "forbidden"),
         (status = 404, description = "not-found"),
     )
@@ -35,40 +37,40 @@ use crate::{
 pub(super) async fn read(
     State(app): State<App>,
     caller: Caller,
-    Segment(user_id): Segment,
-    target: Option<Extension<Target>>,
+    PathParam(user_id): PathParam,
+    target: Option<Extension<TargetUser>>,
     if_none_match: IfNoneMatch,
 ) -> Result<Response, Problem> {
-    let user_id = caller.target(&user_id, Access::Read)?;
+    let user_id = caller.target(&user_id, AccountAccess::Read)?;
     let placed = target.filter(|target| target.user_id == user_id).map(|Extension(target)| target.placed);
     let (user, placed) = app.users().find_placed(user_id, placed).await?;
     caller.republish_newer(&app, &user).await;
     Ok(if_none_match.respond(Versioned { version: user.version, body: UserView::placed(user, placed.partition()) }))
 }
 
-/// A change of profile and login name; absent members stay.
+/// Changes to login name and profile. Absent members stay unchanged.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UserPatch {
-    /// A new login name, under the rules for registration.
+    /// New login name; the same rules as for registration.
     #[serde(default, deserialize_with = "nullable")]
     #[schema(value_type = String, required = false, min_length = 1, max_length = 254, pattern = "^[^\\s\\x00-\\x1f\\x7f-\\x9f]+$", example = "lovelace")]
     login_name: Option<Option<String>>,
-    /// New parts of the profile.
+    /// Changes to the profile.
     #[serde(default, deserialize_with = "nullable_profile")]
     #[schema(value_type = ProfilePatch, required = false)]
     profile: Option<Option<ProfilePatch>>,
 }
 
-/// A change of the profile; absent members stay.
+/// Changes to the profile. Absent members stay unchanged.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ProfilePatch {
-    /// A new name.
+    /// New display name.
     #[serde(default, deserialize_with = "nullable")]
     #[schema(value_type = String, required = false, min_length = 1, max_length = 200, pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*[^\\s\\x00-\\x1f\\x7f-\\x9f][^\\x00-\\x1f\\x7f-\\x9f]*$", example = "Ada King")]
     name: Option<Option<String>>,
-    /// A new e-mail address.
+    /// New e-mail address.
     #[serde(default, deserialize_with = "nullable")]
     #[schema(value_type = String, required = false, min_length = 3, max_length = 254, pattern = "^[^@\\s\\x00-\\x1f\\x7f-\\x9f<>,;()]+@[^@\\s\\x00-\\x1f\\x7f-\\x9f<>,;().\\-]([^@\\s\\x00-\\x1f\\x7f-\\x9f<>,;().]*[^@\\s\\x00-\\x1f\\x7f-\\x9f<>,;().\\-])?(\\.[^@\\s\\x00-\\x1f\\x7f-\\x9f<>,;().\\-]([^@\\s\\x00-\\x1f\\x7f-\\x9f<>,;().]*[^@\\s\\x00-\\x1f\\x7f-\\x9f<>,;().\\-])?)*$", example = "ada@example.org")]
     email: Option<Option<String>>,
@@ -89,13 +91,16 @@ fn nullable_profile<'de, D: serde::Deserializer<'de>>(
 }
 
 impl UserPatch {
-    /// A null means removal (RFC 7396), and nothing here can be removed.
+    /// Converts the patch.
+    ///
+    /// # Errors
+    /// 422 for a null member: it means removal (RFC 7396), and no member can be removed.
     fn into_change(self) -> Result<UserChange, Problem> {
-        let present = |field: &str| Problem::field(ProblemKind::Invalid, field, "must not be removed");
+        let not_removable = |field: &str| Problem::field(ProblemKind::Invalid, field, "must not be removed");
         let text = |field: &str, member: Option<Option<String>>| {
-            member.map(|value| value.ok_or_else(|| present(field))).transpose()
+            member.map(|value| value.ok_or_else(|| not_removable(field))).transpose()
         };
-        let profile = self.profile.map(|profile| profile.ok_or_else(|| present("profile"))).transpose()?;
+        let profile = self.profile.map(|profile| profile.ok_or_else(|| not_removable("profile"))).transpose()?;
         let profile = profile.unwrap_or(ProfilePatch { name: None, email: None });
         Ok(UserChange {
             login_name: text("login_name", self.login_name)?,
@@ -105,13 +110,13 @@ impl UserPatch {
     }
 }
 
-/// Changes profile and login name by JSON Merge Patch (RFC 7396).
+/// Changes login name and profile by JSON Merge Patch (RFC 7396).
 #[utoipa::path(
     patch, path = "/v1/users/{user_id}", tag = "users", operation_id = "change_user", security(("session" = [])),
     params(UserOrMe, IfMatch),
     request_body(content((UserPatch = "application/merge-patch+json"), (UserPatch = "application/json"))),
     responses(
-        (status = 200, description = "The user as changed.", body = UserView, headers(("ETag" = String, description = "The version."))),
+        (status = 200, description = "The changed user.", body = UserView, headers(("ETag" = String, description = "Entity tag of the version."))),
         (status = 403, description = "forbidden"),
         (status = 404, description = "not-found"),
         (status = 409, description = "login-name-taken"),
@@ -124,11 +129,11 @@ pub(super) async fn change(
     State(app): State<App>,
     origin: Origin,
     caller: Caller,
-    Segment(user_id): Segment,
+    PathParam(user_id): PathParam,
     IfMatch(precondition): IfMatch,
     MergePatch(patch): MergePatch<UserPatch>,
 ) -> Result<Versioned<UserView>, Problem> {
-    let user_id = caller.target(&user_id, Access::Write)?;
+    let user_id = caller.target(&user_id, AccountAccess::Write)?;
     let change = patch.into_change()?;
     let renames = change.login_name.is_some();
     let user = app.users().change(user_id, &precondition, change).await?;
@@ -138,12 +143,14 @@ pub(super) async fn change(
     Ok(Versioned { version: user.version, body: UserView::new(app.shards(), user)? })
 }
 
-/// Deletes an account and ends its sessions. The login name is free again.
+/// Deletes an account and ends its sessions.
+///
+/// The login name can be registered again.
 #[utoipa::path(
     delete, path = "/v1/users/{user_id}", tag = "users", operation_id = "delete_user", security(("session" = [])),
     params(UserOrMe, IfMatch),
     responses(
-        (status = 204, description = "The account is gone."),
+        (status = 204, description = "The account is deleted."),
         (status = 403, description = "forbidden"),
         (status = 404, description = "not-found"),
         (status = 412, description = "precondition-failed"),
@@ -154,36 +161,36 @@ pub(super) async fn delete(
     State(app): State<App>,
     origin: Origin,
     caller: Caller,
-    Segment(user_id): Segment,
+    PathParam(user_id): PathParam,
     IfMatch(precondition): IfMatch,
 ) -> Result<Response, Problem> {
-    let user_id = caller.target(&user_id, Access::Write)?;
+    let user_id = caller.target(&user_id, AccountAccess::Write)?;
     app.users().delete(user_id, &precondition).await?;
     audit::record(audit::Kind::UserDeleted, Some(user_id), caller.actor(), origin.address);
-    Ok(ended(&caller, user_id == caller.user_id()))
+    Ok(sessions_ended(&caller, user_id == caller.user_id()))
 }
 
-/// All data held about a user. The password is held as a hash only, and left out.
+/// All data stored about a user, except the password hash.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct Export {
-    /// The user.
+    /// The account.
     user: UserView,
-    /// The user's live sessions.
+    /// Live sessions of the user.
     sessions: Vec<SessionListItem>,
-    /// Until when a password reset is open, if one is.
+    /// Expiry of the current password reset token; null if there is none.
     #[schema(value_type = Option<String>, format = DateTime)]
     password_reset_expires_at: Option<Timestamp>,
-    /// When this was put together.
+    /// Time of the export.
     #[schema(value_type = String, format = DateTime, example = "2026-11-22T12:00:00Z")]
     exported_at: Timestamp,
 }
 
-/// Shows all data held about a user.
+/// Exports all data stored about a user.
 #[utoipa::path(
     get, path = "/v1/users/{user_id}/export", tag = "users", operation_id = "export_user", security(("session" = [])),
     params(UserOrMe),
     responses(
-        (status = 200, description = "The data.", body = Export),
+        (status = 200, description = "All data of the user.", body = Export),
         (status = 403, description = "forbidden"),
         (status = 404, description = "not-found"),
     )
@@ -191,9 +198,9 @@ pub struct Export {
 pub(super) async fn export(
     State(app): State<App>,
     caller: Caller,
-    Segment(user_id): Segment,
+    PathParam(user_id): PathParam,
 ) -> Result<Json<Export>, Problem> {
-    let user_id = caller.target(&user_id, Access::Read)?;
+    let user_id = caller.target(&user_id, AccountAccess::Read)?;
     let (user, placed) = app.users().find_placed(user_id, None).await?;
     caller.republish_newer(&app, &user).await;
     let current = Some(caller.session_id());

@@ -1,4 +1,4 @@
-//! Users and sessions as responses show them.
+//! Users and sessions as they appear in responses.
 
 use std::borrow::Cow;
 
@@ -17,35 +17,35 @@ use crate::{
     store_error::StoreError,
 };
 
-/// A user.
+/// A user account.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = User)]
 pub struct UserView {
-    /// The user's id, a UUIDv7.
+    /// Id of the user, a UUIDv7.
     #[schema(value_type = String, format = Uuid, example = "01938d5e-7b2a-7c41-9f0e-3c5d8a1b2f60")]
     pub user_id: UserId,
-    /// The login name in canonical form.
+    /// Login name in canonical form.
     #[schema(value_type = String, example = "ada")]
     pub login_name: LoginName,
     /// Name and e-mail address.
     pub profile: Profile,
-    /// The preferences document.
+    /// Preferences of the user.
     #[schema(value_type = PreferencesSchema)]
     pub preferences: Preferences,
-    /// What the user may do.
+    /// Permissions of the user.
     #[schema(value_type = Vec<Permission>, example = json!(["read", "write"]))]
     pub permissions: Permissions,
-    /// Whether the user is kept from logging in.
+    /// Whether the user is suspended and can't log in.
     pub suspended: bool,
-    /// Where the user's data lives.
+    /// Partition and shard that hold the user's data.
     pub partition: PartitionView,
-    /// Rises with every change, to the milliseconds since 1970 or beyond; the `ETag`.
+    /// Version of the user, also sent as `ETag`. Every change raises it, to at least the current milliseconds since 1970.
     #[schema(example = 1763812800000_i64)]
     pub version: i64,
-    /// When the user was registered.
+    /// Time of registration.
     #[schema(value_type = String, format = DateTime, example = "2026-11-22T12:00:00Z")]
     pub created_at: Timestamp,
-    /// When the user last changed.
+    /// Time of the last change.
     #[schema(value_type = String, format = DateTime, example = "2026-11-22T12:00:00Z")]
     pub updated_at: Timestamp,
 }
@@ -53,13 +53,13 @@ pub struct UserView {
 /// The schema of a preferences document.
 pub enum PreferencesSchema {}
 
-/// The schema of what is in a preferences document.
+/// The schema of a value in a preferences document.
 enum PreferenceSchema {}
 
-/// What the names of members, and texts, look like.
+/// Pattern of member names and strings: no null characters.
 const TEXT_PATTERN: &str = "^[^\\x00]*$";
 
-/// Members with values of [`PreferenceSchema`].
+/// Returns the schema of an object with values of [`PreferenceSchema`].
 fn members() -> ObjectBuilder {
     ObjectBuilder::new()
         .schema_type(Type::Object)
@@ -80,7 +80,7 @@ impl PreferenceSchema {
 impl PartialSchema for PreferencesSchema {
     fn schema() -> RefOr<Schema> {
         members()
-            .description(Some("A JSON object of the client's own making: up to 64 KiB and 32 levels."))
+            .description(Some("A JSON object with content chosen by the client, up to 64 KiB and 32 levels deep."))
             .examples([serde_json::json!({"theme": "dark", "editor": {"tabs": 4}})])
             .into()
     }
@@ -98,15 +98,15 @@ impl ToSchema for PreferencesSchema {
 
 impl PartialSchema for PreferenceSchema {
     fn schema() -> RefOr<Schema> {
-        const FRACTIONS_END: i64 = 1 << 53;
+        const MAX_EXACT_INTEGER: i64 = 1 << 53;
         let number = |type_| ObjectBuilder::new().schema_type(type_);
         AnyOfBuilder::new()
-            .description(Some("Any JSON value without null characters, and numbers that lose no digit."))
+            .description(Some("Any JSON value. Strings must not contain null characters, and numbers must be representable without loss."))
             .item(ObjectBuilder::new().schema_type(Type::Null))
             .item(ObjectBuilder::new().schema_type(Type::Boolean))
             .item(text())
             .item(number(Type::Integer).minimum(Some(i64::MIN)).maximum(Some(u64::MAX)))
-            .item(number(Type::Number).exclusive_minimum(Some(-FRACTIONS_END)).exclusive_maximum(Some(FRACTIONS_END)))
+            .item(number(Type::Number).exclusive_minimum(Some(-MAX_EXACT_INTEGER)).exclusive_maximum(Some(MAX_EXACT_INTEGER)))
             .item(ArrayBuilder::new().items(Self::reference()))
             .item(members())
             .into()
@@ -119,97 +119,99 @@ impl ToSchema for PreferenceSchema {
     }
 }
 
-/// Where a key lives.
+/// Placement of a key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[schema(as = Partition)]
 pub struct PartitionView {
-    /// The part of the key space.
+    /// Id of the partition of the key space.
     #[schema(example = "consistent_db-node-1_42")]
     pub partition_id: String,
-    /// The shard.
+    /// Id of the shard.
     #[schema(example = "db-node-1")]
     pub node_id: String,
 }
 
-/// A session and what it shows of its user.
+/// A session, with data of its user.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Session)]
 pub struct SessionView {
-    /// Names the session; opens nothing.
+    /// Public id of the session. It does not authenticate requests.
     #[schema(value_type = String, example = "9f86d081884c7d659a2feaa0c55ad015")]
     pub session_id: SessionId,
-    /// Whose it is.
+    /// Id of the session's user.
     #[schema(value_type = String, format = Uuid, example = "01938d5e-7b2a-7c41-9f0e-3c5d8a1b2f60")]
     pub user_id: UserId,
-    /// The user's login name.
+    /// Login name of the user.
     #[schema(example = "ada")]
     pub login_name: String,
-    /// What the user may do.
+    /// Permissions of the user.
     #[schema(value_type = Vec<Permission>, example = json!(["read", "write"]))]
     pub permissions: Permissions,
-    /// The user's preferences.
+    /// Preferences of the user.
     #[schema(value_type = PreferencesSchema)]
     pub preferences: Preferences,
-    /// The session itself.
+    /// Creation and expiry of the session.
     #[serde(flatten)]
     pub times: SessionTimes,
 }
 
-/// When and where a session was made, and when it ends.
+/// Creation and expiry of a session.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct SessionTimes {
-    /// When it was made.
+    /// Time of creation.
     #[schema(value_type = String, format = DateTime, example = "2026-11-22T12:00:00Z")]
     pub created_at: Timestamp,
-    /// When it ends if it is not used before.
+    /// Time when the session expires unless it is used before.
     #[schema(value_type = String, format = DateTime, example = "2026-11-22T13:00:00Z")]
     pub idle_expires_at: Timestamp,
-    /// When it ends at the latest.
+    /// Time when the session expires at the latest.
     #[schema(value_type = String, format = DateTime, example = "2026-12-22T12:00:00Z")]
     pub expires_at: Timestamp,
-    /// The address that it was made from.
+    /// Client address at creation; null if unknown.
     #[schema(example = "192.0.2.7")]
     pub address: Option<String>,
-    /// What the client called itself.
+    /// `User-Agent` header at creation; null if there was none.
     #[schema(example = "curl/8.5.0")]
     pub user_agent: Option<String>,
 }
 
-/// One of a user's sessions.
+/// A session in a list.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct SessionListItem {
-    /// Names the session; opens nothing.
+    /// Public id of the session. It does not authenticate requests.
     #[schema(value_type = String, example = "9f86d081884c7d659a2feaa0c55ad015")]
     pub session_id: SessionId,
-    /// Whether it is the one that asks.
+    /// Whether it is the session of this request.
     pub current: bool,
-    /// When and where it was made, and when it ends.
+    /// Creation and expiry of the session.
     #[serde(flatten)]
     pub times: SessionTimes,
 }
 
-/// A login's result.
+/// A new session with its token.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = IssuedSession)]
 pub struct IssuedView {
-    /// Opens the session; shown this once. Send it as `Authorization: Bearer <token>`. Absent if it came in a cookie.
+    /// Session token, sent as `Authorization: Bearer <token>`. It can't be retrieved again. Absent if it was set as a cookie.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, required = false, example = "sym_AZONXnsqfEGfDjxdihsvYJc1bq0mC1cWQxYc1b0kJm8hQ2Yl9d4uXwqk0v3n1y2E")]
     pub token: Option<String>,
-    /// The session.
+    /// The new session.
     pub session: SessionView,
     /// The user.
     pub user: UserView,
 }
 
 impl UserView {
-    /// A user, and where it lives.
+    /// Looks up the user's partition.
+    ///
+    /// # Errors
+    /// If the topology is not known yet.
     pub fn new(shards: &Shards, user: User) -> Result<Self, StoreError> {
         let placed = shards.locate_user(user.user_id)?;
         Ok(Self::placed(user, placed.partition()))
     }
 
-    /// A user that lives there.
     pub fn placed(user: User, partition: Partition<'_>) -> Self {
         Self {
             user_id: user.user_id,
@@ -227,14 +229,12 @@ impl UserView {
 }
 
 impl PartitionView {
-    /// A partition as text.
     pub fn new(partition: Partition<'_>) -> Self {
         Self { partition_id: partition.partition_id.to_string(), node_id: partition.node_id.to_owned() }
     }
 }
 
 impl SessionView {
-    /// A live session.
     pub fn new(live: LiveSession) -> Self {
         Self {
             session_id: live.session.session_id,
@@ -260,7 +260,7 @@ impl SessionTimes {
 }
 
 impl SessionListItem {
-    /// One of several sessions; `current` is the one that asks.
+    /// `current` is the session of the request.
     pub fn new(session: StoredSession, current: Option<SessionId>) -> Self {
         Self {
             session_id: session.session_id,
@@ -271,7 +271,6 @@ impl SessionListItem {
 }
 
 impl IssuedView {
-    /// A session just made.
     pub fn new(shards: &Shards, issued: crate::users::IssuedSession) -> Result<Self, StoreError> {
         Ok(Self {
             token: Some(issued.token.reveal()),

@@ -9,7 +9,7 @@ use crate::{
     descriptors::Needs,
     log::repeats,
     supervisor::Background,
-    web::{Connections, Listener, ListenerPolicy, Patience, SentBody, Served, Surface, serve},
+    web::{ClientTimeouts, Connections, HttpService, Listener, ListenerPolicy, ListenerRole, SentBody, serve},
 };
 
 /// The bound addresses of a process. Clients can connect, but are not served yet.
@@ -31,9 +31,9 @@ impl BoundAddresses {
 
     /// Returns the listeners. The service of `operator` is served on the operator address, if there is one.
     pub(crate) fn listeners<S>(self, public: S, operator: impl FnOnce() -> Option<S>) -> Vec<Listener<S>> {
-        let mut listeners = vec![Listener::new(self.public, Surface::Public, public)];
+        let mut listeners = vec![Listener::new(self.public, ListenerRole::Public, public)];
         let operator = self.operator.and_then(|listener| Some((listener, operator()?)));
-        listeners.extend(operator.map(|(listener, service)| Listener::new(listener, Surface::Operators, service)));
+        listeners.extend(operator.map(|(listener, service)| Listener::new(listener, ListenerRole::Operators, service)));
         listeners
     }
 }
@@ -45,12 +45,12 @@ async fn bind(setting: &'static str, address: std::net::SocketAddr) -> Result<Tc
 /// Returns the client connections, limited by the settings and by the file descriptors left after what the process `needs`.
 pub(crate) fn client_connections(settings: &Settings, needs: Needs) -> Result<Connections, StartError> {
     let wanted = settings.max_open_connections.map(|wanted| wanted as usize);
-    let patience = Patience {
+    let timeouts = ClientTimeouts {
         header_timeout: settings.header_timeout,
         send_timeout: settings.send_timeout,
         http2_idle_timeout: settings.http2_idle_timeout,
     };
-    Ok(Connections::fitting(wanted, patience, needs)?)
+    Ok(Connections::within_descriptor_limit(wanted, timeouts, needs)?)
 }
 
 pub(crate) struct Serving {
@@ -69,7 +69,7 @@ impl Serving {
     }
 
     /// Serves until `stop`, drains, and returns the deadline for work still in progress.
-    pub(crate) async fn run<S: Served<B>, B: SentBody>(
+    pub(crate) async fn run<S: HttpService<B>, B: SentBody>(
         self,
         listeners: Vec<Listener<S>>,
         settings: &Settings,

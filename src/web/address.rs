@@ -1,5 +1,6 @@
-//! The address that a request came from. A proxy says in `X-Forwarded-For` whom it speaks for; only trusted proxies are
-//! believed, and each only about whom it spoke with.
+//! The client address of a request.
+//!
+//! Proxies append the address of their client to `X-Forwarded-For`. Elements are used only if a trusted proxy wrote them.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -10,27 +11,28 @@ use crate::config::Networks;
 
 pub(crate) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// What a trusted proxy says in the place of an address that it does not know or tell (RFC 7239, section 6).
+/// Written by a proxy that does not know or disclose the address of its client (RFC 7239, section 6).
 const UNKNOWN: &[u8] = b"unknown";
 
-/// What a trusted proxy has written about its client is no address: the client can't be told from others.
+/// A trusted proxy wrote something other than an address, so the client can't be identified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a trusted proxy's element of X-Forwarded-For is not an address")]
-pub struct Unreadable;
+pub struct MalformedForwardedFor;
 
-impl From<Unreadable> for Problem {
-    fn from(_: Unreadable) -> Self {
-        let detail = "must end in the address that the nearest proxy had the request from";
+impl From<MalformedForwardedFor> for Problem {
+    fn from(_: MalformedForwardedFor) -> Self {
+        let detail = "must end with the address of the client of the nearest proxy";
         Self::field(ProblemKind::Malformed, "X-Forwarded-For", detail)
     }
 }
 
-/// The client's address: the last one, seen from here, that is no trusted proxy's.
+/// Returns the client's address: going backwards from the peer, the first address that is not a trusted proxy's.
+///
+/// Elements before that address may be forged, and are not parsed.
 ///
 /// # Errors
-/// [`Unreadable`] if a trusted proxy's own element is neither an address nor `unknown`. What is before the client's address
-/// anyone may have written, and it is not read.
-pub fn of_client(peer: IpAddr, headers: &HeaderMap, trusted: &Networks) -> Result<IpAddr, Unreadable> {
+/// [`MalformedForwardedFor`] if an element written by a trusted proxy is neither an address nor `unknown`.
+pub fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &Networks) -> Result<IpAddr, MalformedForwardedFor> {
     let mut address = peer.to_canonical();
     if !trusted.contain(address) {
         return Ok(address);
@@ -44,13 +46,13 @@ pub fn of_client(peer: IpAddr, headers: &HeaderMap, trusted: &Networks) -> Resul
     while trusted.contain(address) {
         match elements.next() {
             None | Some(UNKNOWN) => break,
-            Some(element) => address = parse(element).ok_or(Unreadable)?,
+            Some(element) => address = parse(element).ok_or(MalformedForwardedFor)?,
         }
     }
     Ok(address)
 }
 
-/// An address as proxies write it, some with a port.
+/// Parses an address, with or without a port.
 fn parse(element: &[u8]) -> Option<IpAddr> {
     let text = std::str::from_utf8(element).ok()?;
     let bare = || text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text).parse().ok();
@@ -65,13 +67,13 @@ mod tests {
     use super::*;
     use crate::config::SettingValue;
 
-    fn of_bytes(peer: &str, forwarded: &[&[u8]], trusted: &str) -> Result<String, Unreadable> {
+    fn of_bytes(peer: &str, forwarded: &[&[u8]], trusted: &str) -> Result<String, MalformedForwardedFor> {
         let mut headers = HeaderMap::new();
         for value in forwarded {
             headers.append(X_FORWARDED_FOR, HeaderValue::from_bytes(value).expect("a header"));
         }
         let trusted = Networks::from_text(trusted).expect("networks");
-        of_client(peer.parse().expect("an address"), &headers, &trusted).map(|address| address.to_string())
+        client_address(peer.parse().expect("an address"), &headers, &trusted).map(|address| address.to_string())
     }
 
     fn client(peer: &str, forwarded: &[&str], trusted: &str) -> String {
@@ -80,13 +82,13 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_believed_who_is_not_trusted() {
+    fn headers_of_untrusted_peers_are_ignored() {
         assert_eq!(client("198.51.100.1", &["203.0.113.9"], ""), "198.51.100.1");
         assert_eq!(client("198.51.100.1", &["203.0.113.9"], "10.0.0.0/8"), "198.51.100.1");
     }
 
     #[test]
-    fn the_last_address_before_the_trusted_ones_is_the_clients() {
+    fn the_last_untrusted_address_is_the_client() {
         let trusted = "10.0.0.0/8, fd00::/8, 192.0.2.7";
         assert_eq!(client("10.0.0.1", &["203.0.113.9"], trusted), "203.0.113.9");
         assert_eq!(client("10.0.0.1", &["1.1.1.1, 203.0.113.9, 10.2.3.4"], trusted), "203.0.113.9");
@@ -96,13 +98,13 @@ mod tests {
     }
 
     #[test]
-    fn a_chain_of_nothing_but_proxies_ends_at_the_farthest() {
+    fn without_untrusted_address_the_farthest_proxy_is_the_client() {
         assert_eq!(client("10.0.0.1", &["10.0.0.2, 10.0.0.3"], "10.0.0.0/8"), "10.0.0.2");
         assert_eq!(client("10.0.0.1", &[], "10.0.0.0/8"), "10.0.0.1");
     }
 
     #[test]
-    fn what_a_stranger_wrote_does_not_hide_its_address() {
+    fn forged_elements_do_not_hide_the_client() {
         for forged in [&b"\xff, 203.0.113.9"[..], b"\xff\xfe,203.0.113.9", b", , 203.0.113.9, 10.0.0.2"] {
             assert_eq!(of_bytes("10.0.0.1", &[forged], "10.0.0.0/8").as_deref(), Ok("203.0.113.9"));
         }
@@ -111,14 +113,14 @@ mod tests {
     }
 
     #[test]
-    fn an_element_of_a_trusted_proxy_must_be_an_address() {
+    fn elements_of_trusted_proxies_must_be_addresses() {
         for unreadable in [&b"\xff"[..], b"203.0.113.9, \xff", b"", b"203.0.113.9,", b"_hidden", b"\xff, 10.0.0.2"] {
-            assert_eq!(of_bytes("10.0.0.1", &[unreadable], "10.0.0.0/8"), Err(Unreadable), "{unreadable:?}");
+            assert_eq!(of_bytes("10.0.0.1", &[unreadable], "10.0.0.0/8"), Err(MalformedForwardedFor), "{unreadable:?}");
         }
     }
 
     #[test]
-    fn a_proxy_that_does_not_know_its_client_stands_for_it() {
+    fn a_proxy_with_unknown_client_is_the_client() {
         assert_eq!(client("10.0.0.1", &["unknown"], "10.0.0.0/8"), "10.0.0.1");
         assert_eq!(client("10.0.0.1", &["203.0.113.9, unknown, 10.0.0.2"], "10.0.0.0/8"), "10.0.0.2");
     }

@@ -1,4 +1,4 @@
-//! How a request names who calls, and what a wrong operator token costs.
+//! Tokens of requests, and the throttling of wrong operator tokens.
 
 use std::{net::IpAddr, time::Instant};
 
@@ -14,7 +14,7 @@ use crate::{
     throttle::GuessLimiter,
 };
 
-/// The one bearer token of a request. Two `Authorization` headers are ambiguous, and none counts.
+/// Returns the bearer token of a request. Several `Authorization` headers are ambiguous and all ignored.
 pub fn bearer(headers: &HeaderMap) -> Option<&str> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let (Some(value), None) = (values.next(), values.next()) else { return None };
@@ -22,20 +22,20 @@ pub fn bearer(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim_matches(' '))
 }
 
-/// Returns the session token that a request shows, whether or not it opens a session.
+/// Returns the session token that a request presents. The token is parsed but not verified.
 pub fn claimed_token(headers: &HeaderMap) -> Option<Token> {
     bearer(headers).or_else(|| cookie::token(headers)).and_then(Token::parse_session)
 }
 
-/// Refuses a wrong token at an operator's endpoint, and charges it to its address.
+/// Charges a wrong token at an operator endpoint to its address, and returns the problem to respond with.
 pub fn wrong_operator_token(guesses: &GuessLimiter, address: Option<IpAddr>) -> Problem {
     charge_guess(guesses, address).err().unwrap_or(ProblemKind::OperatorOnly.into())
 }
 
-/// Charges a wrong operator token to its address.
+/// Records a wrong operator token in the audit log and charges it to its address.
 ///
 /// # Errors
-/// 429 if there were too many.
+/// 429 if the address has sent too many.
 pub fn charge_guess(guesses: &GuessLimiter, address: Option<IpAddr>) -> Result<(), Problem> {
     audit::record(audit::Kind::OperatorRefused, None, Actor::Anonymous, address);
     let charged = guesses.charge(address, Instant::now());

@@ -1,9 +1,10 @@
-//! Sessions of browsers, in a cookie instead of a token that scripts can read.
+//! Session cookies of browsers, and the protection against cross-site requests.
 //!
-//! A browser sends a cookie whoever made it send the request. So whatever relies on one and is not safe, and a login that
-//! asks for one (else a stranger could log a browser into the stranger's account), must come from a page of our own:
-//! `Origin` and `Sec-Fetch-Site`, which pages can't set, have to say so, and a request that has neither is refused.
-//! `SameSite=Lax` is a second fence. The `__Host-` prefix keeps other hosts of the domain from setting it (RFC 6265bis).
+//! A browser sends cookies with requests from pages of any origin. Therefore unsafe requests that rely on a cookie must come
+//! from a page of the service's own origin. So must a login that requests a cookie, because otherwise another site could log
+//! the browser into an attacker's account. The origin is taken from `Origin` and `Sec-Fetch-Site`, which pages can't forge; a
+//! request without both is rejected. `SameSite=Lax` is a second line of defence. The `__Host-` prefix prevents other hosts of
+//! the domain from setting the cookie (RFC 6265bis).
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use cookie::{Cookie, CookieBuilder, SameSite};
@@ -11,30 +12,29 @@ use cookie::{Cookie, CookieBuilder, SameSite};
 use super::problem::{Problem, ProblemKind};
 use crate::config::PublicOrigin;
 
-/// The cookie's name.
 pub(crate) const NAME: &str = "__Host-symbolon";
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// The session token in the one cookie of ours. Two are ambiguous, and none counts.
+/// Returns the session token in the session cookie. Several such cookies are ambiguous and all ignored.
 pub fn token(headers: &HeaderMap) -> Option<&str> {
     let lines = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
-    let mut ours = lines
+    let mut values = lines
         .flat_map(|line| line.split(';'))
         .filter_map(|pair| pair.trim().split_once('='))
         .filter_map(|(name, value)| (name == NAME).then_some(value));
-    match (ours.next(), ours.next()) {
+    match (values.next(), values.next()) {
         (Some(token), None) => Some(token),
         _ => None,
     }
 }
 
-/// The header that gives a browser its session.
+/// Returns the `Set-Cookie` header that sets the session cookie.
 pub(crate) fn set(token: &str, lifetime: std::time::Duration) -> Option<HeaderValue> {
     let seconds = i64::try_from(lifetime.as_secs()).unwrap_or(i64::MAX);
     value(Cookie::build((NAME, token)).max_age(cookie::time::Duration::seconds(seconds)))
 }
 
-/// The header that takes it away.
+/// Returns the `Set-Cookie` header that removes the session cookie.
 pub(crate) fn removal() -> Option<HeaderValue> {
     value(Cookie::build((NAME, "")).max_age(cookie::time::Duration::ZERO))
 }
@@ -44,17 +44,17 @@ fn value(cookie: CookieBuilder<'_>) -> Option<HeaderValue> {
     HeaderValue::try_from(cookie.build().to_string()).ok()
 }
 
-/// Whether a request was made by a page of `own` origin.
+/// Checks that a request was made by a page of the origin `own`.
 ///
 /// # Errors
-/// `cross-site` if it was not, or does not say.
+/// `cross-site` if it was not, or if it has neither `Origin` nor `Sec-Fetch-Site`.
 pub(crate) fn check_origin(headers: &HeaderMap, own: &PublicOrigin) -> Result<(), Problem> {
     let mut origins = headers.get_all(header::ORIGIN).iter();
     let mut sites = headers.get_all(SEC_FETCH_SITE).iter();
     let is_own = |value: &HeaderValue| own.is(value.as_bytes());
     let is_same = |value: &HeaderValue| value.as_bytes() == b"same-origin";
-    let said = headers.contains_key(header::ORIGIN) || headers.contains_key(SEC_FETCH_SITE);
-    if said && origins.all(is_own) && sites.all(is_same) { Ok(()) } else { Err(ProblemKind::CrossSite.into()) }
+    let has_either = headers.contains_key(header::ORIGIN) || headers.contains_key(SEC_FETCH_SITE);
+    if has_either && origins.all(is_own) && sites.all(is_same) { Ok(()) } else { Err(ProblemKind::CrossSite.into()) }
 }
 
 #[cfg(test)]
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn only_pages_of_the_own_origin_pass() {
+    fn only_requests_from_the_own_origin_are_accepted() {
         let own = PublicOrigin::from_text("https://login.example.com").expect("an origin");
         let passes = |pairs: &[(&'static str, &str)]| check_origin(&headers(pairs), &own).is_ok();
         let (origin, site) = ("origin", "sec-fetch-site");
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn the_token_is_in_the_one_cookie_of_our_name() {
+    fn the_token_is_read_from_a_unique_session_cookie() {
         let found = |lines: &[&str]| {
             let pairs: Vec<(&'static str, &str)> = lines.iter().map(|line| ("cookie", *line)).collect();
             token(&headers(&pairs)).map(str::to_owned)
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn the_cookie_is_for_this_host_and_for_no_script() {
+    fn the_cookie_is_restricted_to_this_host_and_hidden_from_scripts() {
         let set = set("sym_x", std::time::Duration::from_secs(60)).expect("a header");
         assert_eq!(set, "__Host-symbolon=sym_x; HttpOnly; SameSite=Lax; Secure; Path=/; Max-Age=60");
         let removal = removal().expect("a header");

@@ -1,4 +1,4 @@
-//! The headers that every response has.
+//! Default headers of all responses.
 
 use std::sync::LazyLock;
 
@@ -9,7 +9,6 @@ use axum::{
 
 use super::request_id::{self, REQUEST_ID};
 
-/// The headers of every response that has no others of these names.
 static DEFAULTS: LazyLock<HeaderMap> = LazyLock::new(|| {
     let values = [
         (header::CACHE_CONTROL, "no-store"),
@@ -21,9 +20,9 @@ static DEFAULTS: LazyLock<HeaderMap> = LazyLock::new(|| {
     HeaderMap::from_iter(values.map(|(name, value)| (name, HeaderValue::from_static(value))))
 });
 
-/// A response with the headers that every response has, unless it has its own.
+/// Adds the request id and the default headers. A response's own headers take precedence.
 pub(crate) fn add(mut response: Response, request_id: HeaderValue) -> Response {
-    // Cheaper than to add each: what is copied needs no place looked for.
+    // Cloning the map is cheaper than inserting each default, which would hash its name.
     let own = std::mem::replace(response.headers_mut(), DEFAULTS.clone());
     let headers = response.headers_mut();
     headers.insert(REQUEST_ID, request_id);
@@ -31,7 +30,7 @@ pub(crate) fn add(mut response: Response, request_id: HeaderValue) -> Response {
     response
 }
 
-/// A response with the headers that every response has, if it has not been through [`RequestPipeline`].
+/// Adds the default headers to a response that has not passed the request pipeline.
 pub fn complete(response: Response) -> Response {
     if response.headers().contains_key(REQUEST_ID) { response } else { add(response, request_id::generate()) }
 }

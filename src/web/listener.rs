@@ -1,10 +1,10 @@
-//! Accepts connections and serves requests on them until told to stop.
+//! Accepts connections and serves requests on them until shutdown.
 //!
-//! axum's own `serve` bounds neither the time for a request's head nor the time to drain, so the loop is ours.
-//! `connections` bounds what clients hold open.
+//! It replaces `axum::serve`, which limits neither the time for a request's head nor the time to drain.
+//! `connections` limits the resources that clients hold.
 
-mod conversation;
 mod delay;
+mod served_connection;
 
 use std::{
     convert::Infallible,
@@ -22,52 +22,51 @@ use axum::{
     body::{Body, Bytes, HttpBody},
     http::{Request, Response},
 };
-use conversation::Conversation;
+use served_connection::ServedConnection;
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::Service;
 
-use super::connections::{ClientBody, Connections, Surface};
+use super::connections::{ClientBody, Connections, ListenerRole};
 use crate::{
     config::{Networks, OperatorTokens},
     log::repeats::Repeats,
 };
 
-/// How long to wait after a failed accept: it fails when descriptors run out, and would fail again at once.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Pause after a failed accept. It fails mostly for lack of file descriptors, so an immediate retry would fail too.
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
-/// So many connections are accepted before what else there is to do is done: a thousand that come at once are as many heads of
-/// requests, and all others would wait for the last of them.
-const ACCEPTED_AT_ONCE: u64 = 16;
+/// Connections accepted before the loop yields. Without yielding, a burst of new connections would delay all requests on
+/// existing ones.
+const ACCEPTS_PER_YIELD: u64 = 16;
 
-/// A bound address and what is served there.
+/// A bound address and the service on it.
 #[derive(Debug)]
 pub(crate) struct Listener<S> {
     listener: TcpListener,
-    surface: Surface,
+    role: ListenerRole,
     service: S,
 }
 
-/// What a process' listeners share.
+/// Configuration that all listeners of a process share.
 #[derive(Debug, Clone)]
 pub(crate) struct ListenerPolicy {
-    /// The process' connections.
     pub(crate) connections: Connections,
-    /// Proxies, on whose connections many clients speak.
+    /// Proxies whose connections carry requests of many clients.
     pub(crate) trusted_proxies: Networks,
-    /// What opens the connections above the cap that are kept for operators.
+    /// Tokens that are accepted on connections reserved for operators.
     pub(crate) operator_tokens: OperatorTokens,
-    /// How long requests under way may take once told to stop.
+    /// Maximum time for requests in flight to complete after shutdown has begun.
     pub(crate) drain_timeout: Duration,
 }
 
 /// A service that listeners can serve.
-pub(crate) trait Served<B>:
+pub(crate) trait HttpService<B>:
     Service<Request<ClientBody>, Response = Response<B>, Error = Infallible, Future: Send> + Clone + Send + 'static
 {
 }
 
-impl<S, B> Served<B> for S where
+impl<S, B> HttpService<B> for S where
     S: Service<Request<ClientBody>, Response = Response<B>, Error = Infallible, Future: Send> + Clone + Send + 'static
 {
 }
@@ -84,30 +83,29 @@ impl<B> SentBody for B where
 }
 
 impl<S> Listener<S> {
-    /// Serves `service` on what `listener` accepts.
-    pub(crate) fn new(listener: TcpListener, surface: Surface, service: S) -> Self {
-        Self { listener, surface, service }
+    pub(crate) fn new(listener: TcpListener, role: ListenerRole, service: S) -> Self {
+        Self { listener, role, service }
     }
 
-    /// The address that it got.
+    /// Returns the local address.
     pub(crate) fn address(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
     }
 }
 
-/// Serves until `stop`, then lets requests under way end, but not longer than the drain timeout.
-pub(crate) async fn serve<S: Served<B>, B: SentBody>(
+/// Serves until `stop` is cancelled, then waits for requests in flight, at most for the drain timeout.
+pub(crate) async fn serve<S: HttpService<B>, B: SentBody>(
     listener: Listener<S>,
     policy: ListenerPolicy,
     stop: CancellationToken,
 ) {
-    let (tasks, closing) = (TaskTracker::new(), Arc::new(Closing::default()));
+    let (tasks, drain) = (TaskTracker::new(), Arc::new(DrainSignal::default()));
     for turn in 1_u64.. {
-        if turn.is_multiple_of(ACCEPTED_AT_ONCE) {
+        if turn.is_multiple_of(ACCEPTS_PER_YIELD) {
             tokio::task::yield_now().await;
         }
         let accept = async {
-            let descriptor = policy.connections.descriptor().await;
+            let descriptor = policy.connections.acquire_descriptor().await;
             (listener.listener.accept().await, descriptor)
         };
         let (accepted, descriptor) = tokio::select! {
@@ -116,12 +114,12 @@ pub(crate) async fn serve<S: Served<B>, B: SentBody>(
         };
         match accepted {
             Ok((stream, peer)) => {
-                // Without room it is closed.
+                // If the connection is rejected, dropping `stream` closes it.
                 let is_trusted = policy.trusted_proxies.contain(peer.ip().to_canonical());
-                if let Some(opened) = policy.connections.open(listener.surface, is_trusted) {
-                    let conversation =
-                        Conversation { peer, opened, closing: Arc::clone(&closing), policy: policy.clone() };
-                    let serving = conversation.run(stream, listener.service.clone());
+                if let Some(opened) = policy.connections.open(listener.role, is_trusted) {
+                    let connection =
+                        ServedConnection { peer, opened, drain: Arc::clone(&drain), policy: policy.clone() };
+                    let serving = connection.run(stream, listener.service.clone());
                     tasks.spawn(async move {
                         serving.await;
                         drop(descriptor);
@@ -130,30 +128,30 @@ pub(crate) async fn serve<S: Served<B>, B: SentBody>(
             }
             Err(error) => {
                 static FAILURES: Repeats =
-                    Repeats::new(|count| tracing::warn!(count, "more attempts to accept a connection failed"));
-                FAILURES.record(|| tracing::warn!(%error, "a connection could not be accepted"));
-                tokio::time::sleep(ACCEPT_PAUSE).await;
+                    Repeats::new(|count| tracing::warn!(count, "further attempts to accept a connection failed"));
+                FAILURES.record(|| tracing::warn!(%error, "accepting a connection failed"));
+                tokio::time::sleep(ACCEPT_RETRY_DELAY).await;
             }
         }
     }
     drop(listener.listener);
-    closing.begin();
+    drain.begin();
     tasks.close();
     if tokio::time::timeout(policy.drain_timeout, tasks.wait()).await.is_err() {
-        tracing::warn!("requests were still under way when the drain timeout ended");
+        tracing::warn!("drain timeout exceeded; requests in flight are aborted");
     }
 }
 
-/// Tells connections to end once they have answered what they read.
+/// Signals connections to close once they have answered the requests that they have read.
 #[derive(Debug, Default)]
-struct Closing {
+struct DrainSignal {
     begun: AtomicBool,
     token: CancellationToken,
 }
 
-impl Closing {
+impl DrainSignal {
     fn begin(&self) {
-        // In this order: who is woken finds that it has begun.
+        // Set before waking: a woken task must see the flag.
         self.begun.store(true, Ordering::Release);
         self.token.cancel();
     }

@@ -1,13 +1,12 @@
-//! Request ids, in `X-Request-Id`.
+//! Request ids in the header `X-Request-Id`.
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 
-/// The header of request ids.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The id of a request: its own, if it is fit to be repeated in logs and responses, or else a new one.
-pub(crate) fn of_request(headers: &HeaderMap) -> HeaderValue {
-    let given = headers.get(REQUEST_ID).filter(|value| is_fit_request_id(value.as_bytes()));
+/// Returns the request id: the one in the header if it is valid, or else a new one.
+pub(crate) fn from_headers(headers: &HeaderMap) -> HeaderValue {
+    let given = headers.get(REQUEST_ID).filter(|value| is_valid_request_id(value.as_bytes()));
     given.cloned().unwrap_or_else(generate)
 }
 
@@ -17,7 +16,7 @@ pub(crate) fn generate() -> HeaderValue {
     HeaderValue::from_str(id).unwrap_or(HeaderValue::from_static("none"))
 }
 
-/// Whether a request id may be repeated in logs and responses.
-pub fn is_fit_request_id(value: &[u8]) -> bool {
+/// Returns whether a request id is safe to repeat in logs and responses.
+pub fn is_valid_request_id(value: &[u8]) -> bool {
     (1..=128).contains(&value.len()) && value.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(byte))
 }

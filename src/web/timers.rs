@@ -1,9 +1,9 @@
-//! Timers that a connection uses again and again.
+//! Timers that a connection reuses.
 //!
-//! Nearly no timer of a request ever ends. To make one and to drop it takes a lock of the runtime's both times, which all its
-//! workers share; to move one to later takes none. So a connection keeps its timers, registered as they are, for its next
-//! request. One that ends while nobody waits for it wakes the connection once, for nothing; with HTTP/2 it keeps what is left of
-//! the request's task until then, of one request a connection.
+//! Almost no timer of a request ever fires. Creating and dropping a timer each take a lock that all workers of the runtime share;
+//! moving its deadline to a later time takes none. So a connection keeps its timer registered for the next request. If the
+//! timer fires while unused, it wakes the connection once for nothing. With HTTP/2 it keeps the remains of one request's task
+//! alive until then.
 
 use std::{
     pin::Pin,
@@ -15,15 +15,16 @@ use std::{
 use crate::sync::MutexExt;
 use tokio::time::Sleep;
 
-/// A place for a timer, and the timer when it is not in use; clones share it. All uses should be for about the same time:
-/// moving a timer to earlier costs as much as making one.
+/// A slot for a timer that is not in use; clones share it.
+///
+/// All uses should have similar durations: moving a deadline to an earlier time costs as much as creating a timer.
 #[derive(Debug, Clone, Default)]
 pub struct SpareTimer(Arc<Mutex<Option<Pin<Box<Sleep>>>>>);
 
 impl SpareTimer {
-    /// A timer that ends at `deadline`: the spare one if nobody uses it, else a new one.
+    /// Returns a timer that fires at `deadline`: the spare one if it is available, or else a new one.
     pub fn until(&self, deadline: Instant) -> Timer {
-        let spare = self.place().take();
+        let spare = self.slot().take();
         let sleep = match spare {
             Some(mut spare) => {
                 spare.as_mut().reset(deadline.into());
@@ -31,20 +32,20 @@ impl SpareTimer {
             }
             None => Box::pin(tokio::time::sleep_until(deadline.into())),
         };
-        Timer { sleep: Some(sleep), place: self.clone() }
+        Timer { sleep: Some(sleep), slot: self.clone() }
     }
 
-    fn place(&self) -> MutexGuard<'_, Option<Pin<Box<Sleep>>>> {
+    fn slot(&self) -> MutexGuard<'_, Option<Pin<Box<Sleep>>>> {
         self.0.locked()
     }
 }
 
-/// A timer in use, which ends once; it goes back to its place when it is dropped.
+/// A timer in use, which fires once. When dropped, it returns to its slot.
 #[derive(Debug)]
 pub struct Timer {
-    /// None only while it is dropped.
+    /// `None` only during drop.
     sleep: Option<Pin<Box<Sleep>>>,
-    place: SpareTimer,
+    slot: SpareTimer,
 }
 
 impl Future for Timer {
@@ -57,7 +58,7 @@ impl Future for Timer {
 
 impl Drop for Timer {
     fn drop(&mut self) {
-        *self.place.place() = self.sleep.take();
+        *self.slot.slot() = self.sleep.take();
     }
 }
 
@@ -84,7 +85,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_timer_that_was_used_before_ends_when_it_is_told_to_now() {
+    async fn a_reused_timer_fires_at_its_new_deadline() {
         let (spare, start) = (SpareTimer::default(), tokio::time::Instant::now());
         for dropped_after in [0, 1, 2] {
             let timer = spare.until(in_a(3 * SECOND));
@@ -99,7 +100,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn timers_in_use_at_the_same_time_know_nothing_of_each_other() {
+    async fn concurrent_timers_are_independent() {
         let (spare, start) = (SpareTimer::default(), tokio::time::Instant::now());
         let (long, short) = (spare.until(in_a(3 * SECOND)), spare.until(in_a(SECOND)));
         short.await;

@@ -260,8 +260,8 @@ BEYOND_SCHEMAS = [
     ("new_password", "must differ from the login name", lambda value: True),
     ("new_password", "is too easy to guess", lambda value: True),
     ("token", "is unknown, used or expired", lambda value: True),
-    ("url", "must be http://, a host and perhaps a port, such as http://10.0.0.7:8080", lambda value: "[" in value),
-    ("id", "is that of an instance with another url", lambda value: True),
+    ("url", "must be http://, a host and an optional port, such as http://10.0.0.7:8080", lambda value: "[" in value),
+    ("id", "belongs to an instance with another url", lambda value: True),
 ]
 
 

@@ -227,7 +227,7 @@ async fn failures_of_a_dead_redis_are_logged_once_and_then_counted() {
     .await;
     assert!(service.terminate().await);
     let lines: Vec<Value> = log.json_lines().into_iter().filter(|line| line["kind"] == "unavailable").collect();
-    assert_eq!(lines[0]["message"], "a request failed");
+    assert_eq!(lines[0]["message"], "request failed");
     assert!((2..=5).contains(&lines.len()), "{} lines", lines.len());
     let count = |line: &Value| line["count"].as_u64().unwrap_or(1);
     assert_eq!(lines.iter().map(count).sum::<u64>(), REQUESTS);

@@ -1,29 +1,31 @@
-//! A bound on how often something is done (GCRA: one number says how far ahead of the rate it is).
+//! A rate limiter: the generic cell rate algorithm (GCRA), whose state is one number.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
     time::{Duration, Instant},
 };
 
-/// So many at once, then one each interval.
-pub(super) struct Rate {
+/// Admits a burst, then one event per interval.
+pub(super) struct RateLimiter {
     started: Instant,
+    /// In nanoseconds.
     interval: u64,
+    /// How far `due` may be ahead of the present, in nanoseconds.
     burst: u64,
-    /// When all that was admitted would be due, in nanoseconds since the start.
+    /// The theoretical arrival time of the next event, in nanoseconds since `started`.
     due: AtomicU64,
 }
 
-impl Rate {
+impl RateLimiter {
     pub(super) fn new(interval: Duration, burst: u32) -> Self {
         let interval = nanos(interval);
         Self { started: Instant::now(), interval, burst: interval * u64::from(burst), due: AtomicU64::new(0) }
     }
 
-    /// Admits one.
+    /// Admits one event.
     ///
     /// # Errors
-    /// How long until the next may come.
+    /// The time until the next event is admitted.
     pub(super) fn admit(&self) -> Result<(), Duration> {
         self.admit_at(nanos(self.started.elapsed()))
     }
@@ -49,9 +51,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_burst_is_admitted_and_then_one_each_interval() {
+    fn admits_a_burst_and_then_one_event_per_interval() {
         const MILLI: u64 = 1_000_000;
-        let rate = Rate::new(Duration::from_millis(10), 3);
+        let rate = RateLimiter::new(Duration::from_millis(10), 3);
         assert!((0..3).all(|_| rate.admit_at(0).is_ok()));
         assert_eq!(rate.admit_at(4 * MILLI), Err(Duration::from_millis(6)));
         assert!(rate.admit_at(10 * MILLI).is_ok() && rate.admit_at(10 * MILLI).is_err());

@@ -1,7 +1,7 @@
-//! Lets requests in, or refuses them at once.
+//! Admission of requests.
 //!
-//! Which class a request is in follows from its route, and which shard it needs from its path and token, without asking
-//! anybody: what is refused must cost next to nothing.
+//! The class of a request follows from its route, and its shard from its path and token. Neither needs a store, because
+//! rejecting a request must cost next to nothing.
 
 use std::{
     pin::Pin,
@@ -21,7 +21,7 @@ use crate::{
     admission::{Class, Permit},
     app::App,
     http::{
-        auth::{Target, address_of},
+        auth::{TargetUser, address_of},
         traffic,
     },
     model::LoadClass,
@@ -31,19 +31,20 @@ use crate::{
     },
 };
 
-/// Takes a place for a request, where its route needs one. The permit is to be held until all work on the request has ended and
-/// its response is sent.
+/// Acquires a permit for a request; `None` if its route needs none.
+///
+/// Hold the permit until all work on the request has ended and its response is produced.
 ///
 /// # Errors
-/// 503 if there is no place.
+/// 503 if the request is rejected.
 pub(super) async fn admit(app: &App, request: &mut Request) -> Result<Option<Permit>, Problem> {
     let route = request.extensions().get().map(MatchedPath::as_str);
     let Some(class) = route.and_then(|route| traffic::class(request.method(), route)) else { return Ok(None) };
     app.load().offer(class);
-    let (class, kind) = gate(class);
+    let (class, kind) = admission_class(class);
     let target = target(class, request, app);
     let shard = target.as_ref().map(|target| target.placed.partition().node_id);
-    // Those of which it can't be told whose they are are one client's.
+    // Requests whose client can't be identified share the quota of one client.
     let client = address_of(request.headers(), request.extensions(), app).unwrap_or_default().into();
     let Ok(permit) = app.admission().admit(class, shard, kind, client).await else {
         app.load().refuse();
@@ -57,13 +58,13 @@ pub(super) async fn admit(app: &App, request: &mut Request) -> Result<Option<Per
     }
     if !http_body::Body::is_end_stream(request.body()) {
         let body = std::mem::take(request.body_mut());
-        *request.body_mut() = Body::new(Incoming { body, permit: permit.clone() });
+        *request.body_mut() = Body::new(PausingBody { body, permit: permit.clone() });
     }
     Ok(Some(permit))
 }
 
-/// Notes on a permit what its request took, if it was served, or that it met another limit.
-pub(super) fn note_outcome(permit: &Permit, response: &Response) {
+/// Records on a permit whether its request was served, or rejected by a limit further down.
+pub(super) fn record_outcome(permit: &Permit, response: &Response) {
     if is_served(response.status()) {
         permit.mark_served();
     } else if response.extensions().get() == Some(&ProblemKind::Overloaded) {
@@ -71,8 +72,8 @@ pub(super) fn note_outcome(permit: &Permit, response: &Response) {
     }
 }
 
-/// The gate of a class, and what kind of request it is there.
-fn gate(class: LoadClass) -> (Class, Kind) {
+/// Returns the admission class of a load class, and the kind of request within it.
+fn admission_class(class: LoadClass) -> (Class, Kind) {
     match class {
         LoadClass::Login => (Class::Login, Kind::Change),
         LoadClass::Read => (Class::Request, Kind::Read),
@@ -80,8 +81,8 @@ fn gate(class: LoadClass) -> (Class, Kind) {
     }
 }
 
-/// The user in a request's path, whose shard it needs besides the session store.
-fn target(class: Class, request: &Request, app: &App) -> Option<Target> {
+/// Returns the user in a request's path. The request needs that user's shard besides the session store.
+fn target(class: Class, request: &Request, app: &App) -> Option<TargetUser> {
     let user = request.uri().path().strip_prefix("/v1/users/").filter(|_| class == Class::Request)?;
     let (user_id, token) = match user.split('/').next()? {
         "me" => {
@@ -90,21 +91,21 @@ fn target(class: Class, request: &Request, app: &App) -> Option<Target> {
         }
         segment => (segment.parse().ok()?, None),
     };
-    Some(Target { user_id, token, placed: app.shards().locate_user(user_id).ok()? })
+    Some(TargetUser { user_id, token, placed: app.shards().locate_user(user_id).ok()? })
 }
 
-/// Whether a response took what serving such a request takes.
+/// Returns whether the response's time is representative of serving such a request.
 fn is_served(status: StatusCode) -> bool {
     status.is_success() || status == StatusCode::NOT_MODIFIED
 }
 
-/// The body of a request, which has no place while it is waited for.
-struct Incoming {
+/// A request body that pauses the permit while it waits for the client.
+struct PausingBody {
     body: Body,
     permit: Permit,
 }
 
-impl http_body::Body for Incoming {
+impl http_body::Body for PausingBody {
     type Data = Bytes;
     type Error = axum::Error;
 

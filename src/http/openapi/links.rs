@@ -1,13 +1,13 @@
-//! Which answers lead to which requests: what an answer tells (ids, versions, tokens) and where it is used.
+//! OpenAPI links: which value of a response (id, version, token) is a parameter of which operation.
 
 use serde_json::json;
 use utoipa::openapi::{OpenApi, RefOr, link::LinkBuilder, path::PathItem};
 
 use super::operations;
 
-/// The id of a user that an answer is about, and what takes it.
-const USER: &str = "$response.body#/user_id";
-const OF_USER: [&str; 9] = [
+const USER_ID: &str = "$response.body#/user_id";
+/// The operations that take a user id.
+const USER_OPERATIONS: [&str; 9] = [
     "read_user",
     "change_user",
     "delete_user",
@@ -18,11 +18,13 @@ const OF_USER: [&str; 9] = [
     "start_password_reset",
     "set_suspended",
 ];
-/// Those of them that take a version.
+/// Those that take `If-Match`.
 const CHANGES: [&str; 3] = ["change_user", "delete_user", "change_preferences"];
+/// Those that take `If-None-Match`.
 const READS: [&str; 2] = ["read_user", "read_preferences"];
 
-/// Adds all links whose both ends the document has: the operator's endpoints may be on a listener of their own.
+/// Adds the links between operations that the document contains. Operator endpoints may be in another document, on their own
+/// listener.
 pub(super) fn add(document: &mut OpenApi) {
     let ids = |item: &mut PathItem| operations(item).filter_map(|(_, it)| it.operation_id.clone()).collect::<Vec<_>>();
     let known: Vec<String> = document.paths.paths.values_mut().flat_map(ids).collect();
@@ -41,8 +43,8 @@ pub(super) fn add(document: &mut OpenApi) {
         ("change_user", "200", true),
         ("find_user", "200", false),
     ] {
-        for to in OF_USER {
-            let mut link = new().parameter("path.user_id", USER);
+        for to in USER_OPERATIONS {
+            let mut link = new().parameter("path.user_id", USER_ID);
             if has_version && CHANGES.contains(&to) {
                 link = link.parameter("header.If-Match", "$response.header.ETag");
             }
@@ -55,7 +57,7 @@ pub(super) fn add(document: &mut OpenApi) {
     let credentials = json!({"login_name": "$request.body#/login_name", "password": "$request.body#/password"});
     add("register", "201", "login", new().request_body(Some(credentials)));
     let passwords = json!({"current_password": "$request.body#/password", "new_password": "staple battery horse"});
-    let change = new().parameter("path.user_id", USER).request_body(Some(passwords));
+    let change = new().parameter("path.user_id", USER_ID).request_body(Some(passwords));
     add("register", "201", "change_password", change);
     let by_name = new().parameter("query.login_name", "$response.body#/login_name");
     add("register", "201", "find_user", by_name);

@@ -1,4 +1,4 @@
-//! What the fleet's gateways balance over: the instances and how busy each is, and what operators made of them.
+//! The nodes that the fleet's gateways balance over: their load, and the changes that operators made.
 
 pub(super) mod algorithm;
 mod new_node;
@@ -16,73 +16,73 @@ use crate::{
     web::problem::Problem,
 };
 
-/// The seed's balancer statistics, over the whole fleet.
+/// Load-balancing statistics of the whole fleet.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct BalancerStats {
-    /// How many nodes there are: instances, and nodes that an operator added.
+    /// Number of nodes: instances, and nodes that an operator added.
     #[schema(example = 2)]
     total_nodes: usize,
-    /// How many of them take requests.
+    /// Number of nodes that accept requests.
     #[schema(example = 2)]
     healthy_nodes: usize,
-    /// The instance that answers.
+    /// Id of the instance that sent this response.
     #[schema(example = "01938d5e-7b2a-7c41-9f0e-3c5d8a1b2f60")]
     answered_by: String,
-    /// The algorithm that an operator chose; null where the setting of each gateway holds.
+    /// Algorithm chosen by an operator; null if each gateway uses its own setting.
     algorithm: Option<Algorithm>,
-    /// The instance that decides for all; null if none does just now, or if that can't be told.
+    /// Id of the instance that makes decisions for the fleet; null if there is none at the moment, or it is unknown.
     #[schema(example = "01938d5e-7b2a-7c41-9f0e-3c5d8a1b2f60")]
     leader: Option<String>,
-    /// Whether the registry does not answer, so that all but the instance that answers is as it was last known.
+    /// Whether the fleet registry is unavailable. The other instances are then shown as last known.
     stale: bool,
-    /// When the registry told this; null if it never has.
+    /// Time of the last successful read of the registry; null if there was none.
     #[schema(value_type = Option<String>, format = DateTime, example = "2026-11-22T12:00:00Z")]
     as_of: Option<Timestamp>,
-    /// The nodes, by id.
+    /// All nodes, sorted by id.
     nodes: Vec<NodeView>,
 }
 
-/// An instance, or a node that an operator added, of which the registry hears nothing: its load is then shown as 0.
+/// An instance, or a node that an operator added. An added node sends no heartbeats; its load is shown as 0.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = BalancerNode)]
 pub struct NodeView {
-    /// Its id.
+    /// Id of the node.
     #[schema(example = "01938d5e-7b2a-7c41-9f0e-3c5d8a1b2f60")]
     id: String,
-    /// Where it is reached.
+    /// Base URL of the node.
     #[schema(example = "http://127.0.0.1:8080")]
     url: String,
-    /// Whether it is to get requests: an instance that was heard of in the last seconds and does not drain, or an added
-    /// node; not if it was taken out.
+    /// Whether the node accepts requests: an instance with recent heartbeats that is not draining, or an added node. False
+    /// if an operator removed it.
     is_healthy: bool,
-    /// Whether an operator added it.
+    /// Whether an operator added the node.
     added: bool,
-    /// Whether an operator took it out.
+    /// Whether an operator removed the node.
     removed: bool,
-    /// Whether it is about to leave.
+    /// Whether the node is draining before it stops.
     draining: bool,
-    /// Requests under way.
+    /// Requests in flight.
     #[schema(example = 3)]
     current_connections: u64,
-    /// The most requests that it takes at a time.
+    /// Maximum number of requests in flight.
     #[schema(example = 1000)]
     max_connections: u64,
-    /// A running mean of the time from a request's arrival to the end of its response, in seconds.
+    /// Moving average of the time from a request's arrival to the end of its response, in seconds.
     #[schema(example = 0.0021)]
     average_response_time: f64,
-    /// Its share of the traffic relative to others.
+    /// Share of the traffic, relative to the other nodes.
     #[schema(example = 1)]
     weight: u32,
-    /// The region it runs in.
+    /// Region of the node.
     #[schema(example = "default")]
     region: String,
-    /// The zone it runs in.
+    /// Zone of the node.
     #[schema(example = "default")]
     zone: String,
-    /// The version it runs; null if it is no instance.
+    /// Version of the software; null if the node is not an instance.
     #[schema(example = "0.1.0")]
     version: Option<String>,
-    /// When it was last heard of; null if it is no instance.
+    /// Time of the last heartbeat; null if the node is not an instance.
     #[schema(value_type = Option<String>, format = DateTime, example = "2026-11-22T12:00:00Z")]
     last_health_check: Option<Timestamp>,
 }
@@ -111,11 +111,11 @@ impl From<FleetNode> for NodeView {
     }
 }
 
-/// Shows what the fleet's gateways balance over, and how busy each node is.
+/// Returns the nodes that the fleet's gateways balance over, with their load.
 #[utoipa::path(
     get, path = "/v1/operator/balancer", tag = "operator", operation_id = "balancer",
     security(("operator_token" = []), ("session" = [])),
-    responses((status = 200, description = "The fleet.", body = BalancerStats))
+    responses((status = 200, description = "Statistics of the nodes.", body = BalancerStats))
 )]
 pub(in crate::http) async fn balancer(State(app): State<App>) -> Result<Json<BalancerStats>, Problem> {
     let FleetSnapshot { view, stale } = app.fleet().refresh().await?;

@@ -1,4 +1,4 @@
-//! Metrics for Prometheus.
+//! The metrics endpoint for Prometheus.
 
 use axum::{
     extract::State,
@@ -8,7 +8,9 @@ use axum::{
 
 use crate::{app::App, http::auth::Operator, metrics::OPENMETRICS, web::problem::Problem};
 
-/// Shows the metrics of the instance that answers, as OpenMetrics text. On a listener of the operators' own it is open.
+/// Returns the metrics of this instance as OpenMetrics text.
+///
+/// On a separate operator listener (setting `operator_listen`) no token is needed.
 #[utoipa::path(
     get, path = "/metrics", tag = "operator", operation_id = "metrics",
     security(("operator_token" = []), ("session" = []), ()),

@@ -1,4 +1,4 @@
-//! How keys are placed, and where one key is.
+//! Placement of keys on shards.
 
 use std::collections::BTreeMap;
 
@@ -8,41 +8,41 @@ use symbolon_partitioner::Strategy;
 
 use crate::{
     app::App,
-    http::{json::Json, path::Segment, views::PartitionView},
+    http::{json::Json, path::PathParam, views::PartitionView},
     shards::Placement,
     web::problem::Problem,
 };
 
-/// The seed's partition statistics, and the epoch and shares.
+/// Partition statistics.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct PartitionStats {
-    /// How keys are placed.
+    /// Partitioning strategy.
     strategy: Strategy,
-    /// The version of the topology.
+    /// Version of the topology.
     #[schema(example = 1)]
     epoch: i64,
-    /// How many partition ids there are.
+    /// Number of partition ids.
     #[schema(example = 300)]
     total_partitions: u64,
-    /// How many shards there are.
+    /// Number of shards.
     #[schema(example = 3)]
     total_nodes: usize,
-    /// How many of the partition ids each shard has.
+    /// Number of partition ids per shard.
     #[schema(example = json!({"db-node-0": 100, "db-node-1": 100, "db-node-2": 100}))]
     partitions_per_node: BTreeMap<String, u64>,
-    /// The share of the key space that each shard has; null where it depends on the keys.
+    /// Fraction of the key space per shard; null if it depends on the keys.
     #[schema(example = json!({"db-node-0": 0.31, "db-node-1": 0.36, "db-node-2": 0.33}))]
     share_per_node: Option<BTreeMap<String, f64>>,
-    /// Replica endpoints of each shard.
+    /// Replica endpoints per shard.
     #[schema(example = 0)]
     replica_count: u32,
-    /// Virtual nodes on the ring; null for strategies without one.
+    /// Number of virtual nodes on the hash ring; null for strategies without one.
     #[schema(example = 300)]
     virtual_nodes: Option<usize>,
 }
 
 impl PartitionStats {
-    /// The statistics of the topology in force. Embedded shards have no replicas.
+    /// Returns the statistics of the current topology. Embedded shards have no replicas.
     pub fn new(placement: &Placement) -> Self {
         let partitioner = &placement.partitioner;
         let own = |(node, value): (&str, u64)| (node.to_owned(), value);
@@ -63,42 +63,44 @@ impl PartitionStats {
     }
 }
 
-/// Shows how keys are placed.
+/// Returns how keys are placed on shards.
 #[utoipa::path(
     get, path = "/v1/operator/partitions", tag = "operator", operation_id = "partitions",
     security(("operator_token" = []), ("session" = [])),
-    responses((status = 200, description = "The statistics.", body = PartitionStats))
+    responses((status = 200, description = "Partition statistics.", body = PartitionStats))
 )]
 pub(in crate::http) async fn all(State(app): State<App>) -> Result<Json<PartitionStats>, Problem> {
     Ok(Json(PartitionStats::new(&*app.shards().current()?)))
 }
 
-/// Where a key is.
+/// Placement of a key.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct KeyPlacement {
-    /// The key.
+    /// The key, as in the path.
     #[schema(example = "ada")]
     key: String,
-    /// Where it lives now.
+    /// Current placement.
     #[serde(flatten)]
     now: PartitionView,
-    /// Where it will live when the move under way is finished; null if none is.
+    /// Placement after the current move; null if no move is in progress.
     after: Option<PartitionView>,
-    /// The version of the topology.
+    /// Version of the topology.
     #[schema(example = 1)]
     epoch: i64,
 }
 
-/// Shows where a key lives: a user id, or a canonical login name.
+/// Returns where a key is placed.
+///
+/// Keys of users are user ids and canonical login names, but any text has a placement.
 #[utoipa::path(
     get, path = "/v1/operator/partitions/{key}", tag = "operator", operation_id = "partition_of_key",
     security(("operator_token" = []), ("session" = [])),
-    params(("key" = String, Path, description = "Any key.", example = "ada")),
-    responses((status = 200, description = "Its place.", body = KeyPlacement))
+    params(("key" = String, Path, description = "The key: a user id, a canonical login name, or any other text.", example = "ada")),
+    responses((status = 200, description = "The placement of the key.", body = KeyPlacement))
 )]
 pub(in crate::http) async fn of_key(
     State(app): State<App>,
-    Segment(key): Segment,
+    PathParam(key): PathParam,
 ) -> Result<Json<KeyPlacement>, Problem> {
     let placement = app.shards().current()?;
     let now = PartitionView::new(placement.partitioner.partition(&key));

@@ -1,4 +1,4 @@
-//! The resources of the container that this instance runs in, or of the machine.
+//! Resource usage of this instance's container, or of the machine if it runs in none.
 
 pub(super) mod history;
 pub(super) mod limits;
@@ -16,22 +16,22 @@ use crate::{
     web::problem::{Problem, ProblemKind},
 };
 
-/// The newest measurement, and the mean over a window if one was asked for.
+/// Resource usage: the latest measurement, and the mean over a window.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct Resources {
-    /// The newest measurement; null before the first.
+    /// Latest measurement; null before the first.
     current: Option<ResourceMetrics>,
-    /// The mean over the window; null without one, or without measurements in it.
+    /// Mean over the window; null if no window was requested, or it contains no measurements.
     average: Option<ResourceMetrics>,
 }
 
-/// Shows the resources of the container that this instance runs in, or of the machine.
+/// Returns the resource usage of this instance's container, or of the machine if it runs in none.
 #[utoipa::path(
     get, path = "/v1/operator/resources", tag = "operator", operation_id = "resources",
     security(("operator_token" = []), ("session" = [])),
-    params(("window" = Option<String>, Query, pattern = "^([1-9][0-9]{0,2}[sm]|([1-9]|1[0-9]|2[0-4])h)$", description = "Average over this time, such as 5m; at most 24h.", example = "5m")),
+    params(("window" = Option<String>, Query, pattern = "^([1-9][0-9]{0,2}[sm]|([1-9]|1[0-9]|2[0-4])h)$", description = "Length of the window to average over, such as 5m; at most 24h. Without it no average is returned.", example = "5m")),
     responses(
-        (status = 200, description = "The measurements.", body = Resources),
+        (status = 200, description = "Resource usage.", body = Resources),
         (status = 422, description = "invalid-value"),
     )
 )]
@@ -47,12 +47,12 @@ pub(in crate::http) async fn resources(
     }))
 }
 
-/// A number of at most three digits and its unit: no more than the document says.
+/// Parses a window: a number of up to three digits and its unit, exactly as the parameter's pattern in the document.
 fn parse_window(text: &str) -> Result<Duration, Problem> {
     let (digits, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
     let is_number = (1..=3).contains(&digits.len()) && !digits.starts_with('0');
     match humantime::parse_duration(text) {
         Ok(window) if is_number && ["s", "m", "h"].contains(&unit) && window <= HISTORY => Ok(window),
-        _ => Err(Problem::field(ProblemKind::Invalid, "window", "must be a time such as 5m, up to 24h")),
+        _ => Err(Problem::field(ProblemKind::Invalid, "window", "must be a duration such as 5m, at most 24h")),
     }
 }

@@ -1,4 +1,4 @@
-//! How many instances there should be, how large, and what was decided.
+//! Horizontal and vertical scaling: current and desired size of the fleet, and past decisions.
 
 pub(super) mod decisions;
 pub(super) mod demand;
@@ -16,44 +16,44 @@ use crate::{
     web::problem::Problem,
 };
 
-/// How many instances there are and should be.
+/// Current and desired number of instances.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct ScalingStatus {
-    /// By what is decided, at the instance that answers.
+    /// Scaling policy of the instance that sent this response.
     policy: PolicyName,
-    /// How many instances there may be.
+    /// Minimum and maximum number of instances.
     bounds: Bounds,
-    /// How many take requests.
+    /// Number of instances that accept requests.
     #[schema(example = 2)]
     ready: u32,
-    /// How many are about to leave.
+    /// Number of instances that are draining before they stop.
     #[schema(example = 0)]
     draining: u32,
-    /// How many there should be; null if nobody has decided in the last 30 seconds.
+    /// Desired number of instances; null if there was no decision in the last 30 seconds.
     #[schema(example = 3)]
     desired: Option<u32>,
-    /// How many instances, each as busy as it is meant to be, the offered requests need; null if that can't be said.
+    /// Number of instances, each at its target utilization, that the offered requests need; null if unknown.
     #[schema(example = 2.83)]
     demand: Option<f64>,
-    /// Why it can't be said.
+    /// Why the demand is unknown; null if it is known.
     demand_unknown: Option<String>,
-    /// The store that holds the fleet up; null if none does.
+    /// The store that is the bottleneck of the fleet; null if there is none.
     #[schema(example = "db-node-1")]
     bottleneck: Option<String>,
-    /// The instance that decides; null if none does just now.
+    /// Id of the instance that makes the decisions; null if there is none at the moment.
     #[schema(example = "01938d5e-7b2a-7c41-9f0e-3c5d8a1b2f60")]
     decided_by: Option<String>,
-    /// Whether the registry does not answer, so that all this is as it was last known.
+    /// Whether the fleet registry is unavailable. The values are then as last known.
     stale: bool,
-    /// The last decision; null before the first.
+    /// Latest decision; null before the first.
     last: Option<ScalingDecision>,
 }
 
-/// Shows how many instances there are and should be, and why.
+/// Returns the current and the desired number of instances, with the latest decision.
 #[utoipa::path(
     get, path = "/v1/operator/scaling", tag = "operator", operation_id = "scaling",
     security(("operator_token" = []), ("session" = [])),
-    responses((status = 200, description = "The fleet's size.", body = ScalingStatus))
+    responses((status = 200, description = "Scaling status.", body = ScalingStatus))
 )]
 pub(in crate::http) async fn scaling(State(app): State<App>) -> Result<Json<ScalingStatus>, Problem> {
     let last = app.scaling().last().await?;

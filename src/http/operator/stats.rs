@@ -1,4 +1,4 @@
-//! The seed's service statistics.
+//! Statistics of the service.
 
 mod admission;
 mod batching;
@@ -16,100 +16,99 @@ use crate::{
     web::problem::Problem,
 };
 
-/// How the service does.
+/// Statistics of the service.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct ServiceStats {
     /// Always `stateless`.
     #[schema(example = "stateless")]
     service_type: &'static str,
-    /// The sessions of the whole fleet.
+    /// Sessions of the whole fleet.
     session_management: SessionStats,
-    /// How keys are placed.
+    /// Placement of keys on shards.
     data_partitioning: PartitionStats,
-    /// How busy this instance is with hashing passwords.
+    /// Password hashing on this instance.
     password_hashing: HashingStats,
-    /// Which requests this instance took on, and which it refused.
+    /// Admitted and rejected requests of this instance.
     admission: AdmissionView,
-    /// Whether requests of this instance to each store pass, by the shard's id or `shared`.
+    /// State of this instance's circuit breaker per store: the id of a shard, or `shared`.
     #[schema(example = json!({"db-node-0": "closed", "db-node-1": "closed", "db-node-2": "open", "shared": "closed"}))]
     circuits: BTreeMap<String, Circuit>,
-    /// How this instance joined its lookups into batches, by the shard's id; nothing of shards whose lookups are not joined.
+    /// Batching of this instance's lookups, by shard id. Shards without batching are omitted.
     batching: BTreeMap<String, BatchingView>,
-    /// How this instance joined its reads of sessions into batches; none where each is read on its own.
+    /// Batching of this instance's session reads; null if they are not batched.
     session_batching: Option<BatchesView>,
-    /// When this was put together.
+    /// Time of this response.
     #[schema(value_type = String, format = DateTime, example = "2026-11-22T12:00:00Z")]
     timestamp: Timestamp,
 }
 
-/// Session statistics. They cost the same at any number of sessions.
+/// Session statistics. Their cost does not depend on the number of sessions.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct SessionStats {
-    /// How many sessions the store holds.
+    /// Number of sessions in the store.
     #[schema(example = 1200)]
     total_sessions: u64,
-    /// How long a session lives without use, in seconds.
+    /// Idle timeout of sessions, in seconds.
     #[schema(example = 3600)]
     session_ttl: u64,
-    /// What one takes in the store, on average.
+    /// Mean size of a session in the store, in bytes.
     #[schema(example = 236.0)]
     average_session_size_bytes: f64,
-    /// What all take, in MiB.
+    /// Size of all sessions in the store, in MiB.
     #[schema(example = 0.27)]
     estimated_total_size_mb: f64,
-    /// How exact the numbers are.
+    /// Accuracy of the numbers.
     accuracy: &'static str,
 }
 
-/// In words what each accuracy means.
-fn explain(accuracy: Accuracy) -> &'static str {
+/// Describes an accuracy for people.
+fn describe_accuracy(accuracy: Accuracy) -> &'static str {
     match accuracy {
         Accuracy::UpperBound => {
-            "upper bound: counts what the store holds; sessions that ended by expiry, or by ending all sessions of a user, \
-             are counted until they are removed, which takes up to a minute after their expiry; sizes leave out indexes \
-             and preferences"
+            "upper bound: counts all stored sessions; expired sessions, and those ended by ending all sessions of a user, are \
+             counted until they are removed, up to a minute after their expiry; sizes exclude indexes and preferences"
         }
         Accuracy::Estimate => {
-            "estimate: from a sample of 200 keys on each Redis server; with a share p of session keys the standard error is \
-             about sqrt((1 - p) / (200 p)) of the number"
+            "estimate: from a sample of 200 keys per Redis server; with a fraction p of session keys, the relative standard \
+             error is about sqrt((1 - p) / (200 p))"
         }
     }
 }
 
-/// How busy an instance is with hashing passwords.
+/// Password hashing of an instance. Counters start at zero when the instance starts.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct HashingStats {
-    /// How many hashes it computes at a time.
+    /// Maximum number of hashes computed at the same time.
     #[schema(example = 2)]
     threads: usize,
-    /// How many are being computed.
+    /// Hashes being computed.
     #[schema(example = 1)]
     running: usize,
-    /// How many wait.
+    /// Hashes waiting for a thread.
     #[schema(example = 0)]
     waiting: usize,
-    /// A running mean of how long one takes, in milliseconds.
+    /// Moving average of the time per hash, in milliseconds.
     #[schema(example = 21.4)]
     mean_milliseconds: f64,
-    /// How many passwords were checked or newly hashed since the start.
+    /// Hashes computed.
     #[schema(example = 48211)]
     computed: u64,
-    /// How many were refused since the start, because too many others waited.
+    /// Hashes rejected because the queue was too long.
     #[schema(example = 0)]
     refused: u64,
-    /// How long those that were not refused waited, on average since the start, in milliseconds.
+    /// Mean waiting time of the hashes that were not rejected, in milliseconds.
     #[schema(example = 0.4)]
     mean_wait_milliseconds: f64,
-    /// The longest that one waited since the start, in milliseconds; `hash_queue_timeout` is the limit.
+    /// Longest waiting time, in milliseconds; `hash_queue_timeout` is the limit.
     #[schema(example = 61.2)]
     longest_wait_milliseconds: f64,
 }
 
-/// Shows the service's statistics.
+/// Returns statistics of the service.
 #[utoipa::path(
     get, path = "/v1/operator/stats", tag = "operator", operation_id = "stats",
     security(("operator_token" = []), ("session" = [])),
-    responses((status = 200, description = "The statistics.", body = ServiceStats))
+    responses((status = 200, description = "Statistics of the service.", body = ServiceStats))
 )]
 pub(in crate::http) async fn stats(State(app): State<App>) -> Result<Json<ServiceStats>, Problem> {
     let hashing = app.passwords().stats();
@@ -148,7 +147,7 @@ async fn session_stats(sessions: &Sessions) -> Result<SessionStats, Problem> {
         session_ttl: sessions.policy().idle.as_secs(),
         average_session_size_bytes: average,
         estimated_total_size_mb: totals.bytes as f64 / (1024.0 * 1024.0),
-        accuracy: explain(totals.accuracy),
+        accuracy: describe_accuracy(totals.accuracy),
     })
 }
 

@@ -1,4 +1,4 @@
-//! The performance tuner: its knobs, rules and history, its switch, and a cycle at once.
+//! The performance tuner: knobs, rules and history; switching it on and off; running a cycle immediately.
 
 pub(super) mod cycle;
 pub(super) mod enabled;
@@ -15,100 +15,100 @@ use crate::{
 };
 
 const DEFAULT_CYCLES: u32 = 60;
-const MOST_CYCLES: u32 = 1000;
+const MAX_CYCLES: u32 = 1000;
 
-/// What the tuner of the instance that answers is at.
+/// State of the performance tuner of this instance.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct Tuning {
-    /// The instance that answers: each turns its own knobs.
+    /// Id of the instance that sent this response. Each instance tunes its own knobs.
     #[schema(example = "01938d5e-7b2a-7c41-9f0e-3c5d8a1b2f60")]
     answered_by: String,
-    /// Whether it turns knobs.
+    /// Whether tuning is enabled.
     tuning_enabled: bool,
-    /// How often it looks, in seconds.
+    /// Time between two cycles, in seconds.
     #[schema(example = 60)]
     interval_seconds: u64,
-    /// What it can turn.
+    /// The knobs that the tuner can change.
     knobs: Vec<KnobView>,
-    /// What makes it do so.
+    /// The rules that the tuner follows.
     rules: Vec<RuleView>,
-    /// What it did.
+    /// Statistics of the tuner.
     stats: TuningStats,
-    /// The newest cycles of the last thousand, newest first.
+    /// Recent cycles, newest first. The last thousand are kept.
     history: Vec<Record>,
 }
 
-/// A value of the running service that the tuner can turn.
+/// A parameter of the running service that the tuner can change.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = TuningKnob)]
 pub struct KnobView {
-    /// Its name.
+    /// Name of the knob.
     #[schema(example = "hashing_concurrency")]
     name: &'static str,
-    /// What its value counts.
+    /// Unit of the value.
     #[schema(example = "hashes")]
     unit: &'static str,
-    /// The value in force.
+    /// Current value.
     #[schema(example = 3)]
     value: u64,
-    /// The value without pressure, as the settings have it.
+    /// Value without pressure, as configured.
     #[schema(example = 4)]
     normal: u64,
-    /// The least value that it can have.
+    /// Minimum value.
     #[schema(example = 1)]
     min: u64,
-    /// The greatest value that it can have.
+    /// Maximum value.
     #[schema(example = 4)]
     max: u64,
 }
 
-/// A rule, and how far it has gone.
+/// A tuning rule and its state.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = TuningRule)]
 pub struct RuleView {
-    /// Its name.
+    /// Name of the rule.
     #[schema(example = "cpu_optimization")]
     name: String,
-    /// What it looks at.
+    /// The metric that the rule compares with its limit.
     metric: Metric,
-    /// Above this it turns its knobs one step on, in percent.
+    /// Limit in percent. Above it, the rule applies one further step to its knobs.
     #[schema(example = 80.0)]
     limit: f64,
-    /// The knobs that it turns; those that this instance doesn't have are not in the list of knobs.
+    /// Names of the knobs that the rule changes. Knobs that this instance lacks are not in its list of knobs.
     #[schema(example = json!(["hashing_concurrency"]))]
     knobs: Vec<String>,
-    /// How many steps are in force.
+    /// Number of steps in force.
     #[schema(example = 1)]
     level: usize,
-    /// How many there are: where all are in force, only more resources help.
+    /// Total number of steps. If all are in force, only more resources help.
     #[schema(example = 3)]
     steps: usize,
-    /// Below this it is calm, in percent: so far below the limit that the newest step can be done without.
+    /// Threshold in percent below which the metric counts as calm: the latest step is no longer needed.
     #[schema(example = 48.6)]
     calm_below: f64,
-    /// Since when it is calm; null if it is not.
+    /// Start of the current calm period; null if there is none.
     #[schema(value_type = Option<String>, format = DateTime, example = "2026-11-22T12:00:00Z")]
     calm_since: Option<Timestamp>,
-    /// How long calm has to last before a step back, in seconds; twice as long after each relapse.
+    /// How long calm must last before a step is reverted, in seconds. It doubles after each relapse.
     #[schema(example = 180)]
     wait_seconds: u64,
 }
 
-/// The seed's statistics of the tuner.
+/// Statistics of the tuner. Totals are since the start of the instance.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct TuningStats {
-    /// How many cycles there were since the start.
+    /// Number of cycles.
     #[schema(example = 90)]
     total_tuning_cycles: u64,
-    /// How often a knob was turned since the start.
+    /// Number of knob changes.
     #[schema(example = 2)]
     total_actions: u64,
-    /// How often a knob was turned in the last ten cycles.
+    /// Number of knob changes in the last ten cycles.
     #[schema(example = 1)]
     recent_actions: usize,
-    /// Whether it turns knobs.
+    /// Whether tuning is enabled.
     tuning_enabled: bool,
-    /// How many rules there are.
+    /// Number of rules.
     #[schema(example = 3)]
     rules_count: usize,
 }
@@ -135,19 +135,19 @@ impl From<RuleStatus> for RuleView {
     }
 }
 
-/// Shows the knobs that the instance turns by itself, why, and what came of it.
+/// Returns the state of this instance's performance tuner: knobs, rules, statistics and history.
 #[utoipa::path(
     get, path = "/v1/operator/tuning", tag = "operator", operation_id = "tuning",
     security(("operator_token" = []), ("session" = [])),
-    params(("cycles" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "How many cycles the history shows at most; 60 if not given.", example = 60)),
+    params(("cycles" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "Maximum number of cycles in the history. Default: 60.", example = 60)),
     responses(
-        (status = 200, description = "The tuner.", body = Tuning),
+        (status = 200, description = "State of the tuner.", body = Tuning),
         (status = 422, description = "invalid-value"),
     )
 )]
 pub(in crate::http) async fn tuning(State(app): State<App>, RawQuery(text): RawQuery) -> Result<Json<Tuning>, Problem> {
     let [cycles] = query::read(text.as_deref(), ["cycles"])?;
-    let cycles = cycles.as_deref().map_or(Ok(DEFAULT_CYCLES), |text| query::count("cycles", text, MOST_CYCLES))?;
+    let cycles = cycles.as_deref().map_or(Ok(DEFAULT_CYCLES), |text| query::count("cycles", text, MAX_CYCLES))?;
     let status = app.tuner().status();
     Ok(Json(Tuning {
         answered_by: app.fleet().own().spec().id.clone(),

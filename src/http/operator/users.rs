@@ -1,4 +1,4 @@
-//! What operators do with users.
+//! User administration by operators.
 
 use axum::{
     Extension,
@@ -15,7 +15,7 @@ use crate::{
         auth::{Operator, Origin, parse_user_id},
         body::JsonBody,
         json::Json,
-        path::{AnyUser, Segment},
+        path::{AnyUser, PathParam},
         query,
         views::{IssuedView, UserView},
     },
@@ -27,7 +27,7 @@ use crate::{
 #[utoipa::path(
     get, path = "/v1/operator/users", tag = "operator", operation_id = "find_user",
     security(("operator_token" = []), ("session" = [])),
-    params(("login_name" = String, Query, description = "The login name, in any case.", example = "ada")),
+    params(("login_name" = String, Query, description = "The login name. Case does not matter.", example = "ada")),
     responses(
         (status = 200, description = "The user.", body = UserView),
         (status = 404, description = "not-found"),
@@ -41,12 +41,14 @@ pub(in crate::http) async fn find(State(app): State<App>, RawQuery(text): RawQue
     Ok(Json(UserView::new(app.shards(), user)?))
 }
 
-/// No members.
+/// An empty object.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Empty {}
 
-/// Makes a session for a user who signed on elsewhere; answers as a login.
+/// Creates a session for a user, without a password.
+///
+/// For users who have signed on elsewhere. The response is the same as that of a login.
 #[utoipa::path(
     post, path = "/v1/operator/users/{user_id}/sessions", tag = "operator", operation_id = "issue_session",
     security(("operator_token" = []), ("session" = [])),
@@ -63,34 +65,36 @@ pub(in crate::http) async fn issue_session(
     State(app): State<App>,
     Extension(Operator(actor)): Extension<Operator>,
     origin: Origin,
-    Segment(user_id): Segment,
+    PathParam(user_id): PathParam,
     JsonBody(Empty {}): JsonBody<Empty>,
 ) -> Result<Json<IssuedView>, Problem> {
-    // The session is the user's, and the request's address and client are the operator's.
+    // Address and user agent of this request are the operator's, so they are not stored with the user's session.
     let user_id = parse_user_id(&user_id)?;
     let issued = app.users().issue_session(user_id, Client::default()).await?;
     audit::record(audit::Kind::SessionIssued, Some(user_id), actor, origin.address);
     Ok(Json(IssuedView::new(app.shards(), issued)?))
 }
 
-/// A token to set a password with.
+/// A one-time token for setting a new password.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct ResetToken {
-    /// Shown this once, for `POST /v1/password-reset`.
+    /// The token for `POST /v1/password-reset`. It can't be retrieved again.
     #[schema(example = "symr_AZONXnsqfEGfDjxdihsvYJc1bq0mC1cWQxYc1b0kJm8hQ2Yl9d4uXwqk0v3n1y2E")]
     token: String,
-    /// When it stops working.
+    /// Expiry of the token.
     #[schema(value_type = String, format = DateTime, example = "2026-11-22T13:00:00Z")]
     expires_at: Timestamp,
 }
 
-/// Makes a one-time token to set the password with, in the place of an earlier one.
+/// Creates a one-time token with which the user can set a new password.
+///
+/// It replaces an earlier token of the user.
 #[utoipa::path(
     post, path = "/v1/operator/users/{user_id}/password-reset", tag = "operator", operation_id = "start_password_reset",
     security(("operator_token" = []), ("session" = [])),
     params(AnyUser),
     responses(
-        (status = 200, description = "The token.", body = ResetToken),
+        (status = 200, description = "The reset token.", body = ResetToken),
         (status = 404, description = "not-found"),
         (status = 503, description = "overloaded"),
     )
@@ -99,7 +103,7 @@ pub(in crate::http) async fn start_reset(
     State(app): State<App>,
     Extension(Operator(actor)): Extension<Operator>,
     origin: Origin,
-    Segment(user_id): Segment,
+    PathParam(user_id): PathParam,
 ) -> Result<Json<ResetToken>, Problem> {
     let user_id = parse_user_id(&user_id)?;
     let (token, expires_at) = app.users().start_reset(user_id).await?;
@@ -107,23 +111,25 @@ pub(in crate::http) async fn start_reset(
     Ok(Json(ResetToken { token: token.reveal(), expires_at }))
 }
 
-/// Permissions to have from now on.
+/// The new permissions of a user.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PermissionsChange {
-    /// All of them; what is not listed is taken away.
+    /// The complete list. Permissions that are not listed are revoked.
     #[schema(example = json!(["read", "write", "admin"]))]
     permissions: Vec<Permission>,
 }
 
-/// Gives and takes permissions. In force in all of the user's sessions when this answers.
+/// Sets the permissions of a user.
+///
+/// They are in force in all of the user's sessions when the response is sent.
 #[utoipa::path(
     put, path = "/v1/operator/users/{user_id}/permissions", tag = "operator", operation_id = "set_permissions",
     security(("operator_token" = []), ("session" = [])),
     params(AnyUser),
     request_body = PermissionsChange,
     responses(
-        (status = 200, description = "The user as changed.", body = UserView),
+        (status = 200, description = "The changed user.", body = UserView),
         (status = 404, description = "not-found"),
         (status = 503, description = "overloaded"),
     )
@@ -132,7 +138,7 @@ pub(in crate::http) async fn set_permissions(
     State(app): State<App>,
     Extension(Operator(actor)): Extension<Operator>,
     origin: Origin,
-    Segment(user_id): Segment,
+    PathParam(user_id): PathParam,
     JsonBody(body): JsonBody<PermissionsChange>,
 ) -> Result<Json<UserView>, Problem> {
     let permissions = Permissions::from_list(&body.permissions);
@@ -142,23 +148,25 @@ pub(in crate::http) async fn set_permissions(
     Ok(Json(UserView::new(app.shards(), user)?))
 }
 
-/// Whether to keep a user from logging in.
+/// Whether a user is suspended.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Suspension {
-    /// Whether to.
+    /// True suspends the user, false lifts the suspension.
     #[schema(example = true)]
     suspended: bool,
 }
 
-/// Suspends a user, which ends all its sessions, or lets it log in again.
+/// Suspends a user, or lifts the suspension.
+///
+/// A suspended user can't log in, and all its sessions end.
 #[utoipa::path(
     put, path = "/v1/operator/users/{user_id}/suspended", tag = "operator", operation_id = "set_suspended",
     security(("operator_token" = []), ("session" = [])),
     params(AnyUser),
     request_body = Suspension,
     responses(
-        (status = 204, description = "Done; all sessions have ended if the user is suspended."),
+        (status = 204, description = "The suspension is set or lifted. If it is set, all sessions of the user have ended."),
         (status = 404, description = "not-found"),
         (status = 503, description = "overloaded"),
     )
@@ -167,7 +175,7 @@ pub(in crate::http) async fn set_suspended(
     State(app): State<App>,
     Extension(Operator(actor)): Extension<Operator>,
     origin: Origin,
-    Segment(user_id): Segment,
+    PathParam(user_id): PathParam,
     JsonBody(body): JsonBody<Suspension>,
 ) -> Result<StatusCode, Problem> {
     let user_id = parse_user_id(&user_id)?;

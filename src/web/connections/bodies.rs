@@ -1,4 +1,4 @@
-//! Bodies as connections see them: whether the process or the client is waited for, and what is unsent.
+//! Body wrappers that record whether an exchange waits for the process or for the client, and how many bytes are unsent.
 
 use std::{
     pin::Pin,
@@ -13,13 +13,14 @@ use hyper::body::{Buf, Incoming};
 
 use super::Exchange;
 
-/// A response goes out in pieces of at most so many bytes, each of which the client must take in time.
-const PIECE: usize = 64 * 1024;
+/// Maximum size of a piece of a response, in bytes. The client must receive each piece in time.
+const MAX_PIECE: usize = 64 * 1024;
 
-/// The body of a request. While the client owes it, its connection is idle. What was not read of it stays with its exchange.
+/// A request body. While it waits for the client, its connection is idle. When dropped, it leaves its unread rest to the
+/// exchange.
 #[derive(Debug)]
 pub(crate) struct ClientBody {
-    /// None only while it is dropped.
+    /// `None` only during drop.
     body: Option<Incoming>,
     exchange: Arc<Exchange>,
 }
@@ -45,7 +46,7 @@ impl Body for ClientBody {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let Some(body) = &mut self.body else { return Poll::Ready(None) };
         let frame = Pin::new(body).poll_frame(cx);
-        self.exchange.set_owed(frame.is_pending());
+        self.exchange.set_awaiting_body(frame.is_pending());
         if frame.is_ready() {
             self.exchange.touch();
         }
@@ -61,23 +62,23 @@ impl Body for ClientBody {
     }
 }
 
-/// The body of a response on its way out, in pieces.
+/// A response body that is sent in pieces.
 #[derive(Debug)]
-pub(in crate::web) struct Outgoing<B> {
+pub(in crate::web) struct OutgoingBody<B> {
     body: B,
-    /// What has not gone out of the body's last frame.
+    /// The unsent rest of the body's last frame.
     rest: Bytes,
     exchange: Arc<Exchange>,
     is_shared: bool,
-    /// Whether the rest counts for the process.
+    /// Whether the rest is included in the unsent bytes of the process.
     is_counted: bool,
 }
 
-/// Marks a response whose body takes no memory, as all responses share it.
+/// Marks a response whose body is shared by all such responses, so that it takes no memory of its own.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SharedBody;
 
-/// A piece of a response. It is dropped once it is sent, or never will be.
+/// A piece of a response. hyper drops it when it has been sent or discarded.
 pub(in crate::web) struct Piece {
     data: Bytes,
     length: u64,
@@ -85,8 +86,8 @@ pub(in crate::web) struct Piece {
     exchange: Arc<Exchange>,
 }
 
-impl<B> Outgoing<B> {
-    /// The response to an exchange that waits for nothing but its client now.
+impl<B> OutgoingBody<B> {
+    /// Wraps a response. From now on its exchange waits only for the client.
     pub(in crate::web) fn response(response: Response<B>, exchange: Arc<Exchange>) -> Response<Self> {
         exchange.answer();
         let is_shared = response.extensions().get::<SharedBody>().is_some();
@@ -94,7 +95,7 @@ impl<B> Outgoing<B> {
     }
 
     fn next_piece(&mut self) -> Piece {
-        let data = self.rest.split_to(self.rest.len().min(PIECE));
+        let data = self.rest.split_to(self.rest.len().min(MAX_PIECE));
         self.exchange.begin_piece();
         Piece {
             length: if self.is_shared { 0 } else { data.len() as u64 },
@@ -105,14 +106,14 @@ impl<B> Outgoing<B> {
     }
 }
 
-impl<B: Body<Data = Bytes> + Unpin> Body for Outgoing<B> {
+impl<B: Body<Data = Bytes> + Unpin> Body for OutgoingBody<B> {
     type Data = Piece;
     type Error = B::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Piece>, B::Error>>> {
         if self.rest.is_empty() {
             let polled = Pin::new(&mut self.body).poll_frame(cx);
-            // Until it makes the frame, the client waits for the process.
+            // While the next frame is pending, the client waits for the process.
             self.exchange.set_working(polled.is_pending());
             let frame = match ready!(polled) {
                 Some(Ok(frame)) => frame,
@@ -122,11 +123,11 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Outgoing<B> {
             match frame.into_data() {
                 Ok(data) => {
                     if !self.is_shared {
-                        self.is_counted = self.exchange.hold(data.len() as u64);
+                        self.is_counted = self.exchange.add_unsent(data.len() as u64);
                     }
                     self.rest = data;
                 }
-                // Trailers, which have no data.
+                // Trailers have no data.
                 Err(frame) => {
                     return Poll::Ready(frame.into_trailers().ok().map(|trailers| Ok(Frame::trailers(trailers))));
                 }
@@ -149,10 +150,10 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Outgoing<B> {
     }
 }
 
-impl<B> Drop for Outgoing<B> {
+impl<B> Drop for OutgoingBody<B> {
     fn drop(&mut self) {
         if !self.is_shared {
-            self.exchange.release(self.rest.len() as u64, self.is_counted);
+            self.exchange.remove_unsent(self.rest.len() as u64, self.is_counted);
         }
         self.exchange.touch();
     }
@@ -174,7 +175,7 @@ impl Buf for Piece {
 
 impl Drop for Piece {
     fn drop(&mut self) {
-        self.exchange.release(self.length, self.is_counted);
+        self.exchange.remove_unsent(self.length, self.is_counted);
         self.exchange.end_piece();
     }
 }

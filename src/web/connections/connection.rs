@@ -1,4 +1,4 @@
-//! One connection: its requests, what it holds, and how it ends.
+//! The state of one connection: its requests, the resources that it holds, and its shutdown.
 
 mod exchange;
 
@@ -16,79 +16,76 @@ pub(in crate::web) use exchange::Exchange;
 use futures_util::task::AtomicWaker;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::{Bound, ClientPatience, MAX_UNSENT_PER_CONNECTION, Patience, Shared, Surface, millis};
+use super::{Bound, ClientTimeouts, ExchangeTimeouts, ListenerRole, MAX_UNSENT_PER_CONNECTION, Shared, millis};
 use crate::sync::MutexExt;
 
-/// So many streams of one connection are worked on at a time, until they are answered; others wait.
-const STREAMS_AT_A_TIME: usize = 8;
+/// Streams of one connection that are processed concurrently, until their responses begin. Others wait.
+const MAX_CONCURRENT_STREAMS: usize = 8;
 
-/// How a connection is to end.
+/// The requested shutdown of a connection. Later variants take precedence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
-pub(in crate::web) enum Ending {
-    /// Not yet.
-    No,
-    /// Once the requests on it are answered.
-    Gracefully,
-    /// Now.
-    AtOnce,
+pub(in crate::web) enum Shutdown {
+    None,
+    /// After the requests on it have been answered.
+    Graceful,
+    Immediate,
 }
 
-/// A connection.
 #[derive(Debug)]
 pub(in crate::web) struct Connection {
     shared: Arc<Shared>,
     id: u64,
-    kind: Kind,
+    kind: ConnectionKind,
     is_http2: AtomicBool,
-    /// Whether it has shown that it is an operator's or a health check's.
-    is_proven: AtomicBool,
-    /// When the client last sent or took something, in milliseconds of the process' clock.
+    /// Whether an operator or a health check has sent a request on it.
+    is_privileged: AtomicBool,
+    /// When the client last sent or received something, in milliseconds since [`Shared::started`].
     last_progress: AtomicU64,
-    /// Requests that this process works on: no one waits for the client.
+    /// Requests that the process is working on, as opposed to waiting for the client.
     working: AtomicUsize,
     requests: AtomicUsize,
     unsent: AtomicU64,
     streams: AtomicUsize,
     turns: Semaphore,
-    /// Responses that are ready and wait for their time.
+    /// Responses that are ready and held back by a delay.
     delayed: AtomicUsize,
     exchanges: Mutex<Vec<Weak<Exchange>>>,
-    /// The HTTP/2 stream that was begun and has no task yet.
-    begun: Mutex<Option<Arc<Exchange>>>,
-    ending: AtomicU8,
+    /// The HTTP/2 stream that has begun and has no task yet.
+    pending_stream: Mutex<Option<Arc<Exchange>>>,
+    shutdown: AtomicU8,
     waker: AtomicWaker,
 }
 
-/// How a connection came.
+/// Properties of a connection that are known when it is accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::web) struct Kind {
-    pub(in crate::web) surface: Surface,
-    /// Whether a trusted proxy speaks on it, for many clients.
+pub(in crate::web) struct ConnectionKind {
+    pub(in crate::web) role: ListenerRole,
+    /// Whether the peer is a trusted proxy, which has many clients.
     pub(in crate::web) is_trusted: bool,
-    /// Whether it was taken though there were as many as may be: only operators and health checks are served on it.
+    /// Whether it was accepted above the cap. Only operators and health checks are served on it.
     pub(in crate::web) is_above_cap: bool,
 }
 
 impl Connection {
-    pub(super) fn new(shared: Arc<Shared>, id: u64, kind: Kind) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, id: u64, kind: ConnectionKind) -> Self {
         Self {
-            // Read exactly: the process' clock is up to a sweep behind, and would make a newcomer look idle.
+            // Not `now()`, which lags by up to a sweep interval and would make a new connection look idle.
             last_progress: AtomicU64::new(shared.now().max(millis(shared.started.elapsed()))),
             shared,
             id,
             kind,
             is_http2: AtomicBool::new(false),
-            is_proven: AtomicBool::new(false),
+            is_privileged: AtomicBool::new(false),
             working: AtomicUsize::new(0),
             requests: AtomicUsize::new(0),
             unsent: AtomicU64::new(0),
             streams: AtomicUsize::new(0),
-            turns: Semaphore::new(STREAMS_AT_A_TIME),
+            turns: Semaphore::new(MAX_CONCURRENT_STREAMS),
             delayed: AtomicUsize::new(0),
             exchanges: Mutex::default(),
-            begun: Mutex::default(),
-            ending: AtomicU8::new(Ending::No as u8),
+            pending_stream: Mutex::default(),
+            shutdown: AtomicU8::new(Shutdown::None as u8),
             waker: AtomicWaker::new(),
         }
     }
@@ -97,17 +94,17 @@ impl Connection {
         self.id
     }
 
-    pub(in crate::web) fn kind(&self) -> Kind {
+    pub(in crate::web) fn kind(&self) -> ConnectionKind {
         self.kind
     }
 
-    /// Notes that an operator or a health check speaks on it.
-    pub(in crate::web) fn prove(&self) {
-        self.is_proven.store(true, Ordering::Relaxed);
+    /// Records that an operator or a health check has sent a request on it.
+    pub(in crate::web) fn mark_privileged(&self) {
+        self.is_privileged.store(true, Ordering::Relaxed);
     }
 
-    pub(super) fn is_proven(&self) -> bool {
-        self.is_proven.load(Ordering::Relaxed)
+    pub(super) fn is_privileged(&self) -> bool {
+        self.is_privileged.load(Ordering::Relaxed)
     }
 
     pub(super) fn shared(&self) -> &Shared {
@@ -118,17 +115,18 @@ impl Connection {
         self.last_progress.load(Ordering::Relaxed)
     }
 
-    /// How many requests it has brought.
+    /// Returns how many requests it has received.
     pub(super) fn requests(&self) -> usize {
         self.requests.load(Ordering::Relaxed)
     }
 
-    /// Whether it waits for its client.
+    /// Returns whether it waits for its client.
     pub(super) fn is_idle(&self) -> bool {
         self.working.load(Ordering::Relaxed) == 0
     }
 
-    /// Which bound of its own, or share of a process' bound that is reached, it is above with the stream just begun.
+    /// Returns the limit that the connection exceeds, including the stream that has just begun: a limit of its own, or its
+    /// share of an exceeded limit of the process.
     pub(in crate::web) fn exceeded(&self) -> Option<Bound> {
         let unsent = self.unsent.load(Ordering::Relaxed);
         if (unsent > MAX_UNSENT_PER_CONNECTION && !self.kind.is_trusted)
@@ -147,11 +145,11 @@ impl Connection {
         self.is_http2.store(true, Ordering::Relaxed);
         self.shared.streams.fetch_add(1, Ordering::Relaxed);
         self.streams.fetch_add(1, Ordering::Relaxed);
-        *lock(&self.begun) = Some(Arc::clone(&exchange));
+        *lock(&self.pending_stream) = Some(Arc::clone(&exchange));
         exchange
     }
 
-    /// Begins an exchange of an HTTP/1.1 connection, which has one at a time: the one in `spare`, unless it is in use.
+    /// Begins an exchange of an HTTP/1.1 connection. Reuses the one in `spare`, unless it is still in use.
     pub(in crate::web) fn begin(self: &Arc<Self>, spare: &Cell<Option<Arc<Exchange>>>) -> Arc<Exchange> {
         let exchange = match spare.take().filter(|spare| Arc::strong_count(spare) == 1) {
             Some(spare) => {
@@ -181,76 +179,77 @@ impl Connection {
         self.requests.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The stream that was begun last, for the task that its connection spawns for it.
-    pub(super) fn take_begun(&self) -> Option<Arc<Exchange>> {
-        lock(&self.begun).take()
+    /// Takes the stream that has begun and has no task yet.
+    pub(super) fn take_pending_stream(&self) -> Option<Arc<Exchange>> {
+        lock(&self.pending_stream).take()
     }
 
-    /// How many streams were begun before the last one and have not ended.
+    /// Returns how many streams began before the latest one and have not ended.
     pub(super) fn streams_ahead(&self) -> usize {
         self.streams.load(Ordering::Relaxed).saturating_sub(1)
     }
 
-    /// Waits until a stream with so many `ahead` may be worked on; it may until the result is dropped. A client that begins
-    /// a hundred at once would have all others wait until the last of them is answered. A trusted proxy has many clients.
+    /// ClientWaits until a stream with `ahead` streams before it may be processed. It may be processed until the permit is dropped.
+    ///
+    /// Without turns, a client that begins a hundred streams at once would delay all other clients. Trusted proxies are exempt,
+    /// because they have many clients.
     pub(super) async fn turn(&self, ahead: usize) -> Option<SemaphorePermit<'_>> {
         if self.kind.is_trusted {
             return None;
         }
-        // What is answered at once holds no permit while others look.
-        for _ in 0..ahead / STREAMS_AT_A_TIME {
+        // Requests that are answered immediately release their permits before others check, so permits alone ensure no fairness.
+        for _ in 0..ahead / MAX_CONCURRENT_STREAMS {
             tokio::task::yield_now().await;
         }
-        // It is never closed.
+        // The semaphore is never closed.
         self.turns.acquire().await.ok()
     }
 
-    /// Ends it, unless it ends sooner already.
-    pub(in crate::web) fn end(&self, ending: Ending) {
-        if self.ending.fetch_max(ending as u8, Ordering::AcqRel) < ending as u8 {
+    /// Requests a shutdown, unless the same or an earlier one has been requested.
+    pub(in crate::web) fn shut_down(&self, shutdown: Shutdown) {
+        if self.shutdown.fetch_max(shutdown as u8, Ordering::AcqRel) < shutdown as u8 {
             self.waker.wake();
         }
     }
 
-    /// How it is to end.
-    pub(in crate::web) fn ending(&self) -> Ending {
-        match self.ending.load(Ordering::Acquire) {
-            0 => Ending::No,
-            1 => Ending::Gracefully,
-            _ => Ending::AtOnce,
+    pub(in crate::web) fn shutdown(&self) -> Shutdown {
+        match self.shutdown.load(Ordering::Acquire) {
+            0 => Shutdown::None,
+            1 => Shutdown::Graceful,
+            _ => Shutdown::Immediate,
         }
     }
 
-    /// Has its task woken when it is to end.
+    /// Registers the waker of its task for shutdown requests.
     pub(in crate::web) fn register(&self, waker: &Waker) {
         self.waker.register(waker);
     }
 
-    /// Ends exchanges whose client has been waited for longer than `patience`; returns how many.
-    pub(super) fn end_stalled(&self, now: u64, patience: ClientPatience) -> u64 {
+    /// Aborts exchanges whose client has exceeded `timeouts`; returns how many.
+    pub(super) fn abort_stalled(&self, now: u64, timeouts: ExchangeTimeouts) -> u64 {
         let mut stalled = Vec::new();
         lock(&self.exchanges).retain(|exchange| {
             let exchange = exchange.upgrade();
             let is_live = exchange.is_some();
-            stalled.extend(exchange.filter(|exchange| exchange.is_stalled(now, patience)));
+            stalled.extend(exchange.filter(|exchange| exchange.is_stalled(now, timeouts)));
             is_live
         });
-        // Dropped after the lock: the last clone of an exchange tells its connection.
+        // Dropped after the lock is released, because dropping the last clone of an exchange updates the connection.
         stalled.iter().filter(|exchange| exchange.cancel()).count() as u64
     }
 
-    /// Ends an HTTP/2 connection without requests; what its client owes in the end is bounded too.
-    pub(super) fn end_unused(&self, now: u64, patience: &Patience) {
+    /// Closes an unused HTTP/2 connection: gracefully at first, and immediately if the client does not respond.
+    pub(super) fn close_unused(&self, now: u64, timeouts: &ClientTimeouts) {
         let is_unused = self.is_http2.load(Ordering::Relaxed)
             && lock(&self.exchanges).iter().all(|exchange| exchange.strong_count() == 0);
         if !is_unused {
             return;
         }
         let idle = Duration::from_millis(now.saturating_sub(self.last_progress()));
-        if idle > patience.http2_idle_timeout + patience.header_timeout {
-            self.end(Ending::AtOnce);
-        } else if idle > patience.http2_idle_timeout {
-            self.end(Ending::Gracefully);
+        if idle > timeouts.http2_idle_timeout + timeouts.header_timeout {
+            self.shut_down(Shutdown::Immediate);
+        } else if idle > timeouts.http2_idle_timeout {
+            self.shut_down(Shutdown::Graceful);
         }
     }
 

@@ -1,4 +1,4 @@
-//! Tasks of HTTP/2 streams, which end when their client keeps them waiting.
+//! Tasks of HTTP/2 streams, which can be cancelled when their client is too slow.
 
 use std::{
     future::poll_fn,
@@ -11,23 +11,23 @@ use hyper::rt::Executor;
 
 use super::Connection;
 
-/// Spawns the streams of one connection.
+/// Spawns the streams of one connection, and limits how many are processed concurrently.
 #[derive(Debug, Clone)]
 pub(in crate::web) struct StreamExecutor(pub(in crate::web) Arc<Connection>);
 
 impl<F: Future<Output = ()> + Send + 'static> Executor<F> for StreamExecutor {
     fn execute(&self, stream: F) {
-        // hyper spawns a stream right after it has called the service for it.
-        let Some(exchange) = self.0.take_begun() else {
+        // hyper spawns a stream right after it has called the service for it, so the pending exchange is this stream's.
+        let Some(exchange) = self.0.take_pending_stream() else {
             tokio::spawn(stream);
             return;
         };
         let (connection, ahead) = (Arc::clone(&self.0), self.0.streams_ahead());
-        // Not in the task itself, which would have room for it several times over.
+        // Boxed, because the task would reserve space for it several times.
         let stream = Box::pin(stream);
         tokio::spawn(async move {
             {
-                // Dropped at the end: that resets a stream which has not ended.
+                // Dropped at the end of the block, which resets the stream if it has not ended.
                 let mut stream = stream;
                 let mut in_turn = pin!(async {
                     let mut turn = connection.turn(ahead).await;

@@ -8,13 +8,14 @@ use axum::body::Body;
 use http::Response;
 use http_body::Body as _;
 
-use super::*;
+use super::{eviction::ESTABLISHED_REQUESTS, *};
 
 const SECOND: Duration = Duration::from_secs(1);
 
 fn connections(max_open: usize) -> Connections {
-    let patience = Patience { header_timeout: 10 * SECOND, send_timeout: 20 * SECOND, http2_idle_timeout: 60 * SECOND };
-    Connections::new(max_open, patience)
+    let timeouts =
+        ClientTimeouts { header_timeout: 10 * SECOND, send_timeout: 20 * SECOND, http2_idle_timeout: 60 * SECOND };
+    Connections::new(max_open, timeouts)
 }
 
 impl Connections {
@@ -22,39 +23,39 @@ impl Connections {
         self.0.sweep(seconds * SECOND);
     }
 
-    fn public(&self) -> Option<Opened> {
-        self.open(Surface::Public, false)
+    fn public(&self) -> Option<OpenConnection> {
+        self.open(ListenerRole::Public, false)
     }
 
-    fn is_open(&self, opened: &Opened) -> bool {
+    fn is_open(&self, opened: &OpenConnection) -> bool {
         self.0.open().contains_key(&opened.0.id())
     }
 }
 
-/// A stream of an HTTP/2 connection that has its task.
-fn stream(opened: &Opened) -> Arc<Exchange> {
+/// Begins an HTTP/2 stream that has its task.
+fn stream(opened: &OpenConnection) -> Arc<Exchange> {
     let exchange = opened.0.begin_stream();
-    assert!(opened.0.take_begun().is_some_and(|begun| Arc::ptr_eq(&begun, &exchange)));
+    assert!(opened.0.take_pending_stream().is_some_and(|begun| Arc::ptr_eq(&begun, &exchange)));
     exchange
 }
 
 type Frame = Poll<Option<Result<http_body::Frame<bodies::Piece>, axum::Error>>>;
 
-fn next(body: &mut Outgoing<Body>) -> Frame {
+fn next(body: &mut OutgoingBody<Body>) -> Frame {
     Pin::new(body).poll_frame(&mut Context::from_waker(Waker::noop()))
 }
 
-/// A response of which the first piece waits for its client.
-fn waiting(exchange: &Arc<Exchange>, length: usize) -> (Outgoing<Body>, Frame) {
-    let mut body = Outgoing::response(Response::new(Body::from(vec![0; length])), Arc::clone(exchange)).into_body();
+/// Returns a response whose first piece waits for the client.
+fn waiting(exchange: &Arc<Exchange>, length: usize) -> (OutgoingBody<Body>, Frame) {
+    let mut body = OutgoingBody::response(Response::new(Body::from(vec![0; length])), Arc::clone(exchange)).into_body();
     let piece = next(&mut body);
     (body, piece)
 }
 
 #[test]
-fn at_the_cap_the_connection_that_was_idle_longest_gives_way() {
+fn at_the_cap_the_connection_idle_for_longest_is_evicted() {
     let connections = connections(3);
-    let opened: Vec<Opened> = (0..3)
+    let opened: Vec<OpenConnection> = (0..3)
         .map(|second| {
             connections.at(second);
             connections.public().expect("room")
@@ -66,14 +67,14 @@ fn at_the_cap_the_connection_that_was_idle_longest_gives_way() {
     assert!(!newcomer.0.kind().is_above_cap);
     let left: Vec<bool> = opened.iter().map(|opened| connections.is_open(opened)).collect();
     assert_eq!(left, [true, false, true]);
-    assert_eq!(opened[1].0.ending(), Ending::AtOnce);
+    assert_eq!(opened[1].0.shutdown(), Shutdown::Immediate);
 }
 
 #[test]
-fn a_flood_of_new_connections_displaces_itself() {
+fn a_flood_of_new_connections_evicts_itself() {
     let connections = connections(10);
     let used = connections.public().expect("room");
-    (0..ESTABLISHED).for_each(|_| drop(used.0.begin(&Cell::default())));
+    (0..ESTABLISHED_REQUESTS).for_each(|_| drop(used.0.begin(&Cell::default())));
     let flood: Vec<_> = (1..100)
         .map(|second| {
             connections.at(second);
@@ -87,13 +88,13 @@ fn a_flood_of_new_connections_displaces_itself() {
 }
 
 #[test]
-fn a_connection_that_is_worked_on_does_not_give_way() {
+fn a_busy_connection_is_not_evicted() {
     let connections = connections(2);
-    let opened: Vec<Opened> = (0..2).map(|_| connections.public().expect("room")).collect();
+    let opened: Vec<OpenConnection> = (0..2).map(|_| connections.public().expect("room")).collect();
     let exchanges: Vec<_> = opened.iter().map(|opened| opened.0.begin(&Cell::default())).collect();
-    let above: Vec<Opened> = (0..4).map(|_| connections.public().expect("room that is kept")).collect();
+    let above: Vec<OpenConnection> = (0..4).map(|_| connections.public().expect("a reserved connection")).collect();
     assert!(above.iter().all(|above| above.0.kind().is_above_cap));
-    // One that waits for its client is idle.
+    // A connection that waits for its client is idle.
     exchanges[1].set_working(false);
     drop(above);
     assert!(!connections.public().expect("room").0.kind().is_above_cap);
@@ -101,7 +102,7 @@ fn a_connection_that_is_worked_on_does_not_give_way() {
 }
 
 #[test]
-fn operators_have_room_that_others_do_not() {
+fn connections_are_reserved_for_operators() {
     let connections = connections(2);
     let busy: Vec<_> = (0..6)
         .map(|_| {
@@ -110,45 +111,45 @@ fn operators_have_room_that_others_do_not() {
             (opened, exchange)
         })
         .collect();
-    busy.iter().for_each(|(opened, _)| opened.0.prove());
-    assert!(connections.public().is_none() && connections.open(Surface::Operators, false).is_none());
+    busy.iter().for_each(|(opened, _)| opened.0.mark_privileged());
+    assert!(connections.public().is_none() && connections.open(ListenerRole::Operators, false).is_none());
     drop(busy);
     let _public: Vec<_> = (0..2).map(|_| connections.public().expect("room")).collect();
-    let operators: Vec<_> = (0..4).map(|_| connections.open(Surface::Operators, false).expect("room")).collect();
+    let operators: Vec<_> = (0..4).map(|_| connections.open(ListenerRole::Operators, false).expect("room")).collect();
     assert!(operators.iter().all(|operator| !operator.0.kind().is_above_cap));
 }
 
 #[test]
-fn a_response_that_waits_too_long_ends_its_connection() {
+fn a_stalled_response_closes_its_connection() {
     let connections = connections(9);
     let opened = connections.public().expect("room");
     let exchange = opened.0.begin(&Cell::default());
     let waiting = waiting(&exchange, 10);
     connections.at(20);
-    assert_eq!(opened.0.ending(), Ending::No);
+    assert_eq!(opened.0.shutdown(), Shutdown::None);
     connections.at(21);
-    assert_eq!(opened.0.ending(), Ending::AtOnce);
+    assert_eq!(opened.0.shutdown(), Shutdown::Immediate);
     drop(waiting);
 }
 
 #[test]
-fn a_stream_that_waits_too_long_ends_alone_while_it_has_a_task() {
+fn a_stalled_stream_is_cancelled_alone_while_it_has_a_task() {
     let connections = connections(9);
     let opened = connections.public().expect("room");
     let exchange = stream(&opened);
     let waiting = waiting(&exchange, 10);
     let is_cancelled = || exchange.poll_cancelled(Waker::noop());
     connections.at(21);
-    assert!(is_cancelled() && opened.0.ending() == Ending::No);
-    // The rest of it is in the connection's hands.
+    assert!(is_cancelled() && opened.0.shutdown() == Shutdown::None);
+    // Without the task, only the connection can be closed.
     exchange.end_task();
     connections.at(22);
-    assert_eq!(opened.0.ending(), Ending::AtOnce);
+    assert_eq!(opened.0.shutdown(), Shutdown::Immediate);
     drop(waiting);
 }
 
 #[test]
-fn a_large_response_goes_out_in_pieces_and_each_has_its_time() {
+fn the_send_timeout_applies_to_each_piece_of_a_response() {
     let connections = connections(9);
     let opened = connections.public().expect("room");
     let exchange = opened.0.begin(&Cell::default());
@@ -159,20 +160,20 @@ fn a_large_response_goes_out_in_pieces_and_each_has_its_time() {
         piece = next(&mut body);
     }
     connections.at(60);
-    assert_eq!(opened.0.ending(), Ending::No);
+    assert_eq!(opened.0.shutdown(), Shutdown::None);
     assert!(body.is_end_stream());
     connections.at(66);
-    assert_eq!(opened.0.ending(), Ending::AtOnce);
+    assert_eq!(opened.0.shutdown(), Shutdown::Immediate);
     drop(piece);
 }
 
 #[test]
-fn who_holds_too_much_is_refused_and_nobody_else() {
+fn only_connections_that_hold_too_much_are_rejected() {
     let connections = connections(100);
-    let opened: Vec<Opened> = (0..18).map(|_| connections.public().expect("room")).collect();
-    let trusted = connections.open(Surface::Public, true).expect("room");
-    let exceeded = |opened: &Opened| opened.0.exceeded();
-    let fill = |opened: &Opened, bytes| waiting(&stream(opened), bytes);
+    let opened: Vec<OpenConnection> = (0..18).map(|_| connections.public().expect("room")).collect();
+    let trusted = connections.open(ListenerRole::Public, true).expect("room");
+    let exceeded = |opened: &OpenConnection| opened.0.exceeded();
+    let fill = |opened: &OpenConnection, bytes| waiting(&stream(opened), bytes);
     let first = fill(&opened[0], (4 << 20) + 1);
     let of_many_clients = fill(&trusted, (4 << 20) + 1);
     assert_eq!((exceeded(&opened[0]), exceeded(&opened[1])), (Some(Bound::Unsent), None));
@@ -181,7 +182,7 @@ fn who_holds_too_much_is_refused_and_nobody_else() {
     assert_eq!(exceeded(&opened[16]), None);
     let others: Vec<_> = opened[1..16].iter().map(|opened| fill(opened, 4 << 20)).collect();
     assert_eq!((exceeded(&opened[16]), exceeded(&opened[17])), (Some(Bound::Unsent), None));
-    // Nobody's client is waited for any longer.
+    // All clients have exceeded the shortened timeout.
     connections.at(2);
     assert_eq!(connections.0.stalled.load(Ordering::Relaxed), 18);
     drop((first, of_many_clients, a_little, others));
@@ -190,21 +191,21 @@ fn who_holds_too_much_is_refused_and_nobody_else() {
 }
 
 #[test]
-fn a_body_that_all_responses_share_is_not_held() {
+fn shared_bodies_do_not_count_as_unsent() {
     let connections = connections(9);
     let opened = connections.public().expect("room");
     let mut response = Response::new(Body::from(vec![0; 5 << 20]));
     response.extensions_mut().insert(SharedBody);
-    let mut body = Outgoing::response(response, stream(&opened)).into_body();
+    let mut body = OutgoingBody::response(response, stream(&opened)).into_body();
     let piece = next(&mut body);
     assert_eq!((opened.0.exceeded(), connections.0.unsent.load(Ordering::Relaxed)), (None, 0));
     connections.at(21);
-    assert_eq!(connections.0.stalled.load(Ordering::Relaxed), 1, "but its client is not waited for any longer");
+    assert_eq!(connections.0.stalled.load(Ordering::Relaxed), 1, "the send timeout applies to it too");
     drop((piece, body));
 }
 
 #[test]
-fn more_streams_than_a_fair_share_are_refused_where_there_are_too_many() {
+fn above_the_stream_limit_only_a_fair_share_is_accepted() {
     let connections = connections(20);
     let [greedy, fair] = [0; 2].map(|_| connections.public().expect("room"));
     let mut streams: Vec<_> = (0..20).map(|_| stream(&greedy)).collect();
@@ -212,8 +213,8 @@ fn more_streams_than_a_fair_share_are_refused_where_there_are_too_many() {
     streams.push(stream(&greedy));
     let calm = stream(&fair);
     assert_eq!((greedy.0.exceeded(), fair.0.exceeded()), (Some(Bound::Streams), None));
-    // Bodies are not waited for either.
-    streams.iter().for_each(|exchange| exchange.set_owed(true));
+    // The shortened timeout applies to request bodies too.
+    streams.iter().for_each(|exchange| exchange.set_awaiting_body(true));
     connections.at(2);
     assert!(streams.iter().all(|exchange| exchange.poll_cancelled(Waker::noop())));
     assert!(!calm.poll_cancelled(Waker::noop()));
@@ -222,17 +223,17 @@ fn more_streams_than_a_fair_share_are_refused_where_there_are_too_many() {
 }
 
 #[test]
-fn a_body_is_owed_for_as_long_as_its_reader_waits_while_there_is_room() {
+fn without_saturation_a_request_body_may_arrive_slowly() {
     let connections = connections(9);
     let opened = connections.public().expect("room");
     let exchange = stream(&opened);
-    exchange.set_owed(true);
+    exchange.set_awaiting_body(true);
     connections.at(1000);
     assert!(!exchange.poll_cancelled(Waker::noop()));
 }
 
 #[test]
-fn an_operator_above_the_cap_outlasts_strangers() {
+fn an_operator_above_the_cap_is_not_evicted_for_others() {
     let connections = connections(100);
     let busy: Vec<_> = (0..100)
         .map(|_| {
@@ -241,32 +242,32 @@ fn an_operator_above_the_cap_outlasts_strangers() {
             (opened, exchange)
         })
         .collect();
-    let operator = connections.public().expect("room that is kept");
-    let strangers: Vec<_> = (0..5).map(|_| connections.public().expect("room that is kept")).collect();
+    let operator = connections.public().expect("a reserved connection");
+    let strangers: Vec<_> = (0..5).map(|_| connections.public().expect("a reserved connection")).collect();
     assert!(connections.is_open(&operator), "its first request may be under way");
-    // It is the oldest of those that have shown nothing, and gives way only when all that is kept is taken.
-    operator.0.prove();
-    let more: Vec<_> = (0..10).map(|_| connections.public().expect("in the place of a stranger")).collect();
+    // It is the oldest connection without a request, and would be the first to be evicted when all reserved ones are in use.
+    operator.0.mark_privileged();
+    let more: Vec<_> = (0..10).map(|_| connections.public().expect("one is evicted")).collect();
     assert!(connections.is_open(&operator) && !connections.is_open(&strangers[0]));
     drop((busy, more));
 }
 
 #[test]
-fn once_it_is_answered_a_request_waits_for_its_response_alone() {
+fn after_the_response_has_begun_the_request_body_is_irrelevant() {
     let connections = connections(10);
     let opened = connections.public().expect("room");
     let exchange = opened.0.begin(&Cell::default());
     let waiting = waiting(&exchange, 10);
-    exchange.set_owed(false);
-    assert!(opened.0.is_idle(), "a late piece of the request's body changes nothing");
+    exchange.set_awaiting_body(false);
+    assert!(opened.0.is_idle(), "a late part of the request body does not matter");
     drop(waiting);
     let (sender, body) = late_body();
-    let mut body = Outgoing::response(Response::new(body), opened.0.begin(&Cell::default())).into_body();
+    let mut body = OutgoingBody::response(Response::new(body), opened.0.begin(&Cell::default())).into_body();
     assert!(next(&mut body).is_pending() && !opened.0.is_idle(), "the client waits for the process");
     drop(sender);
 }
 
-/// A body that makes no frame yet.
+/// Returns a body whose first frame is pending.
 fn late_body() -> (tokio::sync::oneshot::Sender<()>, Body) {
     let (sender, receiver) = tokio::sync::oneshot::channel::<()>();
     let stream = futures_util::stream::once(async move {
@@ -277,27 +278,27 @@ fn late_body() -> (tokio::sync::oneshot::Sender<()>, Body) {
 }
 
 #[test]
-fn an_http2_connection_without_requests_ends() {
+fn an_unused_http2_connection_is_closed() {
     let connections = connections(9);
     let [used, unused, http1] = [0; 3].map(|_| connections.public().expect("room"));
     let exchange = stream(&used);
     drop((stream(&unused), http1.0.begin(&Cell::default())));
-    let endings = || [&used, &unused, &http1].map(|opened| opened.0.ending());
+    let shutdowns = || [&used, &unused, &http1].map(|opened| opened.0.shutdown());
     connections.at(60);
-    assert_eq!(endings(), [Ending::No; 3]);
+    assert_eq!(shutdowns(), [Shutdown::None; 3]);
     connections.at(61);
-    assert_eq!(endings(), [Ending::No, Ending::Gracefully, Ending::No]);
+    assert_eq!(shutdowns(), [Shutdown::None, Shutdown::Graceful, Shutdown::None]);
     connections.at(71);
-    assert_eq!(endings(), [Ending::No, Ending::AtOnce, Ending::No]);
+    assert_eq!(shutdowns(), [Shutdown::None, Shutdown::Immediate, Shutdown::None]);
     drop(exchange);
 }
 
-/// In which order 64 streams of one connection, begun at once, and then one of another connection are worked on.
+/// Returns the order in which 64 concurrent streams of one connection, and then one of another connection, are processed.
 async fn order(is_trusted: bool) -> Vec<usize> {
     const STREAMS: usize = 64;
     let connections = connections(10);
     let begun = Arc::new(std::sync::Mutex::new(Vec::new()));
-    let spawn = |opened: &Opened, number| {
+    let spawn = |opened: &OpenConnection, number| {
         let (exchange, begun) = (opened.0.begin_stream(), Arc::clone(&begun));
         let stream = async move {
             begun.lock().expect("no panic").push(number);
@@ -305,7 +306,7 @@ async fn order(is_trusted: bool) -> Vec<usize> {
         };
         hyper::rt::Executor::execute(&StreamExecutor(Arc::clone(&opened.0)), stream);
     };
-    let many = connections.open(Surface::Public, is_trusted).expect("room");
+    let many = connections.open(ListenerRole::Public, is_trusted).expect("room");
     let one = connections.public().expect("room");
     (0..STREAMS).for_each(|number| spawn(&many, number));
     spawn(&one, STREAMS);
@@ -316,13 +317,13 @@ async fn order(is_trusted: bool) -> Vec<usize> {
 }
 
 #[tokio::test]
-async fn a_connection_that_begins_many_streams_leaves_turns_to_others() {
+async fn streams_of_one_connection_do_not_starve_others() {
     let order = order(false).await;
     let position = order.iter().position(|&number| number == 64).expect("begun");
     assert!(position <= 8, "after {position} of 64 streams: {order:?}");
 }
 
 #[tokio::test]
-async fn the_streams_of_a_trusted_proxy_are_many_clients() {
+async fn streams_of_a_trusted_proxy_are_not_limited() {
     assert_eq!(order(true).await, (0..=64).collect::<Vec<_>>());
 }

@@ -1,4 +1,4 @@
-//! The algorithm that an operator chose for all gateways.
+//! Choosing the load-balancing algorithm of all gateways.
 
 use axum::{Extension, extract::State, http::StatusCode};
 use serde::Deserialize;
@@ -14,25 +14,27 @@ use crate::{
     web::problem::{Problem, ProblemKind},
 };
 
-/// The algorithm to balance by.
+/// The load-balancing algorithm to use.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"algorithm": "peak_ewma"}))]
 pub struct AlgorithmChoice {
-    /// Its name; null goes back to the one in each gateway's settings.
-    // Without a function of its own serde takes an absent member for null.
+    /// Name of the algorithm; null restores the setting of each gateway.
+    // Without `deserialize_with`, serde accepts an absent member as null.
     #[serde(deserialize_with = "Option::deserialize")]
     #[schema(value_type = Option<Algorithm>, required = true)]
     algorithm: Option<String>,
 }
 
-/// Chooses the algorithm by which the fleet's gateways balance, until another is chosen.
+/// Sets the load-balancing algorithm of all gateways of the fleet.
+///
+/// It stays in force until it is set again, also for gateways that start later.
 #[utoipa::path(
     put, path = "/v1/operator/balancer/algorithm", tag = "operator", operation_id = "choose_algorithm",
     security(("operator_token" = []), ("session" = [])),
     request_body = AlgorithmChoice,
     responses(
-        (status = 204, description = "Chosen; gateways follow within seconds."),
+        (status = 204, description = "The algorithm is set; gateways use it within seconds."),
         (status = 422, description = "invalid-value"),
     )
 )]
@@ -42,14 +44,15 @@ pub(in crate::http) async fn choose(
     origin: Origin,
     JsonBody(body): JsonBody<AlgorithmChoice>,
 ) -> Result<StatusCode, Problem> {
-    let algorithm: Option<Algorithm> = body.algorithm.as_deref().map(str::parse).transpose().map_err(unknown)?;
+    let algorithm: Option<Algorithm> =
+        body.algorithm.as_deref().map(str::parse).transpose().map_err(unknown_algorithm)?;
     app.balancer_control().set_algorithm(algorithm).await?;
     let subject = algorithm.map_or("setting", Algorithm::name);
     audit::record_fleet_event(audit::Kind::AlgorithmChosen, subject, actor, origin.address);
     Ok(StatusCode::NO_CONTENT)
 }
 
-fn unknown(_: UnknownAlgorithm) -> Problem {
+fn unknown_algorithm(_: UnknownAlgorithm) -> Problem {
     let names = Algorithm::NAMES.join(", ");
     Problem::field(ProblemKind::Invalid, "algorithm", format!("must be one of {names}, or null"))
 }

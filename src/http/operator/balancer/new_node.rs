@@ -1,65 +1,68 @@
-//! What an operator may say of a node to add. The schema says the same as the rules, but for IPv6 addresses.
+//! Validation of a node to add. The schema states the same rules, except that it accepts malformed IPv6 addresses.
 
 use serde::Deserialize;
 use symbolon_partitioner::MAX_WEIGHT;
 
 use crate::{json::whole, model::Violation, shared_store::NodeRecord};
 
-/// The most characters of an id, region or zone.
+/// Maximum length of an id, region or zone.
 const MAX_NAME_CHARS: usize = 128;
 
 /// A node to add.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewNode {
-    /// Its id: letters, digits, dots, underscores and hyphens.
+    /// Id of the node: letters, digits, dots, underscores and hyphens.
     #[schema(min_length = 1, max_length = 128, pattern = "^[A-Za-z0-9._-]+$", example = "spare-1")]
     id: String,
-    /// Where it is reached: `http://`, a host, and a port unless it is 80.
+    /// Base URL of the node: `http://`, a host, and a port unless it is 80.
     #[schema(
         pattern = "^http://([A-Za-z0-9][A-Za-z0-9.-]{0,252}|\\[[0-9A-Fa-f:.]{2,45}\\])(:([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?$",
         example = "http://10.0.0.7:8080"
     )]
     url: String,
-    /// Its share of the traffic relative to others.
-    #[serde(default = "usual_weight", deserialize_with = "whole")]
+    /// Share of the traffic, relative to the other nodes.
+    #[serde(default = "default_weight", deserialize_with = "whole")]
     #[schema(minimum = 1, maximum = 1000, default = 1, example = 1)]
     weight: u32,
-    /// The most requests that it takes at a time.
-    #[serde(default = "usual_max_connections", deserialize_with = "whole")]
+    /// Maximum number of requests in flight.
+    #[serde(default = "default_max_connections", deserialize_with = "whole")]
     #[schema(format = Int64, minimum = 1, maximum = 4_294_967_295_i64, default = 1000, example = 1000)]
     max_connections: u32,
-    /// The region it runs in.
-    #[serde(default = "usual_place")]
+    /// Region of the node.
+    #[serde(default = "default_location")]
     #[schema(min_length = 1, max_length = 128, pattern = "^[!-~]+$", default = "default", example = "default")]
     region: String,
-    /// The zone it runs in.
-    #[serde(default = "usual_place")]
+    /// Zone of the node.
+    #[serde(default = "default_location")]
     #[schema(min_length = 1, max_length = 128, pattern = "^[!-~]+$", default = "default", example = "default")]
     zone: String,
 }
 
-// An instance's settings have the same.
-fn usual_weight() -> u32 {
+// The same defaults as in the settings of an instance.
+fn default_weight() -> u32 {
     1
 }
 
-fn usual_max_connections() -> u32 {
+fn default_max_connections() -> u32 {
     1000
 }
 
-fn usual_place() -> String {
+fn default_location() -> String {
     "default".to_owned()
 }
 
 impl NewNode {
-    /// The node, if it keeps all rules.
+    /// Validates the node.
+    ///
+    /// # Errors
+    /// All violated rules.
     pub(super) fn check(self) -> Result<NodeRecord, Vec<Violation>> {
         let Self { id, url, weight, max_connections, region, zone } = self;
-        let mut broken = Vec::new();
-        let mut rule = |field: &str, is_kept: bool, detail: &str| {
-            if !is_kept {
-                broken.push(Violation::new(field, detail));
+        let mut violations = Vec::new();
+        let mut rule = |field: &str, is_met: bool, detail: &str| {
+            if !is_met {
+                violations.push(Violation::new(field, detail));
             }
         };
         let has_length = |text: &str| (1..=MAX_NAME_CHARS).contains(&text.len());
@@ -70,17 +73,21 @@ impl NewNode {
             has_length(&id) && id.chars().all(is_id),
             "must have 1 to 128 characters: letters, digits, dots, underscores and hyphens",
         );
-        rule("url", is_address(&url), "must be http://, a host and perhaps a port, such as http://10.0.0.7:8080");
-        rule("weight", (1..=MAX_WEIGHT).contains(&weight), "must be 1 to 1000");
+        rule("url", is_base_url(&url), "must be http://, a host and an optional port, such as http://10.0.0.7:8080");
+        rule("weight", (1..=MAX_WEIGHT).contains(&weight), "must be from 1 to 1000");
         rule("max_connections", max_connections >= 1, "must be at least 1");
         rule("region", is_name(&region), "must have 1 to 128 visible ASCII characters");
         rule("zone", is_name(&zone), "must have 1 to 128 visible ASCII characters");
-        if broken.is_empty() { Ok(NodeRecord { id, url, weight, max_connections, region, zone }) } else { Err(broken) }
+        if violations.is_empty() {
+            Ok(NodeRecord { id, url, weight, max_connections, region, zone })
+        } else {
+            Err(violations)
+        }
     }
 }
 
-/// Whether a URL is `http://host` or `http://host:port`, and nothing more.
-fn is_address(url: &str) -> bool {
+/// Returns whether a URL is `http://host` or `http://host:port`, without path, query or user information.
+fn is_base_url(url: &str) -> bool {
     let Some(authority) = url.strip_prefix("http://") else { return false };
     let (host, port) = match authority.rsplit_once(':') {
         Some((host, port)) if !port.contains(']') => (host, Some(port)),
@@ -105,9 +112,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_is_a_host_and_perhaps_a_port() {
+    fn a_base_url_is_a_host_and_an_optional_port() {
         for good in ["http://a", "http://a.b-c:1", "http://10.0.0.7:65535", "http://[::1]", "http://[2001:db8::1]:80"] {
-            assert!(is_address(good), "{good}");
+            assert!(is_base_url(good), "{good}");
         }
         for bad in [
             "",
@@ -134,7 +141,7 @@ mod tests {
             "http://[a]",
             "http://[::1]x",
         ] {
-            assert!(!is_address(bad), "{bad}");
+            assert!(!is_base_url(bad), "{bad}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Nodes that operators add and take out.
+//! Adding and removing nodes.
 
 use axum::{Extension, extract::State, http::StatusCode};
 
@@ -11,20 +11,21 @@ use crate::{
         auth::{Operator, Origin},
         body::JsonBody,
         json::Json,
-        path::Segment,
+        path::PathParam,
     },
     web::problem::{Problem, ProblemKind},
 };
 
-/// Adds a node for the fleet's gateways to balance over, in the place of one that was added with this id.
+/// Adds a node for the fleet's gateways to balance over.
 ///
-/// With the id and url of an instance, it lets in again one that was taken out; all else is as the instance says itself.
+/// It replaces a node that was added with the same id. With the id and URL of an instance that was removed, the instance gets
+/// requests again; the other members are then ignored, because an instance announces its own.
 #[utoipa::path(
     post, path = "/v1/operator/balancer/nodes", tag = "operator", operation_id = "add_node",
     security(("operator_token" = []), ("session" = [])),
     request_body = NewNode,
     responses(
-        (status = 201, description = "The node as it is now.", body = NodeView),
+        (status = 201, description = "The node was added.", body = NodeView),
         (status = 422, description = "invalid-value"),
     )
 )]
@@ -34,10 +35,10 @@ pub(in crate::http) async fn add(
     origin: Origin,
     JsonBody(body): JsonBody<NewNode>,
 ) -> Result<(StatusCode, Json<NodeView>), Problem> {
-    let record = body.check().map_err(|broken| Problem::fields(ProblemKind::Invalid, broken))?;
+    let record = body.check().map_err(|violations| Problem::fields(ProblemKind::Invalid, violations))?;
     let node = match app.fleet().now().await?.nodes().remove(&record.id) {
         Some(FleetNode { spec, instance: Some(_), .. }) if spec.url != record.url => {
-            return Err(Problem::field(ProblemKind::Invalid, "id", "is that of an instance with another url"));
+            return Err(Problem::field(ProblemKind::Invalid, "id", "belongs to an instance with another url"));
         }
         Some(node) if node.instance.is_some() => {
             app.balancer_control().readmit_node(&node.spec.id).await?;
@@ -52,16 +53,16 @@ pub(in crate::http) async fn add(
     Ok((StatusCode::CREATED, Json(node.into())))
 }
 
-/// Forgets an added node, or takes an instance out of what the fleet's gateways balance over.
+/// Removes a node from load balancing.
 ///
-/// An instance is known by its id: one that starts again under its own (`instance_id`) stays out, and one under a new id is
-/// in.
+/// A node that an operator added is forgotten. An instance keeps running, but gets no requests. It stays removed if it
+/// restarts with the same id (setting `instance_id`); with a new id it gets requests again.
 #[utoipa::path(
     delete, path = "/v1/operator/balancer/nodes/{id}", tag = "operator", operation_id = "remove_node",
     security(("operator_token" = []), ("session" = [])),
-    params(("id" = String, Path, description = "The node's id.", example = "spare-1")),
+    params(("id" = String, Path, description = "Id of the node.", example = "spare-1")),
     responses(
-        (status = 204, description = "It gets no more requests; those it has are finished."),
+        (status = 204, description = "The node gets no further requests; those in flight are completed."),
         (status = 404, description = "not-found"),
     )
 )]
@@ -69,7 +70,7 @@ pub(in crate::http) async fn remove(
     State(app): State<App>,
     Extension(Operator(actor)): Extension<Operator>,
     origin: Origin,
-    Segment(id): Segment,
+    PathParam(id): PathParam,
 ) -> Result<StatusCode, Problem> {
     let is_instance = app.fleet().now().await?.instances.contains_key(&id);
     if !app.balancer_control().remove_node(&id, is_instance).await? {

@@ -1,4 +1,4 @@
-//! What was measured over a time, in as many points as a chart can show.
+//! Resource usage over time, as points of a chart.
 
 use std::time::Duration;
 
@@ -16,26 +16,26 @@ use crate::{
 
 const DEFAULT_WINDOW: Duration = Duration::from_secs(3600);
 const DEFAULT_POINTS: u32 = 60;
-const MOST_POINTS: u32 = 1000;
+const MAX_POINTS: u32 = 1000;
 
-/// Measurements over a time.
+/// Resource usage over time.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct ResourceHistory {
-    /// Means over equal parts of the window, oldest first; parts without measurements are left out. Each has the time
-    /// of its newest measurement, and what was measured more than an hour ago is kept as means of a minute.
+    /// Means over equal parts of the window, oldest first. Parts without measurements are omitted. Each point has the time
+    /// of its latest measurement. Measurements older than an hour are kept as means of one minute.
     points: Vec<ResourceMetrics>,
 }
 
-/// Shows what was measured over a time.
+/// Returns the resource usage of this instance over time.
 #[utoipa::path(
     get, path = "/v1/operator/resources/history", tag = "operator", operation_id = "resource_history",
     security(("operator_token" = []), ("session" = [])),
     params(
-        ("window" = Option<String>, Query, pattern = "^([1-9][0-9]{0,2}[sm]|([1-9]|1[0-9]|2[0-4])h)$", description = "The time up to now, such as 5m; at most 24h, and 1h if not given.", example = "1h"),
-        ("points" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "How many points there are at most; 60 if not given.", example = 60),
+        ("window" = Option<String>, Query, pattern = "^([1-9][0-9]{0,2}[sm]|([1-9]|1[0-9]|2[0-4])h)$", description = "Length of the window up to now, such as 5m; at most 24h. Default: 1h.", example = "1h"),
+        ("points" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "Maximum number of points. Default: 60.", example = 60),
     ),
     responses(
-        (status = 200, description = "The measurements.", body = ResourceHistory),
+        (status = 200, description = "Resource usage over time.", body = ResourceHistory),
         (status = 422, description = "invalid-value"),
     )
 )]
@@ -45,6 +45,6 @@ pub(in crate::http) async fn resource_history(
 ) -> Result<Json<ResourceHistory>, Problem> {
     let [window, points] = query::read(text.as_deref(), ["window", "points"])?;
     let window = window.as_deref().map_or(Ok(DEFAULT_WINDOW), parse_window)?;
-    let points = points.as_deref().map_or(Ok(DEFAULT_POINTS), |text| query::count("points", text, MOST_POINTS))?;
+    let points = points.as_deref().map_or(Ok(DEFAULT_POINTS), |text| query::count("points", text, MAX_POINTS))?;
     Ok(Json(ResourceHistory { points: app.monitor().series(window, points, Timestamp::now()) }))
 }

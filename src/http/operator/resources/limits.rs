@@ -1,39 +1,39 @@
-//! Which resources are used up further than they should be.
+//! Resources whose usage exceeds its limit.
 
 use axum::extract::State;
 use serde::Serialize;
 
 use crate::{app::App, clock::Timestamp, http::json::Json, monitor::Violation, web::problem::Problem};
 
-/// How the newest measurement compares with the limits: 80 % of processor time, 85 % of memory, 90 % of the disk.
+/// Comparison of the latest measurement with the limits: 80 % of CPU, 85 % of memory, 90 % of disk.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct ResourceLimits {
-    /// Whether there are violations.
+    /// Result of the comparison.
     status: LimitStatus,
-    /// Every resource that is above its limit.
+    /// All resources above their limit.
     violations: Vec<Violation>,
-    /// When this was asked.
+    /// Time of this request.
     #[schema(value_type = String, format = DateTime, example = "2026-11-22T12:00:00Z")]
     checked_at: Timestamp,
 }
 
-/// Whether resources are above their limits.
+/// Whether any resource is above its limit.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LimitStatus {
-    /// None is.
+    /// No resource is above its limit.
     Ok,
-    /// Some are.
+    /// Some resources are above their limit.
     Violations,
-    /// Nothing was measured yet.
+    /// There is no measurement yet.
     NoData,
 }
 
-/// Shows which resources are above their limits, how far, and since when.
+/// Returns the resources above their limits, with severity and start time.
 #[utoipa::path(
     get, path = "/v1/operator/resources/limits", tag = "operator", operation_id = "resource_limits",
     security(("operator_token" = []), ("session" = [])),
-    responses((status = 200, description = "The violations.", body = ResourceLimits))
+    responses((status = 200, description = "Result of the comparison.", body = ResourceLimits))
 )]
 pub(in crate::http) async fn resource_limits(State(app): State<App>) -> Result<Json<ResourceLimits>, Problem> {
     let violations = app.monitor().violations();

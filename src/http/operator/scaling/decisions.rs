@@ -1,18 +1,18 @@
-//! What was decided.
+//! Past scaling decisions.
 
 use axum::extract::State;
 use serde::Serialize;
 
 use crate::{app::App, fleet::ScalingDecision, http::json::Json, web::problem::Problem};
 
-/// Decisions of late.
+/// Past scaling decisions.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct ScalingDecisions {
-    /// The last fifty that differ from the one before in outcome or number, newest first.
+    /// The last fifty decisions that differ from their predecessor in outcome or number of instances, newest first.
     decisions: Vec<ScalingDecision>,
 }
 
-/// Shows what was decided, why, and from which numbers.
+/// Returns past scaling decisions, with their reasons and input values.
 #[utoipa::path(
     get, path = "/v1/operator/scaling/decisions", tag = "operator", operation_id = "scaling_decisions",
     security(("operator_token" = []), ("session" = [])),

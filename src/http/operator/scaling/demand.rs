@@ -1,4 +1,4 @@
-//! The fleet's demand, for autoscalers.
+//! The demand of the fleet, for autoscalers.
 
 use axum::extract::State;
 use serde::Serialize;
@@ -12,33 +12,35 @@ use crate::{
     web::problem::{Problem, ProblemKind},
 };
 
-/// What the whole fleet needs, whichever instance answers.
+/// Demand of the whole fleet, the same on every instance.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct FleetDemand {
-    /// How many instances, each as busy as it is meant to be, the offered requests need now.
+    /// Number of instances, each at its target utilization, that the offered requests need now.
     #[schema(example = 2.83)]
     demand_replicas: f64,
-    /// How many are wanted by the time that one started now takes requests, with what is kept for what can't be foreseen:
-    /// what an autoscaler should have ready; no more than there are while a store is the bottleneck. Null if nobody has decided in the last 30 seconds, or by a policy that does not
-    /// look ahead.
+    /// Number of instances that an autoscaler should run: the demand forecast for the time when an instance started now would
+    /// accept requests, plus a reserve. While a store is the bottleneck, it is capped at the current number. Null if there was
+    /// no decision in the last 30 seconds, or the policy makes no forecast.
     #[schema(example = 3.41)]
     wanted_replicas: Option<f64>,
 }
 
-/// Tells an autoscaler how many instances the fleet needs; 503 if that can't be said, never a made-up number.
+/// Returns how many instances the fleet needs, for autoscalers.
+///
+/// The response is 503 if the demand is unknown; no number is guessed.
 #[utoipa::path(
     get, path = "/v1/operator/demand", tag = "operator", operation_id = "demand",
     security(("operator_token" = []), ("session" = [])),
-    responses((status = 200, description = "The demand.", body = FleetDemand))
+    responses((status = 200, description = "Demand of the fleet.", body = FleetDemand))
 )]
 pub(in crate::http) async fn demand(State(app): State<App>) -> Result<Json<FleetDemand>, Problem> {
-    let unsure = |reason: String| Problem::from(ProblemKind::Unavailable).with_detail(reason).unlogged();
-    let demand_replicas = app.fleet().refresh().await?.demand().map_err(|error| unsure(format!("{error}.")))?;
+    let unavailable = |reason: String| Problem::from(ProblemKind::Unavailable).with_detail(reason).unlogged();
+    let demand_replicas = app.fleet().refresh().await?.demand().map_err(|error| unavailable(format!("{error}.")))?;
     let last = app.scaling().last().await?.filter(|last| Timestamp::now().since(last.at) <= DECISION_TTL);
-    // While a store is the bottleneck more instances would press it harder: whoever follows this number does not grow.
+    // While a store is the bottleneck, more instances would only increase the load on it.
     let wanted_replicas = last.and_then(|ScalingDecision { decision, .. }| {
-        let most = if decision.outcome == Outcome::StoreBound { f64::from(decision.to) } else { f64::INFINITY };
-        decision.numbers.wanted.map(|wanted| wanted.min(most))
+        let max = if decision.outcome == Outcome::StoreBound { f64::from(decision.to) } else { f64::INFINITY };
+        decision.numbers.wanted.map(|wanted| wanted.min(max))
     });
     Ok(Json(FleetDemand { demand_replicas, wanted_replicas }))
 }

@@ -1,4 +1,4 @@
-//! How large an instance should be.
+//! Vertical scaling: the recommended size of an instance.
 
 use std::time::Duration;
 
@@ -10,25 +10,25 @@ use crate::{app::App, clock::Timestamp, http::json::Json, web::problem::Problem}
 
 const WINDOW: Duration = Duration::from_secs(15 * 60);
 
-/// Advice on the size of instances.
+/// Recommended size of instances.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct VerticalScaling {
-    /// The instance that answers, of which the advice is.
+    /// Id of the instance that sent this response. The recommendations are about this instance.
     #[schema(example = "01938d5e-7b2a-7c41-9f0e-3c5d8a1b2f60")]
     answered_by: String,
-    /// The seed's advice, by what the instance used in the last 15 minutes.
+    /// Recommendations from the instance's mean usage in the last 15 minutes.
     #[serde(flatten)]
     advice: Advice,
-    /// What to request and to limit each instance of the fleet to, by what all of them have used so far; null until there is
-    /// a history.
+    /// Recommended resource requests and limits for each instance, from the usage history of the whole fleet; null until there
+    /// is a history.
     sizes: Option<Sizes>,
 }
 
-/// Recommends how large an instance should be: what to add or to take away, and requests and limits to set.
+/// Recommends the size of an instance: resources to add or remove, and requests and limits to set.
 #[utoipa::path(
     get, path = "/v1/operator/scaling/vertical", tag = "operator", operation_id = "vertical_scaling",
     security(("operator_token" = []), ("session" = [])),
-    responses((status = 200, description = "The advice.", body = VerticalScaling))
+    responses((status = 200, description = "Recommendations.", body = VerticalScaling))
 )]
 pub(in crate::http) async fn vertical(State(app): State<App>) -> Result<Json<VerticalScaling>, Problem> {
     let mean = app.monitor().average(WINDOW, Timestamp::now());

@@ -1,4 +1,4 @@
-//! What the admission let in, as operators see it.
+//! Admission statistics.
 
 use serde::Serialize;
 use symbolon_admission::GateStats;
@@ -6,45 +6,46 @@ use symbolon_admission::GateStats;
 use super::milliseconds;
 use crate::admission::AdmissionStats;
 
-/// Which requests an instance took on. Health, documents and operators' requests are not among them: they always get in.
+/// Admission statistics of an instance. Health checks, API documents and operator requests bypass admission and are not
+/// counted. Counters start at zero when the instance starts.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct AdmissionView {
-    /// Whether any are refused.
+    /// Whether requests can be rejected.
     enabled: bool,
-    /// Those that hash a password.
+    /// Requests that hash a password.
     logins: ClassView,
-    /// All others.
+    /// All other requests.
     requests: ClassView,
 }
 
-/// Which requests of a class an instance took on.
+/// Admission statistics of a class of requests.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct ClassView {
-    /// How many came since the start.
+    /// Requests received.
     #[schema(example = 90211)]
     offered: u64,
-    /// How many were let in since the start, at once or after waiting.
+    /// Requests admitted, immediately or after queueing.
     #[schema(example = 90100)]
     admitted: u64,
-    /// How many had to wait since the start.
+    /// Requests that had to queue.
     #[schema(example = 320)]
     queued: u64,
-    /// How many were refused since the start, at once or after waiting.
+    /// Requests rejected, immediately or after queueing.
     #[schema(example = 110)]
     shed: u64,
-    /// How many went away while they waited, since the start.
+    /// Requests whose client disconnected while they were queued.
     #[schema(example = 0)]
     abandoned: u64,
-    /// How many may be under way at a time; none if that is not limited.
+    /// Current limit of requests in flight; null if there is none.
     #[schema(example = 24)]
     limit: Option<usize>,
-    /// How many are under way.
+    /// Requests in flight.
     #[schema(example = 1)]
     in_flight: usize,
-    /// How many wait.
+    /// Queued requests.
     #[schema(example = 0)]
     waiting: usize,
-    /// How much longer than unloaded requests took of late, in milliseconds; more than they take unloaded lowers the limit.
+    /// Recent latency above the unloaded latency, in milliseconds. If it exceeds the unloaded latency, the limit is lowered.
     #[schema(example = 0.1)]
     delay_milliseconds: f64,
 }

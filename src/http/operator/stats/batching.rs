@@ -1,4 +1,4 @@
-//! How lookups were joined into batches, as operators see it.
+//! Batching statistics.
 
 use serde::Serialize;
 use symbolon_batcher::BatchStats;
@@ -6,34 +6,34 @@ use symbolon_batcher::BatchStats;
 use super::milliseconds;
 use crate::shards::Batching;
 
-/// How an instance joined its lookups at a shard into batches.
+/// Batching of an instance's lookups on a shard.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct BatchingView {
-    /// Those for users.
+    /// Lookups of users.
     users: BatchesView,
-    /// Those for login names.
+    /// Lookups of login names.
     names: BatchesView,
 }
 
-/// Batches of one kind.
+/// Batching of one kind of lookup. Counters start at zero when the instance starts.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct BatchesView {
-    /// How many lookups there were since the start.
+    /// Lookups requested.
     #[schema(example = 48211)]
     lookups: u64,
-    /// How many queries or commands were made for them.
+    /// Queries or commands sent for them.
     #[schema(example = 9120)]
     batches: u64,
-    /// How many rows or sessions those asked for; lookups of the same may share one.
+    /// Rows or sessions requested in the batches; concurrent lookups of one key share it.
     #[schema(example = 48190)]
     keys: u64,
-    /// How long a lookup waited until it was sent, on average since the start, in milliseconds.
+    /// Mean time until a lookup was sent, in milliseconds.
     #[schema(example = 0.2)]
     mean_wait_milliseconds: f64,
-    /// How many batches are under way.
+    /// Batches in flight.
     #[schema(example = 2)]
     in_flight: usize,
-    /// How many rows or sessions wait to be asked for.
+    /// Rows or sessions waiting for the next batch.
     #[schema(example = 5)]
     waiting: usize,
 }

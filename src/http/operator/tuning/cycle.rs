@@ -1,4 +1,4 @@
-//! A cycle of the tuner at once.
+//! Running a tuning cycle immediately.
 
 use axum::extract::State;
 use serde::Serialize;
@@ -11,35 +11,35 @@ use crate::{
     web::problem::Problem,
 };
 
-/// What a cycle did.
+/// Result of a tuning cycle.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct CycleReport {
-    /// Whether there was one.
+    /// Whether the cycle ran.
     status: CycleStatus,
-    /// How many knobs it turned.
+    /// Number of knobs changed.
     #[schema(example = 1)]
     actions_taken: usize,
-    /// Which, and why.
+    /// The changes, with their reasons.
     actions: Vec<Action>,
 }
 
-/// Whether there was a cycle.
+/// Whether a cycle ran.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CycleStatus {
-    /// Every rule was compared.
+    /// All rules were evaluated.
     Completed,
-    /// Tuning is switched off.
+    /// Tuning is disabled.
     Disabled,
-    /// Nothing was measured since the cycle before.
+    /// There is no new measurement since the previous cycle.
     NoMetrics,
 }
 
-/// Has the instance that answers run a cycle now, besides those it runs by itself.
+/// Runs a tuning cycle on this instance now, in addition to the periodic ones.
 #[utoipa::path(
     post, path = "/v1/operator/tuning/cycle", tag = "operator", operation_id = "run_tuning_cycle",
     security(("operator_token" = []), ("session" = [])),
-    responses((status = 200, description = "What it did.", body = CycleReport))
+    responses((status = 200, description = "Result of the cycle.", body = CycleReport))
 )]
 pub(in crate::http) async fn run(State(app): State<App>) -> Result<Json<CycleReport>, Problem> {
     let (status, actions) = match app.tuner().run_cycle(app.monitor(), Timestamp::now()) {

@@ -1,4 +1,4 @@
-//! Switching tuning on and off, for the whole fleet.
+//! Enabling and disabling tuning for the whole fleet.
 
 use axum::{Extension, extract::State, http::StatusCode};
 use serde::Deserialize;
@@ -15,21 +15,21 @@ use crate::{
     web::problem::Problem,
 };
 
-/// Whether knobs are turned.
+/// Whether tuning is enabled.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"enabled": false}))]
 pub struct TuningSwitch {
-    /// Off turns all knobs back to normal.
+    /// False resets all knobs to their normal values.
     enabled: bool,
 }
 
-/// Switches tuning on or off for the whole fleet, instances that start later included.
+/// Enables or disables tuning for the whole fleet, including instances that start later.
 #[utoipa::path(
     put, path = "/v1/operator/tuning/enabled", tag = "operator", operation_id = "switch_tuning",
     security(("operator_token" = []), ("session" = [])),
     request_body = TuningSwitch,
-    responses((status = 204, description = "Switched; the other instances follow within seconds."))
+    responses((status = 204, description = "Tuning is enabled or disabled; other instances follow within seconds."))
 )]
 pub(in crate::http) async fn switch(
     State(app): State<App>,

@@ -1,4 +1,4 @@
-//! A request and its response, from its head to the last byte: who is waited for, and since when.
+//! A request and its response, from the request's head to the response's last byte: who is waited for, and since when.
 
 use std::{
     sync::{
@@ -12,42 +12,41 @@ use std::{
 use futures_util::task::AtomicWaker;
 use hyper::body::Incoming;
 
-use super::{Connection, Ending, lock};
-use crate::web::connections::ClientPatience;
+use super::{Connection, Shutdown, lock};
+use crate::web::connections::ExchangeTimeouts;
 
-/// Response bytes that are not counted for the process.
-const UNCOUNTED: u64 = 4096;
+/// Frames up to this size in bytes are not included in the unsent bytes of the process.
+const MAX_UNCOUNTED: u64 = 4096;
 
-/// A request and its response; whatever works on it or holds a piece of it has a clone.
+/// A request and its response. Everything that works on it or holds a piece of it has a clone of its `Arc`.
 #[derive(Debug)]
 pub(in crate::web) struct Exchange {
     connection: Arc<Connection>,
     is_stream: bool,
     is_working: AtomicBool,
-    /// Whether its response has begun: from then on that decides who is waited for.
+    /// Whether the response has begun. From then on the response determines who is waited for, no longer the request.
     is_answered: AtomicBool,
-    waits: Mutex<Waits>,
-    /// What the client still sends, and nobody reads.
+    waits: Mutex<ClientWaits>,
+    /// The rest of the request body that the handler has not read.
     unread: Mutex<Option<Incoming>>,
-    /// Whether an HTTP/2 stream's task goes on: it can be ended without its connection.
+    /// Whether the task of an HTTP/2 stream is running. Then the stream can be cancelled without closing the connection.
     has_task: AtomicBool,
     is_cancelled: AtomicBool,
     waker: AtomicWaker,
 }
 
-/// What the client is waited for.
+/// Why the exchange waits for the client.
 #[derive(Debug, Default)]
-struct Waits {
-    /// Pieces of the response that it has not received.
+struct ClientWaits {
+    /// Pieces of the response that the client has not received.
     pieces: usize,
-    /// Since when the oldest of them waits, in milliseconds of the process' clock.
+    /// Since when the oldest of them waits, in milliseconds since [`Shared::started`](super::Shared::started).
     unsent_since: u64,
-    /// Since when the rest of the request's body is waited for.
-    owed_since: Option<u64>,
+    /// Since when the rest of the request body is awaited; `None` if it is not.
+    body_awaited_since: Option<u64>,
 }
 
 impl Exchange {
-    /// A request whose head has come.
     pub(super) fn new(connection: Arc<Connection>, is_stream: bool) -> Self {
         Self {
             connection,
@@ -62,40 +61,40 @@ impl Exchange {
         }
     }
 
-    /// Makes it the next request's, whose head has come. Nothing may hold a piece of the one before.
+    /// Resets it for the next request. No piece of the previous response may exist any more.
     pub(super) fn renew(&self) {
-        *lock(&self.waits) = Waits::default();
+        *lock(&self.waits) = ClientWaits::default();
         self.is_working.store(true, Ordering::Relaxed);
         self.is_answered.store(false, Ordering::Relaxed);
     }
 
-    /// The rest of the request's body is waited for, or has come.
-    pub(in crate::web::connections) fn set_owed(&self, is_owed: bool) {
+    /// Records whether the rest of the request body is awaited.
+    pub(in crate::web::connections) fn set_awaiting_body(&self, is_awaiting: bool) {
         let mut waits = lock(&self.waits);
-        if !is_owed {
-            waits.owed_since = None;
-        } else if waits.owed_since.is_none() {
-            waits.owed_since = Some(self.connection.shared.now());
+        if !is_awaiting {
+            waits.body_awaited_since = None;
+        } else if waits.body_awaited_since.is_none() {
+            waits.body_awaited_since = Some(self.connection.shared.now());
         }
         drop(waits);
         if !self.is_answered.load(Ordering::Relaxed) {
-            self.set_working(!is_owed);
+            self.set_working(!is_awaiting);
         }
     }
 
-    /// The response has begun. What is still unread of the body is nobody's then, and dropped: the connection waits for it.
+    /// Records that the response has begun, and drops the unread rest of the request body: the connection discards it.
     pub(in crate::web::connections) fn answer(&self) {
         self.is_answered.store(true, Ordering::Release);
         drop(self.take_unread());
         self.set_working(false);
     }
 
-    /// Whether the response has begun, or waits for its time.
+    /// Returns whether the response has begun, or is held back by a delay.
     pub(in crate::web::connections) fn is_answered(&self) -> bool {
         self.is_answered.load(Ordering::Relaxed)
     }
 
-    /// Whether the process works on it, or waits for its client.
+    /// Records whether the process works on it or waits for its client.
     pub(in crate::web) fn set_working(&self, is_working: bool) {
         if self.is_working.swap(is_working, Ordering::Relaxed) != is_working {
             let working = &self.connection.working;
@@ -107,13 +106,14 @@ impl Exchange {
         }
     }
 
-    /// Notes that the response waits for its time until the result is dropped. Says how many do, this one included.
-    pub(in crate::web) fn delay(&self) -> (usize, impl Drop + use<'_>) {
+    /// Records that the response is held back by a delay until the guard is dropped. Returns how many responses of the
+    /// connection are, including this one.
+    pub(in crate::web) fn begin_delay(&self) -> (usize, impl Drop + use<'_>) {
         self.answer();
-        (self.connection.delayed.fetch_add(1, Ordering::Relaxed) + 1, Delayed(&self.connection))
+        (self.connection.delayed.fetch_add(1, Ordering::Relaxed) + 1, DelayGuard(&self.connection))
     }
 
-    /// Keeps what was not read of the request's body until the response begins. HTTP/2 resets the stream instead.
+    /// Keeps the unread rest of the request body until the response begins. HTTP/2 resets the stream instead.
     pub(in crate::web::connections) fn leave_unread(&self, body: Incoming) {
         let mut unread = lock(&self.unread);
         if !self.is_stream && !self.is_answered.load(Ordering::Acquire) {
@@ -121,29 +121,29 @@ impl Exchange {
         }
     }
 
-    /// What was not read of the request's body, once the request is answered.
+    /// Takes the unread rest of the request body.
     pub(in crate::web) fn take_unread(&self) -> Option<Incoming> {
         lock(&self.unread).take()
     }
 
-    /// The client has sent something.
+    /// Records that the client has sent something.
     pub(in crate::web::connections) fn touch(&self) {
         self.connection.touch();
     }
 
-    /// `bytes` of the response wait for the client; the result goes to [`Self::release`].
-    pub(in crate::web::connections) fn hold(&self, bytes: u64) -> bool {
+    /// Adds unsent `bytes`. Returns whether they are included in the count of the process; pass that to [`Self::remove_unsent`].
+    pub(in crate::web::connections) fn add_unsent(&self, bytes: u64) -> bool {
         self.connection.unsent.fetch_add(bytes, Ordering::Relaxed);
-        // Small ones are bounded by how many requests there are, and all threads would share the count.
-        let is_counted = bytes > UNCOUNTED;
+        // Small frames are bounded by the number of requests, and skipping them avoids contention on the shared counter.
+        let is_counted = bytes > MAX_UNCOUNTED;
         if is_counted {
             self.connection.shared.unsent.fetch_add(bytes, Ordering::Relaxed);
         }
         is_counted
     }
 
-    /// They wait no more.
-    pub(in crate::web::connections) fn release(&self, bytes: u64, is_counted: bool) {
+    /// Subtracts bytes that were sent or discarded.
+    pub(in crate::web::connections) fn remove_unsent(&self, bytes: u64, is_counted: bool) {
         self.connection.unsent.fetch_sub(bytes, Ordering::Relaxed);
         if is_counted {
             self.connection.shared.unsent.fetch_sub(bytes, Ordering::Relaxed);
@@ -166,30 +166,31 @@ impl Exchange {
         self.connection.touch();
     }
 
-    pub(super) fn is_stalled(&self, now: u64, patience: ClientPatience) -> bool {
+    pub(super) fn is_stalled(&self, now: u64, timeouts: ExchangeTimeouts) -> bool {
         let waits = lock(&self.waits);
-        let is_late = |since: u64, most: Duration| Duration::from_millis(now.saturating_sub(since)) > most;
-        let owes = || waits.owed_since.zip(patience.body).is_some_and(|(since, most)| is_late(since, most));
-        (waits.pieces > 0 && is_late(waits.unsent_since, patience.response)) || (self.is_stream && owes())
+        let is_late = |since: u64, max: Duration| Duration::from_millis(now.saturating_sub(since)) > max;
+        let is_body_late =
+            || waits.body_awaited_since.zip(timeouts.body).is_some_and(|(since, max)| is_late(since, max));
+        (waits.pieces > 0 && is_late(waits.unsent_since, timeouts.response)) || (self.is_stream && is_body_late())
     }
 
-    /// Ends the stream, or the connection where there is no task to end; false if that was done before.
+    /// Cancels the stream, or closes the connection if the stream has no task; false if that was already done.
     pub(super) fn cancel(&self) -> bool {
         if self.has_task.load(Ordering::Acquire) {
             let is_first = !self.is_cancelled.swap(true, Ordering::AcqRel);
             self.waker.wake();
             return is_first;
         }
-        // A proxy ends its own client's stream, and others are on its connection too.
+        // A trusted proxy cancels streams of its clients itself, and its connection carries other clients too.
         if self.is_stream && self.connection.kind.is_trusted {
             return false;
         }
-        let is_first = self.connection.ending() != Ending::AtOnce;
-        self.connection.end(Ending::AtOnce);
+        let is_first = self.connection.shutdown() != Shutdown::Immediate;
+        self.connection.shut_down(Shutdown::Immediate);
         is_first
     }
 
-    /// Whether its task is to end; if not yet, `waker` is woken then.
+    /// Returns whether its task was cancelled, and registers `waker` for that.
     pub(in crate::web::connections) fn poll_cancelled(&self, waker: &Waker) -> bool {
         self.waker.register(waker);
         self.is_cancelled.load(Ordering::Acquire)
@@ -200,10 +201,10 @@ impl Exchange {
     }
 }
 
-/// A response that waits for its time.
-struct Delayed<'a>(&'a Connection);
+/// Counts a delayed response of a connection until it is dropped.
+struct DelayGuard<'a>(&'a Connection);
 
-impl Drop for Delayed<'_> {
+impl Drop for DelayGuard<'_> {
     fn drop(&mut self) {
         self.0.delayed.fetch_sub(1, Ordering::Relaxed);
     }

@@ -1,4 +1,4 @@
-//! One connection, from its first byte to its last.
+//! Serves one connection from its first to its last byte.
 
 use std::{
     cell::Cell,
@@ -30,50 +30,52 @@ use tokio::{net::TcpStream, sync::Notify};
 use tokio_io_timeout::TimeoutStream;
 
 use super::{
-    Closing, ListenerPolicy, SentBody, Served,
+    DrainSignal, HttpService, ListenerPolicy, SentBody,
     delay::{delay, is_delayed},
 };
 use crate::web::{
     auth,
-    connections::{ClientBody, Connection, Ending, Exchange, Kind, Opened, Outgoing, StreamExecutor},
+    connections::{
+        ClientBody, Connection, ConnectionKind, Exchange, OpenConnection, OutgoingBody, Shutdown, StreamExecutor,
+    },
     default_headers,
     problem::{Delayed, Problem, ProblemKind},
     timers::SpareTimer,
 };
 
-/// The largest head of a request, in bytes.
+/// Maximum size of a request's head, in bytes.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 
-/// Request bytes that HTTP/2 clients may send ahead of what is read, on one stream and on all.
+/// HTTP/2 flow-control windows in bytes: how far clients may send ahead of the reader, per stream and per connection.
 const STREAM_WINDOW: u32 = 64 * 1024;
 const CONNECTION_WINDOW: u32 = 512 * 1024;
 
-/// How much of a body that is not wanted is read before its request is answered, in bytes, and for how long.
+/// Limits for reading and discarding an unused request body before the response is sent: bytes and time.
 const MAX_DISCARDED: usize = 2 << 20;
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long a connection above the cap may take to show that it is an operator's.
-const PROOF_TIMEOUT: Duration = Duration::from_secs(1);
+/// Time for the first request on a connection above the cap, which must be an operator's or a health check.
+const RESERVED_HEADER_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A connection that is served.
-pub(super) struct Conversation {
+/// A connection to be served.
+pub(super) struct ServedConnection {
     pub(super) peer: SocketAddr,
-    pub(super) opened: Opened,
-    pub(super) closing: Arc<Closing>,
+    pub(super) opened: OpenConnection,
+    pub(super) drain: Arc<DrainSignal>,
     pub(super) policy: ListenerPolicy,
 }
 
-impl Conversation {
-    /// Serves `service` on the connection until its end.
-    pub(super) async fn run<S: Served<B>, B: SentBody>(self, stream: TcpStream, service: S) {
+impl ServedConnection {
+    /// Serves `service` on the connection until it closes.
+    pub(super) async fn run<S: HttpService<B>, B: SentBody>(self, stream: TcpStream, service: S) {
         if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "TCP_NODELAY was refused");
+            tracing::debug!(%error, "setting TCP_NODELAY failed");
         }
-        let patience = self.policy.connections.patience();
+        let timeouts = self.policy.connections.timeouts();
         let builder = self.builder();
         let first_request = Arc::new(Notify::new());
         let connection = Arc::clone(&self.opened.0);
-        let Kind { is_above_cap, is_trusted, .. } = connection.kind();
+        let ConnectionKind { is_above_cap, is_trusted, .. } = connection.kind();
         let (heard, timer, peer, policy) =
             (Arc::clone(&first_request), SpareTimer::default(), self.peer, self.policy.clone());
         let spare_exchange = Cell::default();
@@ -89,10 +91,10 @@ impl Conversation {
                 request.extensions_mut().insert(ConnectInfo(peer));
                 request.extensions_mut().insert(timer.clone());
                 let request = request.map(|body| ClientBody::new(body, Arc::clone(&exchange)));
-                // Which is ready at any time, as it holds nothing back.
+                // It is always ready, so `poll_ready` is not called.
                 let mut service = service.clone();
                 Either::Right(if is_http2 {
-                    // What serves a request is large, so a stream's is made once it has its turn.
+                    // The future is large, so it is created only when the stream has its turn.
                     Either::Left(Box::pin(async move { service.call(request).await }))
                 } else {
                     Either::Right(service.call(request))
@@ -100,57 +102,57 @@ impl Conversation {
             };
             answer.then(move |answered| {
                 let Ok(response) = answered;
-                // One that waits to be told to go on has sent nothing.
+                // A client that waits for `100 Continue` has sent no body yet.
                 let unread = if has_body { exchange.take_unread().filter(|_| !expects_continue) } else { None };
-                // Others are on a proxy's connection too; a gateway delays them itself.
+                // A trusted proxy's connection carries other clients too. A gateway delays the responses itself.
                 let is_delayed = is_delayed(&response) && !is_trusted;
                 if unread.is_none() && !is_delayed {
-                    Either::Left(ready(Ok::<_, Infallible>(Outgoing::response(response, exchange))))
+                    Either::Left(ready(Ok::<_, Infallible>(OutgoingBody::response(response, exchange))))
                 } else {
                     Either::Right(Box::pin(hold_back(response, unread, is_delayed, exchange).map(Ok)))
                 }
             })
         });
-        // hyper would wait for ever, and whatever the response holds with it.
+        // hyper sets no write timeout: the connection and the resources of its response would be held forever.
         let mut stream = TimeoutStream::new(stream);
-        stream.set_write_timeout(Some(patience.send_timeout));
+        stream.set_write_timeout(Some(timeouts.send_timeout));
         let mut serving = std::pin::pin!(builder.serve_connection(TokioIo::new(Box::pin(stream)), service));
-        let mut closing = std::pin::pin!(self.closing.token.cancelled());
-        let (mut asked, mut is_ending, mut registered) = (false, false, None);
+        let mut drain = std::pin::pin!(self.drain.token.cancelled());
+        let (mut asked, mut is_shutting_down, mut registered) = (false, false, None);
         let mut serving = poll_fn(|cx: &mut Context<'_>| {
-            // Registered again once an ending was seen: it may be followed by a sooner one.
-            let ending = self.opened.0.ending();
-            if registered != Some(ending) {
+            // Registered again after each change: a graceful shutdown may be followed by an immediate one.
+            let shutdown = self.opened.0.shutdown();
+            if registered != Some(shutdown) {
                 self.opened.0.register(cx.waker());
-                registered = Some(ending);
+                registered = Some(shutdown);
             }
-            let ending = self.opened.0.ending();
-            // Asked once, so as to be woken, and then only when there is news: it takes a lock that all connections share.
-            let mut closes = false;
-            if !is_ending && (!asked || self.closing.has_begun()) {
+            let shutdown = self.opened.0.shutdown();
+            // Polled once to register the waker, and then only after a signal: polling takes a lock that all connections share.
+            let mut is_draining = false;
+            if !is_shutting_down && (!asked || self.drain.has_begun()) {
                 asked = true;
-                closes = closing.as_mut().poll(cx).is_ready();
+                is_draining = drain.as_mut().poll(cx).is_ready();
             }
-            if !is_ending && (closes || ending == Ending::Gracefully) {
-                is_ending = true;
+            if !is_shutting_down && (is_draining || shutdown == Shutdown::Graceful) {
+                is_shutting_down = true;
                 serving.as_mut().graceful_shutdown();
             }
-            if ending == Ending::AtOnce { Poll::Ready(Ok(())) } else { serving.as_mut().poll(cx) }
+            if shutdown == Shutdown::Immediate { Poll::Ready(Ok(())) } else { serving.as_mut().poll(cx) }
         });
-        // hyper times the head of a request, but not the wait for its first byte, nor that for HTTP/2's preface.
+        // hyper's header timeout covers neither the wait for a request's first byte nor for the HTTP/2 preface.
         let head_timeout =
-            if is_above_cap { patience.header_timeout.min(PROOF_TIMEOUT) } else { patience.header_timeout };
+            if is_above_cap { timeouts.header_timeout.min(RESERVED_HEADER_TIMEOUT) } else { timeouts.header_timeout };
         let first_request = tokio::time::timeout(head_timeout, first_request.notified());
         let ended = tokio::select! {
             ended = &mut serving => ended,
             first = first_request => match first {
                 Ok(()) => (&mut serving).await,
-                Err(_) => return tracing::debug!(%peer, "a connection brought no request in time"),
+                Err(_) => return tracing::debug!(%peer, "closing connection; no request arrived in time"),
             },
         };
-        // A client that breaks off or sends no HTTP is its own affair.
+        // Logged at debug level: usually the client disconnected or did not speak HTTP.
         if let Err(error) = ended {
-            tracing::debug!(error = &*error as &dyn Error, %peer, "a connection ended early");
+            tracing::debug!(error = &*error as &dyn Error, %peer, "connection ended early");
         }
     }
 
@@ -160,7 +162,7 @@ impl Conversation {
         builder
             .http1()
             .timer(SpareTimer::default())
-            .header_read_timeout(connections.patience().header_timeout)
+            .header_read_timeout(connections.timeouts().header_timeout)
             .max_buf_size(MAX_HEAD_BYTES);
         builder
             .http2()
@@ -174,22 +176,22 @@ impl Conversation {
     }
 }
 
-/// The response once `unread` has been read, and after its delay.
+/// Returns the response after `unread` has been discarded and its delay has passed.
 async fn hold_back<B: SentBody>(
     response: Response<B>,
     unread: Option<Incoming>,
     is_delayed: bool,
     exchange: Arc<Exchange>,
-) -> Response<Outgoing<B>> {
+) -> Response<OutgoingBody<B>> {
     if let Some(unread) = unread {
-        // Closed with bytes unread, the connection is reset, and the client may never see the response.
+        // DrainSignal a connection with unread bytes resets it, and the client may lose the response.
         discard(unread, &exchange).await;
     }
     let response = if is_delayed { delay(response, &exchange).await } else { response };
-    Outgoing::response(response, exchange)
+    OutgoingBody::response(response, exchange)
 }
 
-/// Reads on what nobody wants, within bounds.
+/// Reads and discards an unused body, within limits.
 async fn discard(mut body: Incoming, exchange: &Exchange) {
     if body.size_hint().lower() > MAX_DISCARDED as u64 {
         return;
@@ -204,11 +206,11 @@ async fn discard(mut body: Incoming, exchange: &Exchange) {
         }
     };
     if tokio::time::timeout(DISCARD_TIMEOUT, read).await.is_err() {
-        tracing::debug!("a body that is not wanted took too long");
+        tracing::debug!("discarding an unused request body timed out");
     }
 }
 
-/// The answer to a request that its connection has no room for.
+/// Returns a rejection if the connection is above the cap or holds too many resources.
 fn refusal<B: SentBody, R>(
     request: &Request<R>,
     connection: &Connection,
@@ -219,14 +221,14 @@ fn refusal<B: SentBody, R>(
     if !is_above_cap && exceeded.is_none() {
         return None;
     }
-    if is_privileged(request, policy) {
-        connection.prove();
+    if is_privileged_request(request, policy) {
+        connection.mark_privileged();
         return None;
     }
     if is_above_cap {
         policy.connections.count_above_cap();
-        // There may be room for the next one.
-        connection.end(Ending::Gracefully);
+        // The client can try again on a new connection.
+        connection.shut_down(Shutdown::Graceful);
         return Some(above_cap());
     }
     exceeded.map(|bound| {
@@ -235,20 +237,20 @@ fn refusal<B: SentBody, R>(
     })
 }
 
-/// Whether a request is served however many connections there are: those who watch or mend the service must get in.
-fn is_privileged<R>(request: &Request<R>, policy: &ListenerPolicy) -> bool {
+/// Returns whether a request is exempt from connection limits: operators and health checks must get through under overload.
+fn is_privileged_request<R>(request: &Request<R>, policy: &ListenerPolicy) -> bool {
     request.uri().path().starts_with("/v1/health/")
         || auth::bearer(request.headers()).is_some_and(|token| policy.operator_tokens.accept(token))
 }
 
-/// The answer on a connection above the cap, which ends with it.
+/// Returns the rejection on a connection above the cap, which closes after it.
 fn above_cap<B: SentBody>() -> Response<B> {
     let mut response = default_headers::complete(Problem::from(ProblemKind::Overloaded).unlogged().into_response());
     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     response.map(B::from)
 }
 
-/// The answer on a connection that holds too much. It has no body, which would be held too.
+/// Returns the rejection on a connection that holds too many resources. It has no body, which would add to them.
 fn holds_too_much<B: SentBody>() -> Response<B> {
     let mut response = default_headers::complete(StatusCode::SERVICE_UNAVAILABLE.into_response());
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
