@@ -18,7 +18,8 @@ use crate::{
 };
 
 /// Kind of an audit event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum Kind {
     Login,
     /// The name was unknown, the password wrong, or the user suspended.
@@ -62,36 +63,6 @@ pub enum Kind {
     OperatorRefused,
 }
 
-impl Kind {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Login => "login",
-            Self::LoginRefused => "login_refused",
-            Self::Throttled => "throttled",
-            Self::PasswordRefused => "password_refused",
-            Self::Registered => "registered",
-            Self::RegistrationRefused => "registration_refused",
-            Self::PasswordChanged => "password_changed",
-            Self::ResetStarted => "reset_started",
-            Self::PasswordReset => "password_reset",
-            Self::LoginNameChanged => "login_name_changed",
-            Self::PermissionsChanged => "permissions_changed",
-            Self::Suspended => "suspended",
-            Self::Unsuspended => "unsuspended",
-            Self::SessionIssued => "session_issued",
-            Self::SessionEnded => "session_ended",
-            Self::SessionsEnded => "sessions_ended",
-            Self::UserDeleted => "user_deleted",
-            Self::AlgorithmChosen => "algorithm_chosen",
-            Self::InstancesChosen => "instances_chosen",
-            Self::NodeAdded => "node_added",
-            Self::NodeRemoved => "node_removed",
-            Self::TuningSwitched => "tuning_switched",
-            Self::OperatorRefused => "operator_refused",
-        }
-    }
-}
-
 /// Who caused an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Actor {
@@ -118,7 +89,7 @@ pub fn record(kind: Kind, user_id: Option<UserId>, actor: Actor, address: Option
     let write = || {
         tracing::info!(
             target: AUDIT_TARGET,
-            event = kind.name(),
+            event = <&str>::from(kind),
             user_id = user_id.map(tracing::field::display),
             actor = %actor,
             address = address.map(tracing::field::display),
@@ -158,7 +129,7 @@ impl RepeatedEvent {
         let address = self.first_address().take();
         tracing::info!(
             target: AUDIT_TARGET,
-            event = self.kind.name(),
+            event = <&str>::from(self.kind),
             count,
             address = address.map(tracing::field::display),
         );
@@ -173,7 +144,7 @@ impl RepeatedEvent {
 pub fn record_fleet_event(kind: Kind, subject: &str, actor: Actor, address: Option<IpAddr>) {
     tracing::info!(
         target: AUDIT_TARGET,
-        event = kind.name(),
+        event = <&str>::from(kind),
         subject,
         actor = %actor,
         address = address.map(tracing::field::display),

@@ -1,7 +1,7 @@
-//! Settings: defaults < `symbolon.toml` < `SYMBOLON_*` < flags, under one flat name each, checked once at start.
+//! Settings. Layers, lowest first: defaults, `symbolon.toml`, `SYMBOLON_*`, flags. Each setting has one flat name.
 //!
-//! The table below is the only place that knows a setting: its documentation is the help text of its flag, and its type
-//! says what is accepted. A wrong value stops the start with a message that names the setting and where it came from.
+//! A setting is defined only in the table below: its documentation is the help text of its flag, and its type parses it. An
+//! invalid value stops the start with a message that names the setting and its source.
 
 mod checks;
 mod hash_by;
@@ -42,7 +42,7 @@ pub struct SettingInfo {
     pub default: &'static str,
 }
 
-/// One or more settings that are wrong.
+/// One or more invalid settings.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", .0.join("\n"))]
 pub struct ConfigError(pub Vec<String>);

@@ -1,4 +1,4 @@
-//! Rules that settings keep with each other, and bounds that their types don't have.
+//! Bounds of settings, and rules between them.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use symbolon_partitioner::MAX_WEIGHT;
 use super::{ConfigError, RedisUrl, Settings};
 use crate::tuner::EMBEDDED_KNOBS;
 
-/// More makes a query no cheaper, and the last of its lookups wait for the first.
+/// Larger batches make queries no cheaper, and all lookups of a batch wait for the slowest.
 const MOST_BATCH_SIZE: u32 = 1000;
 
 impl Settings {

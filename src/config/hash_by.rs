@@ -1,10 +1,10 @@
 use http::HeaderName;
 
-/// What requests are held together by where the algorithm is `hash`.
+/// The key that algorithm `hash` picks a node by.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HashBy {
-    /// The user whose token it is; without one, the client's address.
+    /// The user of the session token; without one, the client's address.
     User,
-    /// A header; without it, the client's address.
+    /// The value of a header; without it, the client's address.
     Header(HeaderName),
 }

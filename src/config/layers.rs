@@ -7,14 +7,14 @@ use std::{
 
 use super::{ConfigError, SETTINGS, SettingInfo, SettingValue};
 
-/// What the names of environment variables begin with.
+/// The prefix of environment variables.
 pub const PREFIX: &str = "SYMBOLON_";
-/// The file that is read if it is there and no other is named.
+/// The file that is read if it exists and no other is named.
 pub const FILE: &str = "symbolon.toml";
 /// The variable that names another file.
 const FILE_VARIABLE: &str = "SYMBOLON_CONFIG";
 
-/// The settings that were given, as text, the topmost layer winning.
+/// The settings that were given, as text; a higher layer replaces a lower one.
 #[derive(Debug, Default)]
 pub struct Layers {
     given: BTreeMap<&'static str, Given>,
@@ -26,12 +26,12 @@ pub struct Layers {
 #[derive(Debug)]
 struct Given {
     text: String,
-    /// As a person would look for it: a variable, a flag, a file.
+    /// The variable, flag or file, as messages name it.
     source: String,
 }
 
 impl Layers {
-    /// Collects all layers. `file` is the one named on the command line.
+    /// Collects all layers. `file` was named on the command line.
     ///
     /// # Errors
     /// An unreadable file, or one with settings that don't exist.
@@ -53,7 +53,9 @@ impl Layers {
             match Named::find(&name) {
                 Some(named) if variable == variable_of(&name) => layers.set(named, text, variable),
                 _ if variable == FILE_VARIABLE => {}
-                _ => layers.warnings.push(format!("the environment variable {variable} is no setting, and ignored")),
+                _ => {
+                    layers.warnings.push(format!("the environment variable {variable} is not a setting; it is ignored"))
+                }
             }
         }
         for (name, text) in flags {
@@ -65,7 +67,6 @@ impl Layers {
         Ok(layers)
     }
 
-    /// What is odd but does not stop the start.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
     }
@@ -75,7 +76,7 @@ impl Layers {
         given.insert(named.setting.name, Given { text, source });
     }
 
-    /// Reads settings by their former names where they were not given by their present ones.
+    /// Adopts settings given by their former names, unless they were given by their new ones too.
     fn adopt_former_names(&mut self) {
         for (name, given) in std::mem::take(&mut self.given_formerly) {
             let source = &given.source;
@@ -109,7 +110,7 @@ impl Layers {
         if errors.is_empty() { Ok(()) } else { Err(ConfigError(errors)) }
     }
 
-    /// The value of a setting from its topmost layer; otherwise adds to `errors`.
+    /// Returns a setting's value from its highest layer, or adds to `errors`.
     pub(super) fn read<T: SettingValue>(
         &self,
         name: &'static str,
@@ -131,12 +132,11 @@ impl Layers {
     }
 }
 
-/// The line of a file that an error is about.
+/// Returns the line of a file that an error is about.
 pub(super) fn line_of(error: &toml::de::Error, text: &str) -> usize {
     error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1)
 }
 
-/// The variable that sets `name`.
 fn variable_of(name: &str) -> String {
     format!("{PREFIX}{}", name.to_ascii_uppercase())
 }

@@ -1,4 +1,4 @@
-//! Which shards there are and where: as text, or in a file where there are many or they differ in weight.
+//! The setting `shards`: text, or a file for many shards or for weights.
 
 use serde::Deserialize;
 use symbolon_partitioner::MAX_WEIGHT;
@@ -16,13 +16,11 @@ pub struct ShardUrls(pub Vec<ShardUrl>);
 /// One shard's id and endpoints.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ShardUrl {
-    /// Its id.
     pub id: String,
-    /// Its share of the users relative to the others, where the strategy has a ring.
+    /// Its share of the users relative to the other shards; only for strategies with a ring.
     pub weight: u32,
-    /// Its primary.
     pub primary: PgUrl,
-    /// Its replicas; checked, and not read from yet.
+    /// Validated, but not read from yet.
     pub replicas: Vec<PgUrl>,
 }
 

@@ -1,4 +1,4 @@
-//! Where stores are. URLs may hold passwords: they are hidden from `Debug`, and may name environment variables.
+//! URLs of stores. They may hold passwords, so `Debug` hides them, and may name environment variables.
 
 use std::{fmt, net::IpAddr};
 
@@ -7,18 +7,17 @@ use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use super::SettingValue;
 use crate::shared_store::redis::RedisAddress;
 
-/// Where a PostgreSQL database is; hidden from `Debug`, as it may hold a password.
+/// The URL of a PostgreSQL database; hidden from `Debug`, because it may hold a password.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PgUrl(String);
 
 impl PgUrl {
-    /// As options to connect with.
     pub fn options(&self) -> Result<PgConnectOptions, sqlx::Error> {
         self.0.parse()
     }
 
-    /// Whether it leaves open how the connection is protected, to a host other than this one: it would be in clear text if
-    /// the server, or whoever is in between, does not want TLS.
+    /// Returns whether a connection to another host may be in clear text, because the URL does not require TLS and a server or
+    /// an attacker in between can refuse it.
     pub fn is_unprotected(&self) -> bool {
         let Ok(options) = self.options() else { return false };
         let host = options.get_host();
@@ -56,7 +55,7 @@ impl SettingValue for PgUrl {
     }
 }
 
-/// Puts the values of environment variables in the place of `${NAME}`, so that a password need not stand in a file.
+/// Replaces each `${NAME}` by the environment variable's value, so that a file need not hold a password.
 fn with_environment(text: &str) -> Result<String, String> {
     with_variables(text, |name| std::env::var(name).ok())
 }
@@ -76,22 +75,20 @@ fn with_variables(text: &str, value: impl Fn(&str) -> Option<String>) -> Result<
     Ok(expanded)
 }
 
-/// Whether names of shards and variables may have this character.
+/// Returns whether names of shards and variables may contain this character.
 pub(super) fn is_of_name(c: char) -> bool {
     c.is_ascii_alphanumeric() || "._-".contains(c)
 }
 
-/// Where Redis is; hidden from `Debug`, as it may hold a password.
+/// The URL of Redis; hidden from `Debug`, because it may hold a password.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RedisUrl(String);
 
 impl RedisUrl {
-    /// The URL, to connect with.
     pub fn reveal(&self) -> &str {
         &self.0
     }
 
-    /// Whether it asks for TLS.
     pub fn has_tls(&self) -> bool {
         RedisAddress::parse(&self.0).is_ok_and(|address| address.has_tls())
     }

@@ -1,4 +1,4 @@
-//! How a setting's text becomes a value.
+//! Parsing of settings.
 
 use std::{
     collections::BTreeMap,
@@ -30,10 +30,10 @@ pub trait SettingValue: Sized {
     /// Whether the text must not be shown in messages.
     const SECRET: bool = false;
 
-    /// The value of `text`, or the end of a sentence that says what is wrong with it.
+    /// Parses `text`.
     ///
     /// # Errors
-    /// What would have been accepted.
+    /// The end of a sentence that says what would be accepted, such as "must be on or off".
     fn from_text(text: &str) -> Result<Self, String>;
 }
 
@@ -71,7 +71,7 @@ impl SettingValue for u32 {
 
 impl SettingValue for Duration {
     fn from_text(text: &str) -> Result<Self, String> {
-        /// Far beyond any sensible time, and safe to add to any moment.
+        /// Longer than any sensible duration, and safe to add to any instant.
         const MAX: Duration = Duration::from_secs(10 * 366 * 24 * 3600);
         let duration = humantime::parse_duration(text).map_err(|_| "must be a time, such as 500ms, 30s or 1h")?;
         if duration > MAX { Err("must be at most ten years".into()) } else { Ok(duration) }
@@ -112,7 +112,7 @@ impl SettingValue for HashBy {
     }
 }
 
-/// A path, and maybe a query.
+/// A path with an optional query.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CheckPath(pub String);
 
@@ -142,9 +142,7 @@ impl SettingValue for LogFormat {
 /// Who may register users.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Registration {
-    /// Anybody.
     Public,
-    /// Operators only.
     Operator,
 }
 
@@ -207,7 +205,7 @@ impl SettingValue for TunerRules {
         for item in items(text) {
             let rule: Rule = item.parse().map_err(|error: crate::tuner::InvalidRule| error.to_string())?;
             if let Some(knob) = rule.knobs.iter().find(|knob| !KNOBS.contains(&knob.as_str())) {
-                return Err(format!("{knob:?} is no knob; there are {}", KNOBS.join(", ")));
+                return Err(format!("{knob:?} is not a knob; knobs are {}", KNOBS.join(", ")));
             }
             if rules.iter().chain(&crate::tuner::default_rules()).any(|other| other.name == rule.name) {
                 return Err(format!("names {:?} twice", rule.name));
@@ -241,7 +239,7 @@ impl SettingValue for Pairs {
 pub struct Networks(Vec<IpNet>);
 
 impl Networks {
-    /// Whether one of them has this address.
+    /// Returns whether one of the networks has this address.
     pub fn contain(&self, address: IpAddr) -> bool {
         self.0.iter().any(|network| network.contains(&address))
     }
@@ -293,7 +291,7 @@ impl SettingValue for PublicOrigin {
     }
 }
 
-/// Tokens that open the operator endpoints, kept as digests: nothing that prints settings shows them.
+/// Operator tokens, kept as digests so that printed settings do not show them.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct OperatorTokens(Vec<[u8; 32]>);
 
@@ -303,7 +301,7 @@ impl OperatorTokens {
         self.0.is_empty()
     }
 
-    /// Whether `token` is one of them, in time that depends only on how many there are.
+    /// Returns whether `token` is one of them, in time that depends only on their number.
     pub fn accept(&self, token: &str) -> bool {
         let digest = secret::digest(token.as_bytes());
         self.0.iter().fold(false, |found, known| found | secret::constant_time_eq(known, &digest))

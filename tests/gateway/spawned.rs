@@ -192,6 +192,6 @@ async fn an_instance_that_cannot_start_is_started_again() {
     // Instances refuse a strategy that differs from the data's; the gateway does not read it.
     let different = [("SYMBOLON_STRATEGY", "hash")];
     let gateway = first.fleet_gateway_logging_to(&log, &["--spawn", "1"], &different).await;
-    until("it was started three times", async || log.text().matches("ended by itself").count() >= 3).await;
+    until("it was started three times", async || log.text().matches("instance exited unexpectedly").count() >= 3).await;
     assert_eq!(gateway.get("/v1/health/ready").send().await.status, 503);
 }

@@ -208,7 +208,7 @@ async fn an_import_names_the_shard_that_is_missing() {
     fleet.postgres[1].kill();
     let (code, _, err) =
         run(&["users", "import", "-"], &[("SYMBOLON_SHARDS", &fleet.shards)], lines([line("ada")]).as_bytes()).await;
-    assert!(code == 1 && err.contains("shard db-node-2 can't be reached"), "{err}");
+    assert!(code == 1 && err.contains("shard db-node-2"), "{err}");
 }
 
 #[tokio::test]
