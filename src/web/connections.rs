@@ -232,7 +232,7 @@ impl Connections {
         ]
     }
 
-    /// ClientWaits until a file descriptor is available for another connection. Dropping the permit releases it.
+    /// Waits until a file descriptor is available for another connection. Dropping the permit releases it.
     pub(super) async fn acquire_descriptor(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.0.descriptors).acquire_owned().await.ok()
     }
@@ -282,6 +282,11 @@ impl Shared {
 
     fn now(&self) -> u64 {
         self.now.load(Ordering::Relaxed)
+    }
+
+    /// As [`Self::now`], which lags by the time since the last sweep. Costs a reading of the clock.
+    fn exact_now(&self) -> u64 {
+        self.now().max(millis(self.started.elapsed()))
     }
 
     fn sweep_interval(&self) -> Duration {

@@ -5,7 +5,7 @@ mod exchange;
 use std::{
     cell::Cell,
     sync::{
-        Arc, Mutex, MutexGuard, Weak,
+        Arc, Mutex, Weak,
         atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering},
     },
     task::Waker,
@@ -16,7 +16,7 @@ pub(in crate::web) use exchange::Exchange;
 use futures_util::task::AtomicWaker;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::{Bound, ClientTimeouts, ExchangeTimeouts, ListenerRole, MAX_UNSENT_PER_CONNECTION, Shared, millis};
+use super::{Bound, ClientTimeouts, ExchangeTimeouts, ListenerRole, MAX_UNSENT_PER_CONNECTION, Shared};
 use crate::sync::MutexExt;
 
 /// Streams of one connection that are processed concurrently, until their responses begin. Others wait.
@@ -70,8 +70,8 @@ pub(in crate::web) struct ConnectionKind {
 impl Connection {
     pub(super) fn new(shared: Arc<Shared>, id: u64, kind: ConnectionKind) -> Self {
         Self {
-            // Not `now()`, which lags by up to a sweep interval and would make a new connection look idle.
-            last_progress: AtomicU64::new(shared.now().max(millis(shared.started.elapsed()))),
+            // `now()` would make a new connection look idle.
+            last_progress: AtomicU64::new(shared.exact_now()),
             shared,
             id,
             kind,
@@ -145,7 +145,7 @@ impl Connection {
         self.is_http2.store(true, Ordering::Relaxed);
         self.shared.streams.fetch_add(1, Ordering::Relaxed);
         self.streams.fetch_add(1, Ordering::Relaxed);
-        *lock(&self.pending_stream) = Some(Arc::clone(&exchange));
+        *self.pending_stream.locked() = Some(Arc::clone(&exchange));
         exchange
     }
 
@@ -165,7 +165,7 @@ impl Connection {
 
     fn create_exchange(self: &Arc<Self>, is_stream: bool) -> Arc<Exchange> {
         let exchange = Arc::new(Exchange::new(Arc::clone(self), is_stream));
-        let mut exchanges = lock(&self.exchanges);
+        let mut exchanges = self.exchanges.locked();
         if exchanges.len() == exchanges.capacity() {
             exchanges.retain(|exchange| exchange.strong_count() > 0);
         }
@@ -181,7 +181,7 @@ impl Connection {
 
     /// Takes the stream that has begun and has no task yet.
     pub(super) fn take_pending_stream(&self) -> Option<Arc<Exchange>> {
-        lock(&self.pending_stream).take()
+        self.pending_stream.locked().take()
     }
 
     /// Returns how many streams began before the latest one and have not ended.
@@ -189,7 +189,7 @@ impl Connection {
         self.streams.load(Ordering::Relaxed).saturating_sub(1)
     }
 
-    /// ClientWaits until a stream with `ahead` streams before it may be processed. It may be processed until the permit is dropped.
+    /// Waits until a stream with `ahead` streams before it may be processed. It may be processed until the permit is dropped.
     ///
     /// Without turns, a client that begins a hundred streams at once would delay all other clients. Trusted proxies are exempt,
     /// because they have many clients.
@@ -228,7 +228,7 @@ impl Connection {
     /// Aborts exchanges whose client has exceeded `timeouts`; returns how many.
     pub(super) fn abort_stalled(&self, now: u64, timeouts: ExchangeTimeouts) -> u64 {
         let mut stalled = Vec::new();
-        lock(&self.exchanges).retain(|exchange| {
+        self.exchanges.locked().retain(|exchange| {
             let exchange = exchange.upgrade();
             let is_live = exchange.is_some();
             stalled.extend(exchange.filter(|exchange| exchange.is_stalled(now, timeouts)));
@@ -241,7 +241,7 @@ impl Connection {
     /// Closes an unused HTTP/2 connection: gracefully at first, and immediately if the client does not respond.
     pub(super) fn close_unused(&self, now: u64, timeouts: &ClientTimeouts) {
         let is_unused = self.is_http2.load(Ordering::Relaxed)
-            && lock(&self.exchanges).iter().all(|exchange| exchange.strong_count() == 0);
+            && self.exchanges.locked().iter().all(|exchange| exchange.strong_count() == 0);
         if !is_unused {
             return;
         }
@@ -256,8 +256,4 @@ impl Connection {
     fn touch(&self) {
         self.last_progress.store(self.shared.now(), Ordering::Relaxed);
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.locked()
 }

@@ -327,3 +327,17 @@ async fn streams_of_one_connection_do_not_starve_others() {
 async fn streams_of_a_trusted_proxy_are_not_limited() {
     assert_eq!(order(true).await, (0..=64).collect::<Vec<_>>());
 }
+
+#[test]
+fn a_response_has_its_time_even_if_the_last_sweep_was_long_ago() {
+    let mut connections = connections(3);
+    // The last sweep was 30 seconds ago, when the process began.
+    Arc::get_mut(&mut connections.0).expect("not shared yet").started -= 30 * SECOND;
+    let opened = connections.public().expect("room");
+    let exchange = opened.0.begin(&Cell::default());
+    let _response = waiting(&exchange, 10);
+    connections.at(45);
+    assert_eq!(opened.0.shutdown(), Shutdown::None);
+    connections.at(51);
+    assert_eq!(opened.0.shutdown(), Shutdown::Immediate);
+}

@@ -12,8 +12,8 @@ use std::{
 use futures_util::task::AtomicWaker;
 use hyper::body::Incoming;
 
-use super::{Connection, Shutdown, lock};
-use crate::web::connections::ExchangeTimeouts;
+use super::{Connection, Shutdown};
+use crate::{sync::MutexExt, web::connections::ExchangeTimeouts};
 
 /// Frames up to this size in bytes are not included in the unsent bytes of the process.
 const MAX_UNCOUNTED: u64 = 4096;
@@ -63,14 +63,14 @@ impl Exchange {
 
     /// Resets it for the next request. No piece of the previous response may exist any more.
     pub(super) fn renew(&self) {
-        *lock(&self.waits) = ClientWaits::default();
+        *self.waits.locked() = ClientWaits::default();
         self.is_working.store(true, Ordering::Relaxed);
         self.is_answered.store(false, Ordering::Relaxed);
     }
 
     /// Records whether the rest of the request body is awaited.
     pub(in crate::web::connections) fn set_awaiting_body(&self, is_awaiting: bool) {
-        let mut waits = lock(&self.waits);
+        let mut waits = self.waits.locked();
         if !is_awaiting {
             waits.body_awaited_since = None;
         } else if waits.body_awaited_since.is_none() {
@@ -115,7 +115,7 @@ impl Exchange {
 
     /// Keeps the unread rest of the request body until the response begins. HTTP/2 resets the stream instead.
     pub(in crate::web::connections) fn leave_unread(&self, body: Incoming) {
-        let mut unread = lock(&self.unread);
+        let mut unread = self.unread.locked();
         if !self.is_stream && !self.is_answered.load(Ordering::Acquire) {
             *unread = Some(body);
         }
@@ -123,7 +123,7 @@ impl Exchange {
 
     /// Takes the unread rest of the request body.
     pub(in crate::web) fn take_unread(&self) -> Option<Incoming> {
-        lock(&self.unread).take()
+        self.unread.locked().take()
     }
 
     /// Records that the client has sent something.
@@ -151,23 +151,25 @@ impl Exchange {
     }
 
     pub(in crate::web::connections) fn begin_piece(&self) {
-        let mut waits = lock(&self.waits);
+        let mut waits = self.waits.locked();
         if waits.pieces == 0 {
-            waits.unsent_since = self.connection.shared.now();
+            waits.unsent_since = self.connection.shared.exact_now();
         }
         waits.pieces += 1;
     }
 
     pub(in crate::web::connections) fn end_piece(&self) {
-        let mut waits = lock(&self.waits);
+        let mut waits = self.waits.locked();
         waits.pieces -= 1;
-        waits.unsent_since = self.connection.shared.now();
+        if waits.pieces > 0 {
+            waits.unsent_since = self.connection.shared.exact_now();
+        }
         drop(waits);
         self.connection.touch();
     }
 
     pub(super) fn is_stalled(&self, now: u64, timeouts: ExchangeTimeouts) -> bool {
-        let waits = lock(&self.waits);
+        let waits = self.waits.locked();
         let is_late = |since: u64, max: Duration| Duration::from_millis(now.saturating_sub(since)) > max;
         let is_body_late =
             || waits.body_awaited_since.zip(timeouts.body).is_some_and(|(since, max)| is_late(since, max));
