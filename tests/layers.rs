@@ -1,5 +1,7 @@
 //! Which top-level modules of the service may import which: data flows down, and nothing imports upward.
 
+mod order;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
@@ -11,32 +13,53 @@ use syn::{
     visit::{self, Visit},
 };
 
-include!("layers/order.rs");
+use order::LAYERS;
 
-/// The top-level modules that a file names after `crate::`.
-#[derive(Default)]
-struct Imports(BTreeSet<String>);
+/// The top-level modules that a file names, after `crate::` or after as many `super::` as lead to the crate's root.
+struct Imports {
+    found: BTreeSet<String>,
+    /// How many modules the visited code is in.
+    depth: usize,
+}
 
 impl Imports {
-    fn of(source: &str) -> Self {
-        let mut imports = Self::default();
+    fn of(source: &str, depth: usize) -> BTreeSet<String> {
+        let mut imports = Self { found: BTreeSet::new(), depth };
         imports.visit_file(&syn::parse_file(source).expect("Rust"));
-        imports
+        imports.found
+    }
+
+    fn find_in_use(&mut self, tree: &UseTree, supers: usize) {
+        match tree {
+            UseTree::Path(path) if path.ident == "crate" => first_names(&path.tree, &mut self.found),
+            UseTree::Path(path) if path.ident == "super" && supers + 1 == self.depth => {
+                first_names(&path.tree, &mut self.found)
+            }
+            UseTree::Path(path) if path.ident == "super" => self.find_in_use(&path.tree, supers + 1),
+            UseTree::Group(group) => group.items.iter().for_each(|tree| self.find_in_use(tree, supers)),
+            _ => {}
+        }
     }
 }
 
 impl Visit<'_> for Imports {
+    fn visit_item_mod(&mut self, item: &syn::ItemMod) {
+        self.depth += 1;
+        visit::visit_item_mod(self, item);
+        self.depth -= 1;
+    }
+
     fn visit_item_use(&mut self, item: &syn::ItemUse) {
-        let UseTree::Path(path) = &item.tree else { return };
-        if path.ident == "crate" {
-            first_names(&path.tree, &mut self.0);
-        }
+        self.find_in_use(&item.tree, 0);
     }
 
     fn visit_path(&mut self, path: &syn::Path) {
-        let mut segments = path.segments.iter().map(|segment| segment.ident.to_string());
-        if segments.next().as_deref() == Some("crate") {
-            self.0.extend(segments.next());
+        let names: Vec<String> = path.segments.iter().map(|segment| segment.ident.to_string()).collect();
+        let supers = names.iter().take_while(|name| *name == "super").count();
+        if names[0] == "crate" {
+            self.found.extend(names.get(1).cloned());
+        } else if supers > 0 && supers == self.depth {
+            self.found.extend(names.get(supers).cloned());
         }
         visit::visit_path(self, path);
     }
@@ -81,12 +104,18 @@ fn module(path: &Path) -> String {
     first.trim_end_matches(".rs").to_owned()
 }
 
-/// The imports of `module` that are not below it.
-fn forbidden(module: &str, source: &str) -> Vec<String> {
+/// How many modules the code of a file below `src` is in.
+fn depth(path: &Path) -> usize {
+    path.iter().count()
+}
+
+/// The imports of `module` that are not below it; what is in no layer is not below anything.
+fn forbidden(module: &str, source: &str, depth: usize) -> Vec<String> {
     let height = |name: &str| LAYERS.iter().flat_map(|(_, modules)| *modules).position(|other| *other == name);
     let own = height(module);
     assert!(own.is_some(), "module {module} is in no layer: add it to tests/layers/order.rs");
-    Imports::of(source).0.into_iter().filter(|name| name != module && height(name) >= own).collect()
+    let is_below = |name: &str| height(name).is_some_and(|height| Some(height) < own);
+    Imports::of(source, depth).into_iter().filter(|name| name != module && !is_below(name)).collect()
 }
 
 #[test]
@@ -100,7 +129,7 @@ fn no_module_imports_one_above_it() {
         if ["lib", "main"].contains(&module.as_str()) {
             continue;
         }
-        let forbidden = forbidden(&module, &source);
+        let forbidden = forbidden(&module, &source, depth(path));
         assert!(
             forbidden.is_empty(),
             "src/{} imports {forbidden:?}, which {module} is below; see tests/layers/order.rs",
@@ -111,11 +140,21 @@ fn no_module_imports_one_above_it() {
 
 #[test]
 fn an_import_of_a_module_above_is_found_in_every_form() {
-    let upward = ["use crate::http::auth;", "use crate::{clock, http::{auth, json}};", "fn f(_: crate::http::Json) {}"];
+    let upward = [
+        "use crate::http::auth;",
+        "use crate::{clock, http::{auth, json}};",
+        "use {crate::http::auth, std::fmt};",
+        "use super::{clock, http::auth};",
+        "mod tests { use super::super::http; }",
+        "fn f(_: crate::http::Json) {}",
+        "fn f(_: super::http::Json) {}",
+    ];
     for source in upward {
-        assert_eq!(forbidden("shards", source), ["http"], "{source}");
+        assert_eq!(forbidden("shards", source, 1), ["http"], "{source}");
     }
-    assert_eq!(forbidden("shards", "use crate::*;").len(), 0, "a glob names nothing; clippy refuses it");
-    assert!(forbidden("shards", "use crate::{clock::Timestamp, model::UserId};").is_empty());
-    assert!(forbidden("http", "use crate::app::App;").is_empty());
+    assert_eq!(forbidden("shards", "use super::super::http;", 2), ["http"]);
+    assert_eq!(forbidden("shards", "use crate::*;", 1), ["*"]);
+    assert!(forbidden("shards", "use super::http;", 2).is_empty(), "a module of its own with this name");
+    assert!(forbidden("shards", "use crate::{clock::Timestamp, model::UserId};", 1).is_empty());
+    assert!(forbidden("http", "use crate::app::App;", 1).is_empty());
 }

@@ -1,5 +1,5 @@
 /// The layers from the bottom up, each with its modules from the bottom up. A module may import only what is before it.
-const LAYERS: &[(&str, &[&str])] = &[
+pub const LAYERS: &[(&str, &[&str])] = &[
     (
         "foundation",
         &[
