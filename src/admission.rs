@@ -56,7 +56,7 @@ pub struct Admission {
 
 impl Admission {
     /// Creates the gates. Logins start at the upper bound, because the hashing pool limits them. Other requests start at
-    /// [`INITIAL_LIMIT`], which most machines serve without delay.
+    /// `INITIAL_LIMIT`, which most machines serve without delay.
     pub fn new(policy: AdmissionPolicy) -> Self {
         let (logins, requests) = if policy.enabled {
             let bounds = GatePolicy::new(policy.min, policy.max);

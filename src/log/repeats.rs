@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 /// How often counts are logged.
 const INTERVAL: Duration = Duration::from_secs(10);
 
-/// All kinds that have occurred. They are flushed every [`INTERVAL`].
+/// All kinds that have occurred. They are flushed every `INTERVAL`.
 static OCCURRED: Mutex<Vec<&'static Repeats>> = Mutex::new(Vec::new());
 
 /// One kind of failure.
@@ -64,7 +64,7 @@ impl Repeats {
     }
 }
 
-/// Logs the counts every [`INTERVAL`], and once more when `stop` is cancelled.
+/// Logs the counts every `INTERVAL`, and once more when `stop` is cancelled.
 pub async fn run(stop: CancellationToken) {
     while stop.run_until_cancelled(tokio::time::sleep(INTERVAL)).await.is_some() {
         flush();

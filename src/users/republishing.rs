@@ -49,7 +49,7 @@ impl RepublishBackoff {
 }
 
 impl Users {
-    /// Replaces the session snapshot of `user` if it is older. Does nothing for [`BACKOFF`] after a failure; a later reader of
+    /// Replaces the session snapshot of `user` if it is older. Does nothing for `BACKOFF` after a failure; a later reader of
     /// the row tries again.
     pub async fn republish(&self, user: &User) {
         if !self.republish_backoff.may_try(user.user_id, Instant::now()) {
