@@ -6,6 +6,9 @@
 mod checks;
 mod hash_by;
 mod layers;
+mod networks;
+mod operator_tokens;
+mod public_origin;
 mod shards;
 mod store_url;
 mod value;
@@ -19,11 +22,11 @@ use symbolon_scaler::PolicyName;
 
 pub use hash_by::HashBy;
 pub use layers::{FILE, Layers, PREFIX};
+pub use networks::Networks;
+pub use operator_tokens::OperatorTokens;
+pub use public_origin::PublicOrigin;
 pub use store_url::{PgUrl, RedisUrl};
-pub use value::{
-    CheckPath, Cores, List, Networks, OperatorTokens, Pairs, PublicOrigin, Registration, ScalingRules, SettingValue,
-    TunerRules,
-};
+pub use value::{CheckPath, Cores, List, Pairs, Registration, ScalingRules, SettingValue, TunerRules};
 
 pub use shards::{ShardUrl, ShardUrls};
 

@@ -9,7 +9,7 @@ mod cost;
 use std::{
     collections::VecDeque,
     sync::{
-        Arc, Mutex, MutexGuard,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -93,7 +93,7 @@ impl LoadMeter {
 
     /// Returns the load of the last ten seconds, or since the start. None in the first second.
     pub fn measured(&self) -> Option<Measured> {
-        let learnt = self.lock();
+        let learnt = self.0.learnt.locked();
         let (first, last) = (learnt.ticks.front()?, learnt.ticks.back()?);
         let elapsed = (last.at - first.at).as_secs_f64();
         (elapsed > 0.0).then(|| Measured {
@@ -118,12 +118,8 @@ impl LoadMeter {
                 hashing_cpu: pool.cpu,
                 hashes: pool.computed,
             };
-            self.lock().add(reading);
+            self.0.learnt.locked().add(reading);
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Learnt> {
-        self.0.learnt.locked()
     }
 }
 

@@ -233,16 +233,12 @@ struct LastFailure(std::sync::Mutex<Option<Instant>>);
 
 impl LastFailure {
     fn record(&self) {
-        *self.lock() = Some(Instant::now());
+        *self.0.locked() = Some(Instant::now());
     }
 
     /// Whether the last disk error was within the last `time`.
     fn is_within(&self, time: Duration) -> bool {
-        self.lock().is_some_and(|at| at.elapsed() <= time)
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
-        self.0.locked()
+        self.0.locked().is_some_and(|at| at.elapsed() <= time)
     }
 }
 

@@ -25,10 +25,6 @@ impl Ticks {
 
     /// Waits for the next tick. Returns false if `stop` is cancelled first.
     pub(crate) async fn next_until(&mut self, stop: &CancellationToken) -> bool {
-        tokio::select! {
-            biased;
-            () = stop.cancelled() => false,
-            () = self.next() => true,
-        }
+        stop.run_until_cancelled(self.next()).await.is_some()
     }
 }

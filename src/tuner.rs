@@ -14,7 +14,7 @@ mod knob;
 mod rule;
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -120,7 +120,7 @@ impl Tuner {
 
     /// Runs a cycle every interval, until stopped.
     pub async fn run(self, monitor: Monitor, stop: CancellationToken) {
-        let interval = self.lock().interval;
+        let interval = self.0.locked().interval;
         let mut ticks = Ticks::every(interval);
         // The first cycle needs an interval of measurements.
         ticks.reset();
@@ -131,14 +131,14 @@ impl Tuner {
 
     /// Runs a cycle on the measurements since the previous one, over one interval at most.
     pub fn run_cycle(&self, monitor: &Monitor, now: Timestamp) -> Cycle {
-        let mut state = self.lock();
+        let mut state = self.0.locked();
         let window = state.history.last().map_or(state.interval, |last| now.since(last).min(state.interval));
         state.cycle(monitor.average(window, now).or_else(|| monitor.current()), now)
     }
 
     /// Switches tuning on or off. Off restores the normal value of every knob.
     pub fn set_enabled(&self, enabled: bool, monitor: &Monitor, now: Timestamp) {
-        let mut state = self.lock();
+        let mut state = self.0.locked();
         if state.enabled != enabled {
             state.enabled = enabled;
             tracing::info!(enabled, "tuning switched");
@@ -149,7 +149,7 @@ impl Tuner {
     }
 
     pub fn status(&self) -> TunerStatus {
-        let state = self.lock();
+        let state = self.0.locked();
         TunerStatus {
             enabled: state.enabled,
             interval: state.interval,
@@ -163,11 +163,7 @@ impl Tuner {
 
     /// Returns up to `limit` of the last thousand cycles, newest first.
     pub fn history(&self, limit: usize) -> Vec<Record> {
-        self.lock().history.newest(limit)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.locked()
+        self.0.locked().history.newest(limit)
     }
 }
 

@@ -1,8 +1,10 @@
 """The load generator `benches/storm`, whose rate does not depend on the answers, and requests as it sends them."""
 
+import contextlib
 import json
 import subprocess
 import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -69,3 +71,30 @@ class Load:
             self.file.seek(0)
             lines = map(str.split, self.file)
             return [Answer(kind, int(status), float(begun), float(took)) for kind, status, begun, took in lines]
+
+
+@contextlib.contextmanager
+def login_storm(instance, clients, pause):
+    """Clients that log in at once, and again together after a pause in seconds, if any."""
+    instance.client().register("ada")
+    stop, together = threading.Event(), threading.Barrier(clients)
+
+    def log_in():
+        own = instance.client()
+        with contextlib.suppress(threading.BrokenBarrierError):
+            while not stop.is_set():
+                own.login("ada")
+                if pause:
+                    stop.wait(pause)
+                    together.wait()
+
+    threads = [threading.Thread(target=log_in) for _ in range(clients)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        together.abort()
+        for thread in threads:
+            thread.join()

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from bench.lib.control_groups import HOLD_MEMORY, MIB, Groups, process_in
 from bench.lib.instance import CHEAP_HASHES, NO_THROTTLE, running
+from bench.lib.load import login_storm
 from bench.lib.results import Outcome
 from bench.lib.stats import rounded
 
@@ -120,33 +121,6 @@ class TunerWatch:
             moment = time.mktime(time.strptime(record["timestamp"][:19], "%Y-%m-%dT%H:%M:%S")) - time.timezone
             for action in record["actions"]:
                 yield round(moment - self.started_at), action
-
-
-@contextlib.contextmanager
-def login_storm(instance, clients, pause):
-    """Clients that log in at once, and again together after a pause in seconds, if any."""
-    instance.client().register("ada")
-    stop, together = threading.Event(), threading.Barrier(clients)
-
-    def log_in():
-        own = instance.client()
-        with contextlib.suppress(threading.BrokenBarrierError):
-            while not stop.is_set():
-                own.login("ada")
-                if pause:
-                    stop.wait(pause)
-                    together.wait()
-
-    threads = [threading.Thread(target=log_in) for _ in range(clients)]
-    for thread in threads:
-        thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        together.abort()
-        for thread in threads:
-            thread.join()
 
 
 def start_in(groups, settings, stack, options):

@@ -14,17 +14,16 @@ Groups of version 1, version 2 or both are created below the scenario's own, or 
 Promised: the service's figures are the kernel's.
 """
 
-import contextlib
 import os
 import signal
 import tempfile
-import threading
 import time
 from pathlib import Path
 
 from bench.lib.control_groups import HOLD_MEMORY, MIB, Groups, pressure_of, process_in
 from bench.lib.cpu import busy_machine
 from bench.lib.instance import NO_THROTTLE, running
+from bench.lib.load import login_storm
 from bench.lib.processes import until
 from bench.lib.results import Outcome
 from bench.lib.stats import rounded
@@ -63,7 +62,7 @@ def run_phases(options, groups):
     with running(options.binary, SETTINGS, prefix=prefix) as (instance,), tempfile.TemporaryDirectory() as directory:
         time.sleep(2)
         phase("idle")
-        with logins(instance):
+        with login_storm(instance, CLIENTS, pause=None):
             time.sleep(2)
             phase("cpu")
         with process_in(groups, HOLD_MEMORY, options.memory * 6 // 10):
@@ -135,28 +134,6 @@ def differences(rows):
         is_compared = not name.startswith(("cpu pressure", "memory pressure", "pages"))
         if is_compared and (own is None or abs(own - kernel) > TOLERANCE[name.split()[-1]]):
             yield f"{name}: the service says {own}, the kernel {rounded(kernel, 2)}"
-
-
-@contextlib.contextmanager
-def logins(instance):
-    """Clients that log in as fast as they are answered."""
-    instance.client().register("ada")
-    stop = threading.Event()
-
-    def log_in():
-        own = instance.client()
-        while not stop.is_set():
-            own.login("ada")
-
-    threads = [threading.Thread(target=log_in) for _ in range(CLIENTS)]
-    for thread in threads:
-        thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join()
 
 
 def uncached_file(directory, size):

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use axum::{
     Extension, Json, Router,
     body::Body,
-    extract::{ConnectInfo, Request as AxumRequest, State},
+    extract::{ConnectInfo, Request as AxumRequest, State, rejection::JsonRejection},
     http::{StatusCode, header},
     middleware::{Next, from_fn_with_state},
     response::{IntoResponse, Response as AxumResponse},
@@ -270,7 +270,7 @@ fn node_view(gateway: &Gateway, node: &Node) -> NodeView {
 async fn set_algorithm(
     State(gateway): State<Gateway>,
     Extension(OperatorAddress(address)): Extension<OperatorAddress>,
-    choice: JsonBody<AlgorithmChoice>,
+    choice: Result<Json<AlgorithmChoice>, JsonRejection>,
 ) -> AxumResponse {
     let Ok(Json(AlgorithmChoice { algorithm })) = choice else {
         let names = Algorithm::NAMES.join(", ");
@@ -297,7 +297,7 @@ async fn set_algorithm(
 async fn set_count(
     State(gateway): State<Gateway>,
     Extension(OperatorAddress(address)): Extension<OperatorAddress>,
-    count: JsonBody<InstanceCount>,
+    count: Result<Json<InstanceCount>, JsonRejection>,
 ) -> AxumResponse {
     let Ok(Json(InstanceCount { count })) = count else { return invalid("count", "must be a number") };
     let Some(spawner) = &gateway.0.spawner else {
@@ -307,8 +307,6 @@ async fn set_count(
     audit::record_fleet_event(audit::Kind::InstancesChosen, &count.to_string(), Actor::Operator, address);
     Json(InstanceCount { count }).into_response()
 }
-
-type JsonBody<T> = Result<Json<T>, axum::extract::rejection::JsonRejection>;
 
 fn invalid(field: &str, detail: &str) -> AxumResponse {
     Problem::field(ProblemKind::Invalid, field, detail).into_response()

@@ -151,7 +151,7 @@ impl GatewayServer {
         }
         let public = ListenerService { gateway: gateway.clone(), serves_operators: bound.operator.is_none() };
         let operator = ListenerService { gateway, serves_operators: true };
-        let _ = serving.run(bound.listeners(public, || Some(operator)), &settings, stop).await;
+        let _ = serving.run(bound.listeners(public, Some(operator)), &settings, stop).await;
         instances.stop().await;
         background.stop().await;
         if let Some(store) = store {

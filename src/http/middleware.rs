@@ -101,7 +101,9 @@ async fn handle(app: &App, mut request: Request, route: impl Route) -> Response 
             // Pinned here because it is large: otherwise it would be moved into each enclosing future.
             let work = pin!(AssertUnwindSafe(run_to_completion(app, request, route)).catch_unwind());
             let response = time_out(app, &timer, work).await.unwrap_or_else(panic_response);
-            permit.iter().for_each(|permit| record_outcome(permit, &response));
+            if let Some(permit) = &permit {
+                record_outcome(permit, &response);
+            }
             (response, permit)
         }
         Err(problem) => (problem.into_response(), None),

@@ -29,10 +29,10 @@ impl BoundAddresses {
         Ok(Self { public, operator })
     }
 
-    /// Returns the listeners. The service of `operator` is served on the operator address, if there is one.
-    pub(crate) fn listeners<S>(self, public: S, operator: impl FnOnce() -> Option<S>) -> Vec<Listener<S>> {
+    /// Returns the listeners. The service `operator` is served on the operator address, if there are both.
+    pub(crate) fn listeners<S>(self, public: S, operator: Option<S>) -> Vec<Listener<S>> {
         let mut listeners = vec![Listener::new(self.public, ListenerRole::Public, public)];
-        let operator = self.operator.and_then(|listener| Some((listener, operator()?)));
+        let operator = self.operator.zip(operator);
         listeners.extend(operator.map(|(listener, service)| Listener::new(listener, ListenerRole::Operators, service)));
         listeners
     }

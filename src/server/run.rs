@@ -107,7 +107,7 @@ impl Server {
             settings,
         });
         let routers = http::routers(&app);
-        let listeners = bound.listeners(routers.public, || routers.operator);
+        let listeners = bound.listeners(routers.public, routers.operator);
         let unprepared = match app.shards().current() {
             Ok(placement) => prepare_at_start(unprepared, placement.epoch).await?,
             Err(_) => unprepared,

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, MutexGuard},
+    sync::Mutex,
     time::{Duration, Instant},
 };
 
@@ -38,7 +38,7 @@ impl Refusal {
 impl Exhausted {
     /// Returns the time until all of `buckets` have room, or `None` if none of them is known to be exhausted.
     pub(super) fn wait(&self, buckets: &[Bucket], now: Instant) -> Option<Duration> {
-        let refusals = self.lock();
+        let refusals = self.0.locked();
         let waits = buckets.iter().filter_map(|bucket| {
             let refusal = refusals.by_bucket.get(&bucket.key)?;
             let holds = refusal.is_current(now) && refusal.charges <= bucket.charges;
@@ -50,7 +50,7 @@ impl Exhausted {
     /// Records that `bucket` has no room until `retry_after` has passed.
     pub(super) fn remember(&self, bucket: &Bucket, retry_after: Duration, now: Instant) {
         let Some(has_room_at) = now.checked_add(retry_after) else { return };
-        let mut refusals = self.lock();
+        let mut refusals = self.0.locked();
         let is_due = refusals.swept_at.is_none_or(|swept_at| now >= swept_at + ENTRY_TTL);
         if refusals.by_bucket.len() >= MAX_BUCKETS && is_due {
             refusals.by_bucket.retain(|_, refusal| refusal.is_current(now));
@@ -63,14 +63,10 @@ impl Exhausted {
 
     /// Removes buckets that received a refund.
     pub(super) fn forget(&self, buckets: &[Bucket]) {
-        let mut refusals = self.lock();
+        let mut refusals = self.0.locked();
         for bucket in buckets {
             refusals.by_bucket.remove(&bucket.key);
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Refusals> {
-        self.0.locked()
     }
 }
 
@@ -112,8 +108,8 @@ mod tests {
         for number in 0..2 * MAX_BUCKETS as u32 {
             exhausted.remember(&bucket(number, 1), Duration::from_secs(1), now);
         }
-        assert_eq!(exhausted.lock().by_bucket.len(), MAX_BUCKETS);
+        assert_eq!(exhausted.0.locked().by_bucket.len(), MAX_BUCKETS);
         exhausted.remember(&bucket(u32::MAX, 1), Duration::from_secs(1), now + ENTRY_TTL);
-        assert_eq!(exhausted.lock().by_bucket.len(), 1);
+        assert_eq!(exhausted.0.locked().by_bucket.len(), 1);
     }
 }

@@ -24,7 +24,7 @@ fn tuner(own: &[&str]) -> (Tuner, Tunable, Tunable) {
 }
 
 fn cycle(tuner: &Tuner, minute: i64, metrics: ResourceMetrics) -> Cycle {
-    tuner.lock().cycle(Some(ResourceMetrics { timestamp: at(minute), ..metrics }), at(minute))
+    tuner.0.locked().cycle(Some(ResourceMetrics { timestamp: at(minute), ..metrics }), at(minute))
 }
 
 #[test]
@@ -92,8 +92,8 @@ fn without_measurements_nothing_is_adjusted() {
 fn one_measurement_adjusts_a_knob_only_once() {
     let (tuner, hashing, _) = tuner(&[]);
     let metrics = ResourceMetrics { timestamp: at(7), ..measured(99.0, 50.0) };
-    assert!(matches!(tuner.lock().cycle(Some(metrics), at(7)), Cycle::Completed(_)));
-    assert_eq!(tuner.lock().cycle(Some(metrics), at(8)), Cycle::NoMetrics);
+    assert!(matches!(tuner.0.locked().cycle(Some(metrics), at(7)), Cycle::Completed(_)));
+    assert_eq!(tuner.0.locked().cycle(Some(metrics), at(8)), Cycle::NoMetrics);
     assert_eq!(hashing.get(), 3);
 }
 

@@ -96,7 +96,14 @@ class Symbolon(Proxy):
             "SYMBOLON_DRAIN_DELAY": "0s",
             "SYMBOLON_DRAIN_TIMEOUT": "1s",
         }
-        arguments = ["--listen", "127.0.0.1:0", "--node", f"http://127.0.0.1:{upstream}", "--health-check-path", "/check"]
+        arguments = [
+            "--listen",
+            "127.0.0.1:0",
+            "--node",
+            f"http://127.0.0.1:{upstream}",
+            "--health-check-path",
+            "/check",
+        ]
         arguments += ["--data-dir", f"{root}/data", "--header-timeout", HEAD, "--gateway-timeout", STALL]
         command = [Symbolon.binary, "gateway", *arguments]
         with open(f"{root}/log", "a") as log:

@@ -2,7 +2,7 @@
 //!
 //! The most recently used buffer is reused first, so no more buffers are touched than hashes are computed at a time.
 
-use std::sync::{Mutex, MutexGuard};
+use std::sync::Mutex;
 
 use crate::sync::MutexExt;
 use argon2::Block;
@@ -44,31 +44,27 @@ impl Buffers {
 
     /// Takes an idle buffer, or an empty one if there is none.
     pub(super) fn borrow(&self) -> Borrowed<'_> {
-        let mut state = self.lock();
+        let mut state = self.0.locked();
         state.borrowed += 1;
         Borrowed { buffers: self, memory: state.idle.pop().unwrap_or_default() }
     }
 
     pub(super) fn set_max_buffers(&self, max_buffers: usize) {
-        let mut state = self.lock();
+        let mut state = self.0.locked();
         state.max_buffers = max_buffers;
         state.idle.truncate(max_buffers);
     }
 
     /// Returns the number of buffers, idle and in use.
     pub(super) fn count(&self) -> usize {
-        let state = self.lock();
+        let state = self.0.locked();
         state.idle.len() + state.borrowed
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.locked()
     }
 }
 
 impl Drop for Borrowed<'_> {
     fn drop(&mut self) {
-        let mut state = self.buffers.lock();
+        let mut state = self.buffers.0.locked();
         state.borrowed -= 1;
         if state.idle.len() + state.borrowed < state.max_buffers {
             state.idle.push(std::mem::take(&mut self.memory));

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{Arc, Mutex},
     time::Instant,
 };
 
@@ -34,7 +34,7 @@ pub struct QueueSlot {
 
 impl Drop for QueueSlot {
     fn drop(&mut self) {
-        let mut state = self.queue.lock();
+        let mut state = self.queue.0.locked();
         state.fair.leave(self.number);
         state.waiting.remove(&self.number);
         state.begin();
@@ -45,7 +45,7 @@ impl QueueSlot {
     /// Resolves when the hash may begin. Fails if the slot is evicted first.
     pub(super) fn turn(&self) -> oneshot::Receiver<()> {
         let (sender, receiver) = oneshot::channel();
-        let mut state = self.queue.lock();
+        let mut state = self.queue.0.locked();
         if state.fair.ready(self.number) {
             state.waiting.insert(self.number, sender);
             state.begin();
@@ -67,7 +67,7 @@ impl HashQueue {
         limits: impl FnOnce(usize) -> QueueLimits,
     ) -> Option<QueueSlot> {
         let now = Instant::now();
-        let mut state = self.lock();
+        let mut state = self.0.locked();
         let limits = limits(state.concurrency);
         let entry = state.fair.enter(client, kind, &limits, now);
         for number in entry.evicted {
@@ -78,23 +78,19 @@ impl HashQueue {
 
     /// Sets how many hashes are computed at a time, at least one. Running ones are not interrupted.
     pub(super) fn resize(&self, concurrency: usize) {
-        let mut state = self.lock();
+        let mut state = self.0.locked();
         state.concurrency = concurrency.max(1);
         state.begin();
     }
 
     pub(super) fn concurrency(&self) -> usize {
-        self.lock().concurrency
+        self.0.locked().concurrency
     }
 
     /// Returns the number of slots, and how many of them have their hash computed.
     pub(super) fn len_and_running(&self) -> (usize, usize) {
-        let state = self.lock();
+        let state = self.0.locked();
         (state.fair.len(), state.fair.running())
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.locked()
     }
 }
 

@@ -184,7 +184,7 @@ async fn hold_back<B: SentBody>(
     exchange: Arc<Exchange>,
 ) -> Response<OutgoingBody<B>> {
     if let Some(unread) = unread {
-        // DrainSignal a connection with unread bytes resets it, and the client may lose the response.
+        // Closing a connection with unread bytes resets it, and the client may lose the response.
         discard(unread, &exchange).await;
     }
     let response = if is_delayed { delay(response, &exchange).await } else { response };

@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use plotters::prelude::{
-    BLACK, Cartesian2d, ChartBuilder, ChartContext, Color, DrawingAreaErrorKind, IntoDrawingArea, IntoLogRange,
-    LineSeries, PathElement, RGBColor, Ranged, SVGBackend, SeriesLabelPosition, TRANSPARENT, WHITE,
+use plotters::{
+    coord::ranged1d::{AsRangedCoord, ValueFormatter},
+    prelude::{
+        BLACK, ChartBuilder, Color, DrawingAreaErrorKind, IntoDrawingArea, IntoLogRange, LineSeries, PathElement,
+        RGBColor, SVGBackend, SeriesLabelPosition, TRANSPARENT, WHITE,
+    },
 };
 
 use super::{Arrivals, ContenderName, Report, Run, Settings};
@@ -56,21 +59,7 @@ pub fn course(runs: &[Run], arrivals: &Arrivals, settings: &Settings) -> Result<
         }),
     }));
     let top = lines.iter().flat_map(|line| &line.points).map(|(_, y)| *y).fold(1.0, f64::max);
-    let mut svg = String::new();
-    {
-        let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
-        area.fill(&WHITE)?;
-        let mut builder = ChartBuilder::on(&area);
-        let mut chart = builder
-            .margin(20)
-            .x_label_area_size(45)
-            .y_label_area_size(60)
-            .build_cartesian_2d(0.0..seconds as f64 / 3600.0, 0.0..top * 1.2)?;
-        chart.configure_mesh().light_line_style(TRANSPARENT).x_desc("hours").y_desc("instances").draw()?;
-        draw(&mut chart, lines)?;
-        area.present()?;
-    }
-    Ok(svg)
+    svg((0.0..seconds as f64 / 3600.0, "hours"), (0.0..top * 1.2, "instances"), lines)
 }
 
 /// Draws violations over cost on logarithmic axes, with a line for each policy, as SVG.
@@ -88,41 +77,39 @@ pub fn frontiers(reports: &[Report]) -> Result<String, ChartError> {
     lines.values_mut().for_each(|line| line.points.sort_by(|a, b| a.0.total_cmp(&b.0)));
     let costs = || lines.values().flat_map(|line| line.points.iter().map(|(x, _)| *x));
     let (left, right) = (costs().fold(f64::INFINITY, f64::min).clamp(0.01, 1.0), costs().fold(1.1, f64::max));
+    let cost = ((left..right * 1.05).log_scale(), "node-seconds, relative to the minimum without violations");
+    let violations = ((MIN_PERCENT..100.0).log_scale(), "% of the time with too few instances");
+    svg(cost, violations, lines.into_values())
+}
+
+/// Draws lines over two axes, each with its range and its description.
+fn svg<X, Y>(
+    (x, x_desc): (X, &str),
+    (y, y_desc): (Y, &str),
+    lines: impl IntoIterator<Item = Line>,
+) -> Result<String, ChartError>
+where
+    X: AsRangedCoord<Value = f64, CoordDescType: ValueFormatter<f64>>,
+    Y: AsRangedCoord<Value = f64, CoordDescType: ValueFormatter<f64>>,
+{
     let mut svg = String::new();
     {
         let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
         area.fill(&WHITE)?;
         let mut builder = ChartBuilder::on(&area);
-        let mut chart = builder
-            .margin(20)
-            .x_label_area_size(45)
-            .y_label_area_size(60)
-            .build_cartesian_2d((left..right * 1.05).log_scale(), (MIN_PERCENT..100.0).log_scale())?;
-        chart
-            .configure_mesh()
-            .light_line_style(TRANSPARENT)
-            .x_desc("node-seconds, relative to the minimum without violations")
-            .y_desc("% of the time with too few instances")
-            .draw()?;
-        draw(&mut chart, lines.into_values())?;
+        let mut chart = builder.margin(20).x_label_area_size(45).y_label_area_size(60).build_cartesian_2d(x, y)?;
+        chart.configure_mesh().light_line_style(TRANSPARENT).x_desc(x_desc).y_desc(y_desc).draw()?;
+        for Line { name, color, points } in lines {
+            chart
+                .draw_series(LineSeries::new(points, color.stroke_width(2)))?
+                .label(name)
+                .legend(move |(x, y)| PathElement::new([(x, y), (x + 20, y)], color.stroke_width(3)));
+        }
+        let mut labels = chart.configure_series_labels();
+        labels.position(SeriesLabelPosition::UpperRight).background_style(WHITE).border_style(BLACK).draw()?;
         area.present()?;
     }
     Ok(svg)
-}
-
-fn draw<'a, 'b: 'a, X: Ranged<ValueType = f64>, Y: Ranged<ValueType = f64>>(
-    chart: &mut ChartContext<'a, SVGBackend<'b>, Cartesian2d<X, Y>>,
-    lines: impl IntoIterator<Item = Line>,
-) -> Result<(), ChartError> {
-    for Line { name, color, points } in lines {
-        chart
-            .draw_series(LineSeries::new(points, color.stroke_width(2)))?
-            .label(name)
-            .legend(move |(x, y)| PathElement::new([(x, y), (x + 20, y)], color.stroke_width(3)));
-    }
-    let mut labels = chart.configure_series_labels();
-    labels.position(SeriesLabelPosition::UpperRight).background_style(WHITE).border_style(BLACK).draw()?;
-    Ok(())
 }
 
 fn color(policy: ContenderName) -> RGBColor {
